@@ -361,7 +361,11 @@ def _evaluated(evaluate: Callable[[nn.Module, int], dict], model: nn.Module, run
     reserved = sorted(set(found) & {"step", "epoch", "seconds"})
     if reserved:
         raise ValueError(f"evaluate: returned the key {reserved[0]!r}, which the history keeps for itself")
-    return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in found.items()}
+    plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in found.items()}
+    try:
+        return json.loads(json.dumps(plain))    # as it will come back from a checkpoint
+    except TypeError as error:
+        raise ValueError(f"evaluate: must return a dict of numbers or lists of numbers, not {found!r}") from error
 
 # %% ../../nbs/core/training.ipynb #543a2700
 @contextmanager
@@ -421,7 +425,8 @@ def fit(
                         decay=decay, steps=steps, checkpoint_every=checkpoint_every, evaluate_every=evaluate_every, max_seconds=max_seconds)
     device, path = pick_device(device), None if checkpoint is None else Path(checkpoint)
     start = time.perf_counter()
-    run = _prepare(model, data, settings=settings, device=device, path=path, steps=steps, compile=compile)
+    run = _prepare(model, data, settings=settings, device=device, path=path, compile=compile)
+    run.since = start
     with _random_state(device, seed), _Interrupt() as interrupt:
         _resume_or_begin(run, path, steps)
         over = False
@@ -478,11 +483,11 @@ def _checked(*, steps: int, checkpoint_every: int, evaluate_every: int, max_seco
     return {k: int(v) if isinstance(v, np.integer) else v for k, v in settings.items()}
 
 
-def _checked_phases(model: nn.Module) -> list[Phase]:
-    "The model's phases, after a check that a checkpoint of the model will hold all they update."
+def _checked_phases(model: nn.Module, device: torch.device) -> list[Phase]:
+    "The phases of the model, moved to the device, after a check that a checkpoint of the model will hold all they update."
     if not callable(getattr(model, "phases", None)):
         raise ValueError(f"model={type(model).__name__}: must have a method phases() that returns a list of Phase")
-    phases, own = list(model.phases()), {id(p) for p in model.parameters()}
+    phases, own = list(model.to(device).train().phases()), {id(p) for p in model.parameters()}
     names = [p.name for p in phases]
     if not phases or len(set(names)) < len(names) or any("." in name for name in names):
         raise ValueError(f"model.phases(): names {names}; must be at least one, all different, without dots")
@@ -495,17 +500,16 @@ def _checked_phases(model: nn.Module) -> list[Phase]:
     return phases
 
 
-def _prepare(model: nn.Module, data, *, settings: dict, device: torch.device, path: Path | None, steps: int, compile: bool) -> _Run:
+def _prepare(model: nn.Module, data, *, settings: dict, device: torch.device, path: Path | None, compile: bool) -> _Run:
     "Check model and data, move them to the device, and describe the run."
     if path is not None and path.is_dir():
         raise ValueError(f"checkpoint={str(path)!r}: must be a file, not a folder")
-    _checked_phases(model)
+    phases = _checked_phases(model, device)
     batches = Batches(data, settings["batch_size"], seed=settings["seed"], device=device)
-    model.to(device).train()
     if settings["precision"] == "auto":
-        settings["precision"] = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        settings["precision"] = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     bf16 = settings["precision"] == "bf16"
-    turns = [_Turn(p, device=device, bf16=bf16, clip_norm=settings["clip_norm"]) for p in model.phases()]
+    turns = [_Turn(p, device=device, bf16=bf16, clip_norm=settings["clip_norm"]) for p in phases]
     settings |= _description(model, batches, turns) | {"device": device.type}
     if compile:
         before = {k: v.clone() for k, v in model.state_dict().items()}
