@@ -111,7 +111,7 @@ def wait_for_step(process, path, step):
 def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, reference):
     path = tmp_path / "run.safetensors"
     for kill_at in (20, 100):
-        process = child(path, 0.2)
+        process = child(path, 0.5)
         wait_for_step(process, path, kill_at)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL

@@ -38,7 +38,7 @@ class Phase:
     loss: Callable[[Any, Generator], Tensor]            # loss(batch, generator) -> scalar; all noise drawn from the generator
     learning_rate: float                                # Adam's step size, before warm-up and decay
     betas: tuple[float, float] = (0.9, 0.999)           # Adam's decay rates of the two moments
-    every: int = 1                                      # takes its turn at every so manyth step
+    every: int = 1                                      # takes its turn at the steps that this number divides
     after: Callable[[], Any] | None = None              # called after each update, without gradients
 
 
