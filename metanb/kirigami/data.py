@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from ..core.store import Dataset, generate, processes
@@ -96,14 +97,14 @@ def relaxation(
 
 # %% ../../nbs/kirigami/data.ipynb #cb1b1f13
 def command(
-    beta_max: Annotated[list[float] | None, "largest added rotation [degrees]; may be repeated; 20, 60 and 90 without"] = None,
-    preset: Annotated[str, "test, demo or paper"] = "paper",
-    n: Annotated[int | None, "number of cells, instead of the preset's"] = None,
-    sweeps: Annotated[int | None, "sweeps, instead of the preset's"] = None,
-    size: Annotated[int, "cuts per side"] = 6,
-    seed: Annotated[int, "seed"] = 0,
-    jobs: Annotated[int, "processes"] = 2,
-    out: Annotated[Path | None, "folder of the data sets"] = None,
+    beta_max: Annotated[list[float] | None, typer.Option(help="largest added rotation [degrees]; may be repeated; 20, 60 and 90 without")] = None,
+    preset: Annotated[str, typer.Option(help="test, demo or paper")] = "paper",
+    n: Annotated[int | None, typer.Option(help="number of cells, instead of the preset's")] = None,
+    sweeps: Annotated[int | None, typer.Option(help="sweeps, instead of the preset's")] = None,
+    size: Annotated[int, typer.Option(help="cuts per side")] = 6,
+    seed: Annotated[int, typer.Option(help="seed")] = 0,
+    jobs: Annotated[int, typer.Option(help="processes")] = 2,
+    out: Annotated[Path | None, typer.Option(help="folder of the data sets")] = None,
 ) -> None:
     "Generate the kirigami data sets of admissible cells."
     if jobs < 1:

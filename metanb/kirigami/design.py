@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CUT_LENGTH', 'PERIOD', 'PARTNERS', 'NEIGHBOURS', 'check_cells', 'base_angles', 'random_cells', 'cuts_cross',
-           'intersections', 'count_intersections', 'blocked_arcs', 'free_share', 'sample_admissible',
-           'admissible_share', 'cut_ends', 'plot_cell', 'cut_pattern', 'export_svg', 'export_dxf']
+           'intersections', 'count_intersections', 'pair_map', 'pair_path', 'blocked_arcs', 'free_share',
+           'sample_admissible', 'admissible_share', 'cut_ends', 'plot_cell', 'cut_pattern', 'export_svg', 'export_dxf']
 
 # %% ../../nbs/kirigami/design.ipynb #93284c60
 import math
@@ -103,6 +103,60 @@ def count_intersections(
 ) -> NDArray[np.int64]:  # (...) intersections per periodic cell
     "Number of intersecting pairs of cuts in each periodic cell, each pair counted once; 0 means admissible."
     return intersections(alpha).sum(axis=(-3, -2, -1))
+
+# %% ../../nbs/kirigami/design.ipynb #29e26413
+def pair_map(
+    angles: NDArray[np.float64],  # (k,) angles of either cut [degrees]
+    *,
+    offset: tuple[int, int] = (1, 0),  # rows down and columns right from the first cut to the second
+) -> NDArray[np.bool_]:  # (k, k) True where they cross; first index: first cut
+    "The forbidden zones of two neighbouring cuts (Fig. 2b)."
+    angles = np.asarray(angles, dtype=np.float64)
+    return cuts_cross(angles[:, None], angles[None, :], offset)
+
+
+def pair_path(
+    start: ArrayLike,  # (2,) angles of the two cuts [degrees]
+    end: ArrayLike,    # (2,)
+    *,
+    offset: tuple[int, int] = (1, 0),
+    limit: float = 90.0,  # angles stay within +- limit [degrees]
+    step: float = 1.0,    # spacing of the grid [degrees]
+) -> NDArray[np.float64]:  # (k, 2) corner points of the path from start to end [degrees]
+    "Shortest path between two pairs of angles on which the cuts never meet; `ValueError` where there is none."
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import dijkstra
+    ends = [np.asarray(p, dtype=np.float64) for p in (start, end)]
+    if any(p.shape != (2,) or not np.abs(p).max() <= limit or cuts_cross(*p, offset) for p in ends):
+        raise ValueError(f"start is {start} and end is {end}; allowed: two admissible angles each, within +-{limit:g} degrees")
+    axis = np.linspace(-limit, limit, 2 * round(limit / step) + 1)
+    nodes = np.concatenate([np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2), ends])
+    k, edges = len(axis), []
+    index = np.arange(k * k).reshape(k, k)
+    for di, dj in ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1)):
+        rows, columns = slice(0, k - di), slice(max(0, -dj), k - max(0, dj))
+        edges.append(np.stack([index[rows, columns].ravel(), np.roll(index, (-di, -dj), (0, 1))[rows, columns].ravel()]))
+    for number, point in enumerate(ends, k * k):  # the two given points join the grid's nodes around them
+        near = np.flatnonzero(np.abs(nodes[: k * k] - point).max(1) <= axis[1] - axis[0])
+        edges.append(np.stack([np.full(len(near), number), near]))
+    a, b = np.concatenate(edges, 1)
+    free = ~_line_blocked(nodes[a], nodes[b], offset, 9)
+    a, b = a[free], b[free]
+    graph = coo_matrix((np.linalg.norm(nodes[a] - nodes[b], axis=1), (a, b)), shape=(len(nodes),) * 2).tocsr()
+    cost, before = dijkstra(graph, directed=False, indices=k * k, return_predecessors=True)
+    if not np.isfinite(cost[-1]):
+        raise ValueError(f"no admissible path from {start} to {end} within +-{limit:g} degrees; allowed: two connected designs")
+    path = [len(nodes) - 1]
+    while path[-1] != k * k:
+        path.append(before[path[-1]])
+    return nodes[path[::-1]]
+
+
+def _line_blocked(a, b, offset, n):
+    "Whether the straight lines from `a` to `b` (k, 2) hit a forbidden pair at one of `n` points."
+    t = np.linspace(0, 1, n)[:, None]
+    first, second = (a[None, :, i] + t * (b - a)[None, :, i] for i in (0, 1))
+    return cuts_cross(first, second, offset).any(0)
 
 # %% ../../nbs/kirigami/design.ipynb #57c4d6c7
 NEIGHBOURS = PARTNERS + tuple((-di, -dj) for di, dj in PARTNERS)  # all eight
