@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -204,6 +205,8 @@ class Job:
 # %% ../../nbs/core/batch.ipynb #fb3014c1
 def stop_with_parent() -> None:
     "Interrupt this process as Ctrl-C would as soon as standard input ends."
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a batch in the background of a shell script hands on a deaf one
+
     def wait() -> None:
         # the raw read: a thread inside sys.stdin would block the interpreter when it ends
         while os.read(0, 1):
@@ -289,7 +292,7 @@ def cells_done(job: Job) -> str:
     "How far a running notebook is, such as 7/20."
     cells = read_json(job.executed).get("cells", [])
     marks = [cell.get("metadata", {}).get("papermill", {}).get("status") for cell in cells]
-    return f"{marks.count('completed')}/{len(marks)}"
+    return f"{marks.count('completed')}/{len(marks)}" if marks else "starts"
 
 
 def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
@@ -317,8 +320,8 @@ def run_batch(
     "Run notebooks, each in its own process; a KeyboardInterrupt stops those at work and leaves the finished ones."
     from tqdm.auto import tqdm  # not needed by the other commands
 
-    waiting, running = list(jobs), {}
-    with tqdm(total=len(jobs), unit="notebook", disable=None, leave=False) as bar:
+    waiting, running, looked = list(jobs), {}, 0.0
+    with tqdm(total=len(jobs), disable=None, leave=False, bar_format="{n_fmt}/{total_fmt} notebooks {bar} {elapsed}{postfix}") as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < n_jobs:
@@ -329,8 +332,9 @@ def run_batch(
                     job = running.pop(process)
                     tqdm.write(report(job, close(job, process)))
                     bar.update()
-                if not bar.disable:
+                if not bar.disable and time.monotonic() > looked + 1:
                     bar.set_postfix_str(", ".join(f"{job.notebook.path.stem} {cells_done(job)}" for job in running.values()))
+                    looked = time.monotonic()
                 sys.stdout.flush()
                 time.sleep(0.1)
         finally:
