@@ -56,12 +56,12 @@ clean:  ## remove the rendered site and caches; runs/ and .venv stay
 # Each stamp is newer than what decides about its packages, so nothing is installed, and no network needed, twice.
 $(RUN): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@echo "Installing metanb into $(VENV); the largest part is PyTorch."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(DEV): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@echo "Installing metanb and its tools for development into $(VENV); the largest part is PyTorch."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(RUN) $@
 
 # An upgrade of the system's Python can leave a .venv without its interpreter; such a one is made anew.
