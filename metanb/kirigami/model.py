@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'RECIPES', 'EPOCHS', 'to_network', 'to_angles', 'generator_network', 'critic_network', 'LatentModel', 'VAE',
-           'kl_to_normal', 'GAN', 'WGAN', 'DDPM', 'build', 'generate', 'intersections_of']
+           'kl_to_normal', 'GAN', 'WGAN', 'DDPM', 'build', 'generate', 'layer_shapes', 'intersections_of']
 
 # %% ../../nbs/kirigami/model.ipynb #cfb2e48f
 import math
@@ -153,12 +153,12 @@ class GAN(LatentModel):
         "Cross entropy of telling data (1) from generated cells (0)."
         with torch.no_grad():
             fake = self.sample(len(x), generator)
-        real, fake = self.critic(x), self.critic(fake)
+        real, fake = self.critic(x).float(), self.critic(fake).float()
         return F.softplus(-real).mean() + F.softplus(fake).mean()
 
     def generator_loss(self, x: Tensor, generator: Generator) -> Tensor:
         "Cross entropy of passing generated cells for data."
-        return F.softplus(-self.critic(self.sample(len(x), generator))).mean()
+        return F.softplus(-self.critic(self.sample(len(x), generator)).float()).mean()
 
 # %% ../../nbs/kirigami/model.ipynb #cd188e4e
 class WGAN(LatentModel):
@@ -196,7 +196,7 @@ class WGAN(LatentModel):
         "Minus the difference of the critic's means (the dual form of Eq. 5)."
         with torch.no_grad():
             fake = self.sample(len(x), generator)
-        loss = self.critic(fake).mean() - self.critic(x).mean()
+        loss = self.critic(fake).float().mean() - self.critic(x).float().mean()
         weight = self.config["gradient_penalty"]
         return loss + weight * self.penalty(x, fake, generator) if weight else loss
 
@@ -209,7 +209,7 @@ class WGAN(LatentModel):
 
     def generator_loss(self, x: Tensor, generator: Generator) -> Tensor:
         "Raise the critic's mean on generated cells."
-        return -self.critic(self.sample(len(x), generator)).mean()
+        return -self.critic(self.sample(len(x), generator)).float().mean()
 
 # %% ../../nbs/kirigami/model.ipynb #249ebb70
 class DDPM(nn.Module):
@@ -279,6 +279,23 @@ def generate(
     parts = [to_angles(model.sample(min(batch_size, n - k), generator, **options)) for k in range(0, n, batch_size)]
     model.train(training)
     return np.concatenate(parts)
+
+# %% ../../nbs/kirigami/model.ipynb #bf16eea1
+@torch.no_grad()
+def layer_shapes(
+    network: nn.Module,  # in evaluation mode
+    *inputs: Tensor,     # what it is called with, one sample
+) -> list[tuple[str, tuple[int, ...]]]:  # kind of layer and shape of its output without the batch, in order of execution
+    "Shapes between the layers that have weights, as they are when the network runs."
+    seen, hooks = [], []
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            hooks.append(layer.register_forward_hook(
+                lambda module, _, output: seen.append((type(module).__name__, tuple(output.shape[1:])))))
+    network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return seen
 
 # %% ../../nbs/kirigami/model.ipynb #40ff5897
 RECIPES = {
