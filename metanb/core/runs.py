@@ -32,8 +32,11 @@ class Result:
     state: dict[str, Any]
 
     def title(self) -> str:
-        "Heading of the executed notebook."
-        return next((Notebook(path).title() for path in self.folder.glob("*.ipynb")), self.folder.name)
+        "Heading of the executed notebook; its name when the copy is missing or was torn by a crash."
+        try:
+            return Notebook(self.folder / f"{self.folder.name}.ipynb").title()
+        except ValueError:
+            return self.folder.name
 
     def table(self) -> MetricsTable:
         "Its paper | ours | target; no rows when it did not get that far, one row that says so when the file is spoiled."
