@@ -326,10 +326,15 @@ def step_grid(
         if isinstance(n_steps, bool) or not isinstance(n_steps, int) or not 1 <= n_steps <= T:
             raise ValueError(f"n_steps is {n_steps!r}; allowed: integers from 1 to {T}, the steps of the schedule")
         return [round(T * i / n_steps) for i in range(1, n_steps + 1)]
-    grid = [round(float(t) * T) if math.isfinite(t) else 0 for t in times]
-    if not grid or grid[0] < 1 or grid[-1] != T or any(b <= a for a, b in zip(grid, grid[1:])):
-        raise ValueError(f"times is {list(times)!r}; allowed: increasing values in (0, 1], {1 / T:g} or more apart, the last 1")
-    return grid
+    grid, rule = [0], f"allowed: increasing values in (0, 1], {1 / T:g} or more apart, the last 1"
+    for i, t in enumerate(times):
+        k = round(float(t) * T) if math.isfinite(t) else 0
+        if not grid[-1] < k <= T:
+            raise ValueError(f"times[{i}] is {t!r}" + (f", after {times[i - 1]!r}" if i else "") + f"; {rule}")
+        grid.append(k)
+    if grid[-1] != T:
+        raise ValueError(f"times ends at {times[-1] if len(times) else None!r}; {rule}")
+    return grid[1:]
 
 
 def _pairs(grid: list[int]) -> list[tuple[int, int]]:
