@@ -19,7 +19,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 # %% ../../nbs/core/plotting.ipynb #6c8ef31c
-CYCLE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#661100")  # blue, orange, green, vermilion, pink, sky, wine
+# blue, orange, green, vermilion, pink, sky, wine, violet, navy
+CYCLE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#661100", "#8500F5", "#000A8F")
 
 MODEL_COLORS = {
     "data": "#000000",
@@ -39,7 +40,7 @@ def model_colors(
     free = [color for color in CYCLE if color not in MODEL_COLORS.values()]
     others = [name for name in names if name not in MODEL_COLORS]
     if len(others) > len(free):
-        raise ValueError(f"names has {len(others)} models without a colour of their own ({', '.join(others)}); at most {len(free)} fit in one figure")
+        raise ValueError(f"names has {len(others)} models without a colour of their own ({', '.join(others)}); at most {len(free)} such fit in one figure")
     return {name: MODEL_COLORS[name] if name in MODEL_COLORS else free[others.index(name)] for name in names}
 
 # %% ../../nbs/core/plotting.ipynb #a78e8afb
