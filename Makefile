@@ -18,6 +18,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUN)  ## run the kirigami figures at preset=demo and say where they are
+	@$(BIN)/metanb data kirigami --preset demo --jobs $(JOBS)
 	@$(BIN)/metanb run 'kirigami_fig*' --preset demo --jobs $(JOBS) --out demo
 
 test: $(DEV)  ## the gate, the tests inside the notebooks, and pytest
