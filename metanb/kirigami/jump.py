@@ -76,23 +76,21 @@ class JumpDiffusion(nn.Module):
         angles = torch.cat([alpha.reshape(-1, 1), stratified(alpha.numel(), self.config["candidates"], generator, x.device)], 1)
         return ranking_loss(self.log_weight(angles, neighbours(noisy).reshape(8, -1), kept.expand_as(alpha).reshape(-1), base))
 
-    def clean(
+    def guess(
         self,
         alpha: Tensor,  # (B, n, m) noisy cells [degrees]
-        view: tuple,    # index of one class of cuts
+        view: tuple,    # index of one class of cuts, P of them
         kept: Tensor,   # share of kept cuts, a scalar
         base: Tensor,   # (n, m) [degrees]
         generator: Generator,
         *,
-        candidates: int,
+        candidates: int,   # Q
         sharpness: float,
-    ) -> tuple[Tensor, Tensor]:  # like alpha[view]: a clean angle drawn from f, and f at the present angle (uniform: 1)
-        "Guess the clean cuts of one class from their noisy neighbours."
+    ) -> tuple[Tensor, Tensor]:  # (P, 1 + Q) angles, the present one first, and their log f
+        "Candidates for the clean cuts of one class, weighed by their noisy neighbours."
         own, ring = alpha[view], neighbours(alpha)[(slice(None), *view)].reshape(8, -1)
         angles = torch.cat([own.reshape(-1, 1), stratified(own.numel(), candidates, generator, alpha.device)], 1)
-        weight = self.log_weight(angles, ring, kept.expand(own.numel()), base.expand_as(alpha)[view].reshape(-1), sharpness=sharpness)
-        density = (weight[:, 0] - torch.logsumexp(weight[:, 1:], 1)).exp() * candidates
-        return choose(angles[:, 1:], weight[:, 1:], generator).view(own.shape), density.view(own.shape)
+        return angles, self.log_weight(angles, ring, kept.expand(own.numel()), base.expand_as(alpha)[view].reshape(-1), sharpness=sharpness)
 
     def reverse(
         self,
@@ -105,15 +103,17 @@ class JumpDiffusion(nn.Module):
     ) -> None:
         "One step towards less noise: replace cuts that look like noise."
         for view in CLASSES:
-            fresh, density = self.clean(alpha, view, before, base, generator, **options)
-            replace = jump_probability(density, before, after) > uniform(fresh.shape, generator, alpha.device)
-            alpha[view] = torch.where(replace, fresh, alpha[view])
+            angles, weight = self.guess(alpha, view, before, base, generator, **options)
+            density = (weight[:, 0] - torch.logsumexp(weight[:, 1:], 1)).exp() * (weight.shape[1] - 1)
+            replace = jump_probability(density, before, after) > uniform(density.shape, generator, alpha.device)
+            fresh = choose(angles[:, 1:], weight[:, 1:], generator)
+            alpha[view] = torch.where(replace, fresh, angles[:, 0]).view(alpha[view].shape)
 
     def redraw(self, alpha: Tensor, kept: Tensor, base: Tensor, generator: Generator, **options) -> None:
-        "One Gibbs sweep at a fixed noise level: draw each cut anew, clean with probability `kept`, else uniform."
+        "One Gibbs sweep at a fixed noise level: each cut becomes a clean one from f (the present angle competes), then noise again."
         for view in CLASSES:
-            fresh, _ = self.clean(alpha, view, kept, base, generator, **options)
-            alpha[view] = add_noise(fresh, kept, generator)
+            clean = choose(*self.guess(alpha, view, kept, base, generator, **options), generator)
+            alpha[view] = add_noise(clean, kept, generator).view(alpha[view].shape)
 
     @torch.no_grad()
     def sample(
@@ -124,7 +124,7 @@ class JumpDiffusion(nn.Module):
         size: int = 6,            # cuts per side; even, at least 4
         steps: int = 12,          # noise levels
         corrections: int = 1,     # Gibbs sweeps at each level
-        candidates: int = 48,     # angles to choose from
+        candidates: int = 32,     # angles to choose from
         sharpness: float = 8.0,   # inverse temperature of the gates
     ) -> Tensor:                  # (n, 1, size, size) network values
         "Cells from pure noise."
