@@ -6,7 +6,8 @@
 __all__ = ['GREEN', 'RED', 'MAGENTA', 'ZONE', 'A', 'B', 'C', 'BELOW', 'ROUTES', 'SITE', 'LIMITS', 'SHOWN', 'BATCH', 'png',
            'picture', 'pairs_meet', 'along', 'blocked_share', 'routes_between', 'path_length', 'draw_two_cuts',
            'two_cuts', 'surroundings', 'free_angles', 'draw_one_cut', 'one_cut', 'rarity', 'draw_limit',
-           'rotation_limit', 'offered', 'generated_cells', 'draw_generated', 'download_links']
+           'rotation_limit', 'offered', 'generated_cells', 'draw_generated', 'download_links', 'generator_browser',
+           'draw_browser']
 
 # %% ../../nbs/kirigami/explore.ipynb #6d475eab
 import base64
@@ -28,6 +29,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle, Wedge
 from numpy.typing import NDArray
@@ -43,11 +45,10 @@ GREEN, RED, MAGENTA, ZONE = CYCLE[2], "#c1272d", "#B5179E", "#2B4570"  # free, b
 
 def png(
     figure: Figure,
-    dpi: float = 110,  # dots per inch
 ) -> bytes:
     "The figure as a PNG file."
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})  # speed counts here, not size
+    figure.savefig(buffer, format="png", dpi=figure.dpi, pil_kwargs={"compress_level": 1})  # speed counts here, not size
     return buffer.getvalue()
 
 
@@ -71,10 +72,15 @@ def _in_house_style(draw):
     "Draw in the house style and leave matplotlib's settings as they were."
     @wraps(draw)
     def styled(*args, **kwargs):
-        # Axes are placed by hand: the automatic layout takes longer than the drawing.
-        with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
+        with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
     return styled
+
+
+def _figure(width: float, height: float) -> Figure:
+    "An empty figure [inch] for axes that are placed by hand: the automatic layout takes longer than the drawing."
+    # An engine that does nothing; without one, matplotlib installs the automatic one after saving.
+    return Figure(figsize=(width, height), dpi=110, layout=PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=False))
 
 
 def _slider(label: str, value: float, low: float, high: float, step: float = 1, width: str = "19em") -> widgets.ValueWidget:
@@ -202,7 +208,7 @@ def draw_two_cuts(
         raise ValueError(f"route is {route!r}; allowed: {', '.join(ROUTES)}")
     routes = routes_between(tuple(a), tuple(b), tuple(c))
     pair = along(routes.get(route, routes["straight"]), position)
-    figure = Figure(figsize=(9.6, 4.8))
+    figure = _figure(9.6, 4.8)
     ax = figure.add_axes((0.065, 0.11, 0.415, 0.83))
     _draw_map(ax, routes, a, b, c, pair)
     _draw_pairs(figure.add_axes((0.50, 0.53, 0.18, 0.43)), pair[None], "0.15", 3.5)
@@ -313,7 +319,7 @@ def draw_one_cut(
     cell[SITE] = angle
     start, width = (arcs[SITE] for arcs in blocked_arcs(cell))
     met = [bool(cuts_cross(cell[SITE], cell[SITE[0] + di, SITE[1] + dj], (di, dj))) for di, dj in NEIGHBOURS]
-    figure = Figure(figsize=(7.2, 4.4))
+    figure = _figure(7.2, 4.4)
     ax = figure.add_axes((0.01, 0.01, 0.60, 0.98))
     _draw_neighbourhood(ax, cell, start, width, met)
     ax.set(xlim=(SITE[1] - 1.95, SITE[1] + 1.95), ylim=(-SITE[0] - 1.95, -SITE[0] + 1.95), aspect="equal")
@@ -407,7 +413,7 @@ def draw_limit(
 ) -> Figure:
     "Figure 4a with a marker at `beta_max`, a random cell and an admissible one."
     random, admissible = random_cells(1, beta_max, seed=seed)[0], _example(beta_max, seed)
-    figure = Figure(figsize=(9.6, 3.6))
+    figure = _figure(9.6, 3.6)
     _draw_rarity(figure.add_axes((0.05, 0.14, 0.28, 0.80)), beta_max, n)
     for cell, left, name in ((random, 0.44, "random"), (admissible, 0.72, "admissible")):
         ax = plot_cell(cell, figure.add_axes((left, 0.02, 0.27, 0.84)))
@@ -483,7 +489,7 @@ def draw_generated(
         raise ValueError(f"chosen is {chosen}; allowed: 1 to {min(SHOWN, len(cells))}")
     counts = count_intersections(cells)
     share = (counts == 0).mean()
-    figure = Figure(figsize=(9.6, 5.4))
+    figure = _figure(9.6, 5.4)
     for k in range(min(SHOWN, len(cells))):
         ax = figure.add_axes((0.005 + 0.25 * (k % 4), 0.485 - 0.475 * (k // 4), 0.24, 0.41))
         plot_cell(cells[k], ax)
@@ -511,6 +517,42 @@ def download_links(
         links.append(f'<a class="jupyter-widgets jupyter-button widget-button" style="text-decoration: none; text-align: center; color: inherit" '
                      f'download="{html.escape(name)}.{suffix}" href="data:{kind};base64,{base64.b64encode(content).decode()}">{suffix.upper()}</a>')
     return " ".join(links)
+
+# %% ../../nbs/kirigami/explore.ipynb #39f17548
+def generator_browser(
+    names: Iterable[str | Path] | None = None,  # names from `weights()` and folders of weights; None: all that come with the package
+) -> widgets.Widget:
+    "Cells drawn from trained models, with their intersections, and the chosen one as a file for a laser cutter."
+    found = offered(names)
+    if not found:
+        return _stack("generator-browser", widgets.HTML("<b>No trained generator of kirigami cells comes with this installation.</b> "
+                                                        "Give the folders of your own: <code>generator_browser([folder])</code>."))
+    first = ("ddpm", "60°") if ("ddpm", "60°") in found else next(iter(found))
+    models, limits = (list(dict.fromkeys(key[k] for key in found)) for k in (0, 1))
+    controls = {"model": _menu("model", models, first[0]), "limit": _menu("beta max", limits, first[1]), "seed": _slider("seed", 0, 0, 99),
+                "chosen": _slider("chosen cell", 1, 1, SHOWN)}
+    sheet = {"pitch": widgets.BoundedFloatText(10.0, min=0.1, max=1000, description="pitch [mm]", layout=widgets.Layout(width="13em")),
+             "copies": widgets.BoundedIntText(1, min=1, max=20, description="copies", layout=widgets.Layout(width="11em"))}
+    image = picture(lambda **values: draw_browser(found, **values), controls)
+    about, links = (_text(lambda make=make, **values: make(found, **values), c) for make, c in ((_about, controls), (_links, controls | sheet)))
+    rows = [widgets.HBox(list(controls.values())[k:k + 2]) for k in (0, 2)]
+    return _stack("generator-browser", *rows, about, image, widgets.HBox([*sheet.values(), links]))
+
+
+def draw_browser(
+    found: Mapping[tuple[str, str], str],  # from `offered`
+    model: str,
+    limit: str,  # such as "60°"
+    seed: int = 0,
+    chosen: int = 1,
+) -> Figure:
+    "The cells of one model, or a remark where there are no weights for this limit."
+    if (model, limit) in found:
+        return draw_generated(generated_cells(found[model, limit], seed=seed), chosen=chosen, title=f"{model}, {limit}")
+    figure = _figure(9.6, 1.0)
+    there = ", ".join(key[1] for key in found if key[0] == model)
+    figure.text(0.01, 0.5, f"There are no weights of {model} for a limit of {limit}, only for {there}.", fontsize=11)
+    return figure
 
 # %% ../../nbs/kirigami/explore.ipynb #8b0b68ac
 def _menu(label: str, options: list[str], value: str) -> widgets.Dropdown:
