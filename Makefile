@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-PYTHON ?=       # the interpreter to build .venv from; empty: the first suitable one
+NAMES := python3 python3.13 python3.12 python3.11
+PYTHON ?=       # the interpreter to build .venv from; empty: the first suitable one of NAMES
 JOBS ?= 2       # notebooks that `make demo` runs at the same time
 FLAGS ?=        # cells that `make test` runs as well, such as FLAGS="slow gpu"
 
@@ -38,7 +39,7 @@ gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 	echo "The files above differ from what git has. If they are what you mean, stage them with git add." >&2; exit 1
 
 lab: $(DEV)  ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab nbs/index.ipynb
+	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" nbs/index.ipynb
 
 docs:  ## render the site into _docs/ (needs Quarto)
 	@command -v quarto >/dev/null || { echo "make docs needs Quarto: install it from quarto.org, or with '$(BIN)/pip install quarto-cli', which downloads it." >&2; exit 1; }
@@ -71,9 +72,9 @@ ifneq ($(shell test -x $(BIN)/python && echo yes),yes)
 endif
 
 $(VENV)/pyvenv.cfg:
-	@for python in $(or $(strip $(PYTHON)),python3 python3.13 python3.12 python3.11); do \
+	@for python in $(or $(strip $(PYTHON)),$(NAMES)); do \
 	  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || continue; \
 	  "$$python" -c 'import ensurepip' 2>/dev/null || { echo "$$python lacks venv: install it (on Debian and Ubuntu: apt install python3-venv), then run make again." >&2; exit 1; }; \
 	  "$$python" -m venv --clear $(VENV) && exit 0; exit 1; \
 	done; \
-	echo "metanb needs Python 3.11, 3.12 or 3.13, and $(or $(strip $(PYTHON)),none of python3 python3.13 python3.12 python3.11) is one; install it, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1
+	echo "metanb needs Python 3.11, 3.12 or 3.13, and found none under: $(or $(strip $(PYTHON)),$(NAMES)). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1

@@ -1,0 +1,105 @@
+"What stands around the notebooks: the sidebar of the site, the links between pages, the pinned versions."
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NBS = ROOT / "nbs"
+NOTEBOOKS = sorted(path for path in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *NOTEBOOKS]
+
+pytestmark = pytest.mark.skipif(not (ROOT / "_quarto.yml").is_file(), reason="these belong to the checkout, not to the package")
+
+
+def name(path):
+    "A path as it is known in the checkout; names the test."
+    return str(path.relative_to(ROOT))
+
+
+def entries(contents):
+    "Paths and patterns of the sidebar, in order."
+    if isinstance(contents, str):
+        return [contents]
+    return [path for item in contents for path in (entries(item["contents"]) if isinstance(item, dict) and "contents" in item
+                                                   else [item["href"] if isinstance(item, dict) else item])]
+
+
+def sidebar():
+    "The entries of the sidebar of `_quarto.yml`."
+    return entries(yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["website"]["sidebar"]["contents"])
+
+
+def text(path):
+    "The prose of a page; code is left out, for an index in it looks like a link."
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+def links(path):
+    "Targets of the links and pictures of a page that lead into the checkout."
+    prose = re.sub(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$", "", text(path), flags=re.S)
+    targets = re.findall(r"\]\(([^()\s]+)\)", prose)
+    return [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#|attachment:", target)]
+
+
+def test_there_is_something_to_check():
+    "A wrong path would let everything pass."
+    assert NBS / "index.ipynb" in NOTEBOOKS and "nbs/index.ipynb" in sidebar()
+    assert "nbs/images/kirigami.png" in links(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("entry", sidebar())
+def test_sidebar_leads_somewhere(entry):
+    "Quarto shows a dead entry as plain text, and stops at a pattern that nothing matches."
+    assert list(ROOT.glob(entry))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_every_notebook_is_in_the_sidebar_once(notebook):
+    assert len([entry for entry in sidebar() if notebook in ROOT.glob(entry)]) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    assert [target for target in links(page) if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_every_notebook_has_one_title(notebook):
+    "It is the name of the page in the sidebar."
+    prose = re.sub(r"```.*?```", "", text(notebook), flags=re.S)
+    assert len(re.findall(r"^# \S", prose, flags=re.M)) == 1
+
+
+def test_versions_are_pinned():
+    "constraints.txt holds every direct dependency, exactly, and no build of one machine."
+    lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)] == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    plain = lambda requirement: re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", requirement)[0]).lower()
+    assert {plain(line) for line in wanted} - {plain(line) for line in lines} == set()
+
+
+def test_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    package = re.search(r'^__version__ = "(.+)"', (ROOT / "metanb/__init__.py").read_text(encoding="utf-8"), flags=re.M)[1]
+    settings = re.search(r"^version = (.+)$", (ROOT / "settings.ini").read_text(encoding="utf-8"), flags=re.M)[1]
+    assert citation == package == settings
+
+
+@pytest.mark.parametrize("workflow", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=name)
+def test_workflows_call_what_exists(workflow):
+    "Every step that runs make or a script names a target or a file of the checkout."
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values()
+    commands = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M))
+    assert commands
+    assert {found for command in commands for found in re.findall(r"^make ([a-z-]+)", command)} <= targets
+    assert all((ROOT / found).is_file() for command in commands for found in re.findall(r"^bash (\S+)", command))
