@@ -160,6 +160,18 @@ def test_posterior_variance_is_exact_for_a_point():
     assert torch.allclose(x, point.expand(10, 2))
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_eta_is_the_share_of_the_posterior_spread(eta):
+    s, seen = Schedule([0.8, 0.3]), []
+    model = lambda x, t, c=None: (seen.append(x), torch.zeros_like(x))[1]  # all data are zero
+    start = torch.full((50_000, 1), 2.0)
+    sample_ddim(model, start.shape, schedule=s, prediction="x0", n_steps=2, eta=eta, start=start, generator=seeded())
+    posterior = (1 - 0.8) / (1 - 0.3) * (1 - 0.3 / 0.8)
+    spread = eta * math.sqrt(posterior)
+    assert abs(seen[1].std() - spread) < 0.01 * spread + 1e-6
+    assert abs(seen[1].mean() - math.sqrt(0.2 - spread**2) * 2.0 / math.sqrt(0.7)) < 0.01
+
+
 def test_ddim_with_eta_one_and_all_steps_is_ddpm():
     s = cosine_schedule(30)
     a = sample_ddpm(mixture(s, "x0"), (500, 1), schedule=s, prediction="x0", generator=seeded(4))
