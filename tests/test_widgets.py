@@ -1,0 +1,175 @@
+"""The widgets on a page that voila serves: a key moves a slider in headless Chromium, and the picture follows."""
+
+import base64
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
+MISSING = [name for name in ("playwright", "voila") if importlib.util.find_spec(name) is None] + ([] if CHROMIUM else ["Chromium"])
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")]
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]
+PATIENCE = 120_000  # [ms] for a slow machine; nothing here waits longer than it has to
+WIDGETS = ("two-cuts", "one-cut", "rotation-limit", "generator-browser")
+CELLS = ["from metanb.kirigami.explore import generator_browser, one_cut, rotation_limit, two_cuts",
+         "two_cuts()", "one_cut()", "rotation_limit()", "generator_browser({folders})", "generator_browser([])"]
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory) -> Path:
+    "A folder with a notebook of all widgets, and two small untrained generators for the browser."
+    from metanb.core.store import save_pretrained
+    from metanb.kirigami.model import build
+
+    folder = tmp_path_factory.mktemp("page")
+    saved = [str(save_pretrained(build(name, width=4, latent=4), folder / f"{name}_{limit}", {"title": f"untrained {name}"}))
+             for name, limit in (("vae", 20), ("gan", 60))]
+    cells = [{"cell_type": "code", "id": f"cell{k}", "metadata": {}, "outputs": [], "execution_count": None,
+              "source": source.format(folders=saved)} for k, source in enumerate(CELLS)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
+    (folder / "page.ipynb").write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(port: int, server: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < end and server.poll() is None:
+        with socket.socket() as s:
+            s.settimeout(1)
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"voila did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def address(page_folder) -> str:
+    "Where voila serves the notebook, for as long as the tests of this module run."
+    port, log = free_port(), page_folder / "voila.log"
+    command = [sys.executable, "-m", "voila", "page.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    private = {f"JUPYTER_{name}_DIR": str(page_folder / name) for name in ("CONFIG", "RUNTIME")} | {"IPYTHONDIR": str(page_folder / "ipython")}
+    with log.open("w") as file:
+        server = subprocess.Popen(command, cwd=page_folder, stdout=file, stderr=file, start_new_session=True,
+                                  env=os.environ | private | {"OMP_NUM_THREADS": "1"})
+    try:
+        wait_for_port(port, server, log)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+@pytest.fixture(scope="module")
+def page(address):
+    "The page in headless Chromium, all widgets drawn; requests that leave the machine are refused, so the widgets need none."
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1200, "height": 2800})
+        page.set_default_timeout(PATIENCE)
+        page.route(lambda url: not url.startswith((address, "data:", "blob:")), lambda route: route.abort())
+        page.goto(address)
+        for name in WIDGETS:
+            page.wait_for_selector(f".metanb-{name} img")
+        yield page
+        browser.close()
+
+
+# ---------------------------------------------------------------- what a hand and an eye would do
+
+DIGEST = """async css => {
+    const bytes = await (await fetch(document.querySelector(css).src)).arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return new TextDecoder("latin1").decode(bytes.slice(1, 4)) + " " + digest.join(" ");
+}"""
+
+
+def picture(page, name: str) -> str:
+    "Format and digest of the picture that the page shows."
+    return page.evaluate(DIGEST, f".metanb-{name} img")
+
+
+def control(page, name: str, label: str):
+    "The slider or menu with this label."
+    return page.locator(f".metanb-{name} .jupyter-widgets:has(> label:text-is('{label}'))").first
+
+
+def press(page, name: str, label: str, key: str = "ArrowRight") -> None:
+    "Focus a slider and press a key."
+    control(page, name, label).locator(".noUi-handle").focus()
+    page.keyboard.press(key)
+
+
+def new_picture(page, name: str, old: str) -> str:
+    "Wait until the page shows another picture."
+    end = time.monotonic() + PATIENCE / 1000
+    while (new := picture(page, name)) == old:
+        assert time.monotonic() < end, f"the picture of {name} did not change"
+        page.wait_for_timeout(100)
+    return new
+
+
+@pytest.mark.parametrize("name, label", [("two-cuts", "A: upper cut [°]"), ("two-cuts", "position"), ("one-cut", "angle [°]"),
+                                         ("rotation-limit", "beta max [°]"), ("generator-browser", "seed")])
+def test_the_picture_follows_a_slider(page, name, label):
+    old = picture(page, name)
+    assert old.startswith("PNG ")
+    others = {other: picture(page, other) for other in WIDGETS if other != name}
+    readout = control(page, name, label).locator(".widget-readout")
+    value = float(readout.inner_text())
+    press(page, name, label)
+    new = new_picture(page, name, old)
+    assert float(readout.inner_text()) > value
+    press(page, name, label, "ArrowLeft")
+    assert new_picture(page, name, new) == old  # the same settings give the same picture
+    assert others == {other: picture(page, other) for other in others}
+
+
+def test_route_buttons(page):
+    old = picture(page, "two-cuts")
+    page.locator(".metanb-two-cuts button", has_text="through C").click()
+    assert new_picture(page, "two-cuts", old) != old
+
+
+def test_browser_menus_and_export(page):
+    menus = {label: control(page, "generator-browser", label).locator("select") for label in ("model", "beta max")}
+    assert menus["model"].locator("option").all_inner_texts() == ["vae", "gan"]
+    links = page.locator(".metanb-generator-browser a[download]")
+    assert [links.nth(k).get_attribute("download") for k in (0, 1)] == ["vae_20_seed0_cell1.svg", "vae_20_seed0_cell1.dxf"]
+    svg = base64.b64decode(re.match(r"data:image/svg\+xml;base64,(.*)", links.nth(0).get_attribute("href")).group(1))
+    assert len(ElementTree.fromstring(svg).findall(".//{*}g[@id='cuts']/{*}line")) == 36
+    old = picture(page, "generator-browser")
+    menus["model"].select_option("gan")  # for which there are no weights at 20 degrees
+    remark = new_picture(page, "generator-browser", old)
+    page.wait_for_function("() => !document.querySelector('.metanb-generator-browser a[download]')")
+    menus["beta max"].select_option("60°")
+    new_picture(page, "generator-browser", remark)
+    page.wait_for_selector("a[download='gan_60_seed0_cell1.dxf']")
+
+
+def test_a_browser_without_weights_says_so(page):
+    assert page.get_by_text("No trained generator of kirigami cells").count() == 1
