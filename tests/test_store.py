@@ -1,0 +1,553 @@
+"""Data sets and weights: kills, damage, executors and bad input that do not fit into the notebook."""
+
+import hashlib
+import inspect
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from metanb.core import store
+from metanb.core.unet import UNet
+
+OPTIONS = dict(n=50, shard_size=8, seed=5, progress=False)
+
+
+def make_cells(n: int, seed: int, delay: float = 0.0) -> dict[str, np.ndarray]:
+    "Two arrays of a shard; `delay` [s] stands for the time that real shards take."
+    time.sleep(delay)
+    rng = np.random.default_rng(seed)
+    return {"angle": rng.normal(size=(n, 6, 6)), "count": rng.integers(0, 9, size=n)}
+
+
+def contents(path) -> dict[str, np.ndarray]:
+    ds = store.open_dataset(path)
+    return {key: ds[key][:] for key in ds.keys()}
+
+
+def assert_same(a: dict, b: dict) -> None:
+    assert list(a) == list(b)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    "Contents of a data set that was never interrupted, computed without the store."
+    shards = [make_cells(rows.stop - rows.start, store.shard_seed(5, i)) for i, rows in enumerate(store.shard_rows(50, 8))]
+    return {key: np.concatenate([shard[key] for shard in shards]) for key in ("angle", "count")}
+
+
+# ---------------------------------------------------------------- kills
+
+class Killed(BaseException):
+    "Stands for a kill: nothing in the store catches it."
+
+
+def killed_at(monkeypatch, step: int, after: bool) -> None:
+    "End the program before or after the file number `step` is written."
+    write, count = zarr.storage.LocalStore.set, iter(range(10**6))
+
+    async def set_or_die(self, key, value, *args, **kwargs):
+        turn = next(count)
+        if turn == step and not after:
+            raise Killed
+        await write(self, key, value, *args, **kwargs)
+        if turn == step:
+            raise Killed
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", set_or_die)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_every_file(tmp_path, whole, after):
+    files = 1 + 3 + 7 * 3  # the group, three arrays, and for each of seven shards two arrays and a digest
+    for step in range(files + 1):
+        path = tmp_path / str(step)
+        with pytest.MonkeyPatch.context() as patch:
+            killed_at(patch, step, after)
+            if step < files:
+                with pytest.raises(Killed):
+                    store.generate(path, make_cells, **OPTIONS)
+            else:  # the count above is right: one more write never comes
+                store.generate(path, make_cells, **OPTIONS)
+        if step < files - 1:
+            with pytest.raises(ValueError):
+                store.open_dataset(path)
+        store.generate(path, make_cells, **OPTIONS)
+        assert_same(contents(path), whole)
+        assert store.verify(path, progress=False) == []
+
+
+CHILD = """
+import sys, time
+import numpy as np
+from metanb.core import store
+
+{function}
+
+if __name__ == "__main__":
+    path, mode, delay = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    options = dict(n=240, shard_size=8, seed=5, params={{"delay": delay}}, progress=False)
+    print("ready", flush=True)
+    if mode == "serial":
+        store.generate(path, make_cells, **options)
+    else:
+        with store.processes(2) as pool:
+            store.generate(path, make_cells, executor=pool, **options)
+"""
+
+
+def start_child(tmp_path: Path, path: Path, mode: str = "serial", delay: float = 0.01) -> subprocess.Popen:
+    "A process that generates 30 shards; returns when it is about to begin."
+    script = tmp_path / "child.py"
+    script.write_text(CHILD.format(function=inspect.getsource(make_cells)))
+    child = subprocess.Popen([sys.executable, script, path, mode, str(delay)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, start_new_session=True)
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def wait_for_shards(path: Path, n: int, child: subprocess.Popen) -> None:
+    "Wait until n shards are finished."
+    while len(list(path.glob("sha256/c/*/0"))) < n:
+        assert child.poll() is None, child.stderr.read()
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_sigkill_at_random_moments(tmp_path):
+    reference = store.generate(tmp_path / "reference", make_cells, n=240, shard_size=8, seed=5, params={"delay": 0.01}, progress=False)
+    path, killed, finished = tmp_path / "killed", 0, 0
+    for attempt in range(6):
+        child = start_child(tmp_path, path)
+        time.sleep(random.uniform(0, 0.15))
+        child.kill()
+        child.communicate(timeout=60)
+        killed += child.returncode == -signal.SIGKILL
+        before, finished = finished, len(list(path.glob("sha256/c/*/0")))
+        assert finished >= before  # what was finished stays
+    assert killed >= 3
+    store.generate(path, make_cells, n=240, shard_size=8, seed=5, params={"delay": 0.01}, progress=False)
+    assert_same(contents(path), contents(reference.path))
+    assert store.verify(path, progress=False) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to a process group")
+@pytest.mark.parametrize("mode", ["serial", "processes"])
+def test_ctrl_c_keeps_finished_shards(tmp_path, mode):
+    path = tmp_path / "set"
+    child = start_child(tmp_path, path, mode, delay=0.1)
+    wait_for_shards(path, 3, child)
+    os.killpg(child.pid, signal.SIGINT)  # as the terminal does: to the parent and its workers
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode != 0 and "KeyboardInterrupt" in errors
+    left = store.verify(path, progress=False)
+    assert 0 < len(left) <= 27
+    assert not list(path.rglob("*.partial"))
+    store.generate(path, make_cells, n=240, shard_size=8, seed=5, params={"delay": 0.1}, progress=False, executor=ThreadPoolExecutor(8))
+    assert store.verify(path, progress=False) == []
+
+
+IDLE = """
+import time
+from metanb.core import store
+
+if __name__ == "__main__":
+    with store.processes(1) as pool:
+        pool.submit(abs, -1).result()
+        print("ready", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to a process group")
+def test_idle_workers_end_quietly_at_ctrl_c(tmp_path):
+    (tmp_path / "idle.py").write_text(IDLE)
+    child = subprocess.Popen([sys.executable, tmp_path / "idle.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert child.stdout.readline() == "ready\n"
+    os.killpg(child.pid, signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert errors.count("Traceback") == 1 and "idle.py" in errors and "KeyboardInterrupt" in errors  # the parent's own
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_workers_end_with_their_parent(tmp_path):
+    child = start_child(tmp_path, tmp_path / "set", "processes", delay=0.1)
+    wait_for_shards(tmp_path / "set", 2, child)
+    child.kill()
+    child.communicate(timeout=60)  # ends only when every process that holds the pipe is gone, workers included
+
+
+def test_two_processes_at_the_same_data_set(tmp_path):
+    path = tmp_path / "set"
+    children = [start_child(tmp_path, path) for _ in range(2)]
+    for child in children:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
+    assert store.verify(path, progress=False) == []
+
+
+def test_half_written_files_are_removed(tmp_path, whole):
+    path = tmp_path / "set"
+    store.generate(path, make_cells, **OPTIONS)
+    old, young = path / "angle" / "c" / "0" / "0" / "0.1234.partial", path / "angle" / "zarr.5678.partial"
+    for file in (old, young):
+        file.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 3600))
+    (path / "sha256" / "c" / "3" / "0").unlink()
+    store.generate(path, make_cells, **OPTIONS)
+    assert not old.exists() and young.exists()  # a young one may belong to another process
+    assert_same(contents(path), whole)
+
+
+# ---------------------------------------------------------------- executors
+
+def dask_executor():
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
+    return distributed.Client(cluster).get_executor()
+
+
+@pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(4), lambda: ProcessPoolExecutor(2), lambda: store.processes(2), dask_executor],
+                         ids=["threads", "processes", "spawned", "dask"])
+def test_every_executor_gives_the_same_bits(tmp_path, whole, make):
+    with make() as executor:
+        store.generate(tmp_path / "set", make_cells, executor=executor, in_flight=3, **OPTIONS)
+    assert_same(contents(tmp_path / "set"), whole)
+    assert store.verify(tmp_path / "set", progress=False) == []
+    if hasattr(executor, "_client"):
+        executor._client.cluster.close()
+        executor._client.close()
+
+
+class Reversing(Executor):
+    "Finishes calls three at a time, the last one first; notes how many are submitted and not yet stored."
+
+    def __init__(self, path: Path):
+        self.path, self.submitted, self.most, self.waiting = path, 0, 0, []
+
+    def submit(self, fn, /, *args):
+        future = Future()
+        self.waiting.append((future, fn, args))
+        self.submitted += 1
+        self.most = max(self.most, self.submitted - len(list(self.path.glob("sha256/c/*/0"))))
+        if len(self.waiting) == 3:
+            while self.waiting:
+                waiting, fn, args = self.waiting.pop()
+                waiting.set_result(fn(*args))
+        return future
+
+
+def test_shards_in_flight_are_bounded_and_come_in_any_order(tmp_path, whole):
+    executor = Reversing(tmp_path / "set")
+    store.generate(tmp_path / "set", make_cells, n=48, shard_size=8, seed=5, progress=False, executor=executor, in_flight=3)
+    assert executor.most == 3
+    assert_same(contents(tmp_path / "set"), {key: a[:48] for key, a in whole.items()})
+
+
+def fail_once(n: int, seed: int, bad: int) -> dict[str, np.ndarray]:
+    "Fails in the shard with the seed `bad`."
+    if seed == bad:
+        raise RuntimeError("no such cell")
+    return make_cells(n, seed)
+
+
+@pytest.mark.parametrize("threads", [None, 2])
+def test_error_in_a_shard_comes_through_and_keeps_the_others(tmp_path, threads):
+    with pytest.raises(RuntimeError, match="no such cell"):
+        store.generate(tmp_path / "set", fail_once, params={"bad": store.shard_seed(5, 3)}, executor=threads and ThreadPoolExecutor(threads), **OPTIONS)
+    missing = store.verify(tmp_path / "set", progress=False)
+    assert missing == [3, 4, 5, 6] if threads is None else 3 in missing
+
+
+# ---------------------------------------------------------------- damage
+
+def shard_files(path: Path) -> dict[Path, int]:
+    "Every file that belongs to one shard, and that shard's index."
+    return {file: int(file.relative_to(path).parts[2]) for file in path.rglob("*") if file.is_file() and file.name != "zarr.json"}
+
+
+def test_every_damaged_byte_costs_one_shard(tmp_path, whole):
+    path = tmp_path / "set"
+    store.generate(path, make_cells, **OPTIONS)
+    files = shard_files(path)
+    assert len(files) == 7 * 3
+    for file, shard in files.items():
+        intact = file.read_bytes()
+        positions = random.sample(range(len(intact)), 4) + [0, len(intact) - 1]
+        damaged = [intact[:p] + bytes([intact[p] ^ random.randrange(1, 256)]) + intact[p + 1:] for p in positions]
+        for content in [*damaged, intact[: len(intact) // 2], b"", intact + b"x"]:
+            file.write_bytes(content)
+            found = store.verify(path, progress=False)
+            if found == [] and content != intact:  # a byte that no reader looks at: the contents are whole
+                assert_same(contents(path), whole)
+            else:
+                assert found == [shard], file
+            file.write_bytes(intact)
+
+
+def test_repair_restores_the_files_of_one_shard_only(tmp_path, whole):
+    path = tmp_path / "set"
+    store.generate(path, make_cells, **OPTIONS)
+    for file, shard in shard_files(path).items():
+        others = {f: f.stat().st_mtime_ns for f, s in shard_files(path).items() if s != shard}
+        content = bytearray(file.read_bytes())
+        content[len(content) // 3] ^= 0x10
+        file.write_bytes(content)
+        assert store.verify(path, repair=True, make_shard=make_cells, progress=False) == [shard]
+        assert others == {f: f.stat().st_mtime_ns for f in others}
+        assert store.verify(path, progress=False) == []
+    assert_same(contents(path), whole)
+
+
+def test_verify_finishes_what_is_missing(tmp_path, whole):
+    path = tmp_path / "set"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        killed_at(patch, 11, after=True)
+        store.generate(path, make_cells, **OPTIONS)
+    assert store.verify(path, progress=False) == [2, 3, 4, 5, 6]
+    store.verify(path, repair=True, make_shard=make_cells, progress=False)
+    assert_same(contents(path), whole)
+
+
+def test_a_function_that_gives_other_numbers_repairs_nothing(tmp_path):
+    path = tmp_path / "set"
+    store.generate(path, make_cells, **OPTIONS)
+    file = path / "count" / "c" / "4"
+    file.write_bytes(file.read_bytes()[:-1])
+
+    def impostor(n, seed, delay=0.0):
+        return make_cells(n, seed + 1)
+
+    with pytest.raises(ValueError, match="repair needs 'make_cells'"):
+        store.verify(path, repair=True, make_shard=impostor, progress=False)
+    impostor.__name__ = "make_cells"
+    before = {f: f.read_bytes() for f in shard_files(path)}
+    with pytest.raises(ValueError, match="does not reproduce shard 4"):
+        store.verify(path, repair=True, make_shard=impostor, progress=False)
+    assert before == {f: f.read_bytes() for f in shard_files(path)}
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "angle/zarr.json", "sha256/zarr.json"])
+def test_damaged_metadata_is_a_clear_error(tmp_path, name):
+    path = tmp_path / "set"
+    store.generate(path, make_cells, **OPTIONS)
+    file = path / name
+    file.write_bytes(file.read_bytes()[:100])
+    for call in (store.open_dataset, store.verify, lambda p: store.generate(p, make_cells, **OPTIONS)):
+        with pytest.raises(ValueError, match="zarr.json in it is damaged"):
+            call(path)
+
+
+# ---------------------------------------------------------------- contents
+
+def make_kinds(n: int, seed: int) -> dict[str, np.ndarray]:
+    "Arrays of many types, with values that a careless store loses."
+    x = np.random.default_rng(seed).normal(size=(n, 3))
+    x[0] = -0.0, np.nan, np.inf
+    return {"half": x.astype("f2"), "single": x.astype("f4"), "double": x, "big": x.astype(">f8"), "wave": x.astype(complex),
+            "flag": x > 0, "byte": (x > 0).astype("u1"), "long": np.full((n, 2, 1, 2), 2**62 + seed % 97), "zero": np.full(n, -0.0)}
+
+
+@pytest.mark.parametrize("n, shard_size", [(1, 1), (7, 100), (12, 4), (13, 4)])
+def test_types_and_sizes(tmp_path, n, shard_size):
+    ds = store.generate(tmp_path / "set", make_kinds, n=n, shard_size=shard_size, progress=False)
+    assert len(ds) == n and ds.shards[-1].stop == n
+    assert store.verify(tmp_path / "set", progress=False) == []
+    for index, rows in enumerate(ds.shards):
+        for key, a in make_kinds(rows.stop - rows.start, store.shard_seed(0, index)).items():
+            assert ds[key].dtype == a.dtype.newbyteorder("<") and ds[key].shape == (n, *a.shape[1:])
+            assert ds[key][rows].tobytes() == a.astype(ds[key].dtype).tobytes(), key
+
+
+def test_shards_are_compressed_in_pieces(tmp_path):
+    def make_voxels(n, seed):
+        return {"solid": np.zeros((n, 64, 64, 64), np.uint8), "cell": np.zeros((n, 6, 6))}
+
+    ds = store.generate(tmp_path / "set", make_voxels, n=48, shard_size=24, progress=False)
+    assert ds["solid"].shards == (24, 64, 64, 64) and ds["solid"].chunks == (1, 64, 64, 64)
+    assert ds["cell"].chunks == (24, 6, 6)
+
+
+def make_uneven(n: int, seed: int, what: str) -> dict[str, np.ndarray]:
+    "Shards that differ from the first in key, shape or type."
+    if seed == store.shard_seed(5, 0):
+        return {"a": np.zeros((n, 2))}
+    return {"key": {"b": np.zeros((n, 2))}, "shape": {"a": np.zeros((n, 3))}, "type": {"a": np.zeros((n, 2), np.float32)}}[what]
+
+
+@pytest.mark.parametrize("what", ["key", "shape", "type"])
+def test_shards_must_agree(tmp_path, what):
+    with pytest.raises(ValueError, match="make_shard: .* in shard 1"):
+        store.generate(tmp_path / "set", make_uneven, params={"what": what}, **OPTIONS)
+    assert store.verify(tmp_path / "set", progress=False) == [1, 2, 3, 4, 5, 6]
+
+
+def test_params_reach_the_function_as_they_are_stored(tmp_path):
+    seen = []
+
+    def make_shard(n, seed, **params):
+        seen.append(params)
+        return {"a": np.zeros(n)}
+
+    ds = store.generate(tmp_path / "set", make_shard, n=1, shard_size=1, params={"size": (6, 6), "beta_max": 60}, progress=False)
+    assert seen == [{"size": [6, 6], "beta_max": 60}] == [ds.attributes["params"]]
+
+
+def test_read_only_folders(tmp_path, whole, monkeypatch):
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(os, "access", lambda *args, **options: False)  # also where the tests run as root, who may write anywhere
+    for path in (tmp_path / "empty", tmp_path / "new" / "set"):
+        with pytest.raises(ValueError, match="path=.*cannot|path=.*is no folder that can be written to"):
+            store.generate(path, make_cells, **OPTIONS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "set"]
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)  # finished: nothing to write
+    assert_same(contents(tmp_path / "set"), whole)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(n=True), "n=True"), (dict(n="9"), "n='9'"), (dict(shard_size=0), "shard_size=0"), (dict(seed=1.5), "seed=1.5"),
+    (dict(params=[1]), "params="), (dict(params={"a": float("nan")}), "params="), (dict(in_flight=0), "in_flight=0"), (dict(executor="fast"), "executor='fast'")])
+def test_bad_arguments_leave_nothing(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        store.generate(tmp_path / "new" / "set", make_cells, **{**OPTIONS, **change})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("result", [None, {}, [1], {"a b": np.zeros(8)}, {"a": [0.0] * 8}, {"a": np.float64(1)}, {"a": np.zeros(7)},
+                                    {"a": np.array(["x"] * 8)}, {"a": np.zeros((1, 8))}, {"a": np.zeros((8, 0))}])
+def test_bad_shards_leave_nothing(tmp_path, result):
+    with pytest.raises(ValueError, match="make_shard"):
+        store.generate(tmp_path / "new" / "set", lambda n, seed: result, **OPTIONS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_key_lists_the_known_ones(tmp_path):
+    ds = store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    with pytest.raises(KeyError, match="angle.*count"):
+        ds["alpha"]
+
+
+def test_a_data_set_travels_to_another_process(tmp_path, whole):
+    ds = store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    with store.processes(1) as pool:  # as the workers of a data loader do
+        np.testing.assert_array_equal(pool.submit(ds.rows, "angle", [49, 0, 7]).result(), whole["angle"][[49, 0, 7]])
+
+
+def test_import_does_not_load_torch():
+    code = "import sys, metanb.core.store as s; s.weights(); print([m for m in ('torch', 'safetensors', 'nbdev', 'fastcore') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------- weights
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return UNet(2, 1, 1, widths=(4, 8))
+
+
+def assert_same_network(a, b):
+    for (name, x), (other, y) in zip(a.state_dict().items(), b.state_dict().items(), strict=True):
+        assert name == other and x.dtype == y.dtype and torch.equal(x, y)
+
+
+def test_names_of_the_package(tmp_path, net, monkeypatch):
+    monkeypatch.setattr(store, "_shipped", lambda: tmp_path)
+    assert store.weights() == []
+    for name in ("kirigami/ddpm_60", "kirigami/ddpm_90", "truss/vae"):
+        store.save_pretrained(net, tmp_path / name, {"title": name})
+    assert store.weights() == ["kirigami/ddpm_60", "kirigami/ddpm_90", "truss/vae"] and store.weights("truss") == ["truss/vae"]
+    assert store.card("truss/vae")["title"] == "truss/vae"
+    assert_same_network(net, store.from_pretrained("kirigami/ddpm_60"))
+    for call in (store.from_pretrained, store.card):
+        with pytest.raises(ValueError, match="'kirigami/ddpm_61'.*kirigami/ddpm_60, kirigami/ddpm_90, truss/vae"):
+            call("kirigami/ddpm_61")
+    with pytest.raises(ValueError, match="space='voxel'.*kirigami, truss"):
+        store.weights("voxel")
+
+
+def test_refused_saves_change_nothing(tmp_path, net, monkeypatch):
+    folder = store.save_pretrained(net, tmp_path / "net", {"version": 1})
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with torch.no_grad():
+        next(net.parameters()).fill_(1e6)
+    for bad, options in (({}, {"half": True}), ({"x": float("nan")}, {}), (None, {}), ({"x": object()}, {})):
+        with pytest.raises(ValueError, match="half=True|card="):
+            store.save_pretrained(net, folder, bad, **options)
+        with pytest.raises(ValueError, match="half=True|card="):
+            store.save_pretrained(net, tmp_path / "deep" / "er", bad, **options)
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, to: (_ for _ in ()).throw(Killed) if self.suffix == ".new" else rename(self, to))
+    with pytest.raises(Killed):  # between moving the old weights away and the new ones into place
+        store.save_pretrained(net, folder, {})
+    assert before == {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+def test_weights_are_replaced_and_other_folders_are_not(tmp_path, net):
+    folder = store.save_pretrained(net, tmp_path / "net", {"version": 1})
+    assert store.card(store.save_pretrained(net, folder, {"version": 2}))["version"] == 2
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    for place in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex", tmp_path / "mine" / "thesis.tex" / "net"):
+        with pytest.raises(ValueError, match="folder="):
+            store.save_pretrained(net, place, {})
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["card.json", "mine", "model.safetensors", "net", "thesis.tex"]
+
+
+def test_tied_and_strided_weights(tmp_path, net):
+    weights = [p for p in net.parameters() if p.ndim == 4 and p.shape[0] == p.shape[1]]
+    weights[0].data = weights[0].data.transpose(0, 1)
+    twin = next(p for p in weights[1:] if p.shape == weights[0].shape)
+    twin.data = weights[0].data
+    assert not weights[0].is_contiguous()
+    assert_same_network(net, store.from_pretrained(store.save_pretrained(net, tmp_path / "net", {})))
+
+
+def test_every_damaged_weights_file_is_named(tmp_path, net):
+    folder = store.save_pretrained(net, tmp_path / "net", {})
+    file = folder / "model.safetensors"
+    intact = file.read_bytes()
+    for content in (intact[:-1], intact[:7], b"", intact[:-1] + bytes([intact[-1] ^ 1]), b"\x80\x04." + intact):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match="model.safetensors is missing, truncated or damaged"):
+            store.from_pretrained(folder)
+    file.unlink()
+    with pytest.raises(ValueError, match="model.safetensors is missing"):
+        store.from_pretrained(folder)
+
+
+def test_no_pickle_is_ever_read(tmp_path, net):
+    folder = store.save_pretrained(net, tmp_path / "net", {})
+    torch.save(net.state_dict(), folder / "model.safetensors")
+    facts = json.loads((folder / "card.json").read_text())
+    facts["sha256"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="model.safetensors"):
+        store.from_pretrained(folder)
+
+
+def test_a_missing_device_is_refused(tmp_path, net):
+    folder = store.save_pretrained(net, tmp_path / "net", {})
+    assert next(store.from_pretrained(folder, "auto").parameters()).device.type in ("cpu", "cuda")
+    with pytest.raises(ValueError, match="abacus"):
+        store.from_pretrained(folder, "abacus")
+
+
+def test_the_folder_may_move(tmp_path, net):
+    folder = store.save_pretrained(net, tmp_path / "net", {})
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert_same_network(net, store.from_pretrained(tmp_path / "elsewhere"))
