@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'Size', 'COLUMNS', 'MARKS', 'pick', 'plain_rows', 'as_text', 'MetricsTable', 'metrics_table',
-           'show_metrics', 'write_atomically', 'read_json', 'write_metrics']
+           'show_metrics', 'share_row', 'write_atomically', 'read_json', 'write_metrics']
 
 # %% ../../nbs/core/metrics.ipynb #96f49500
 import html
@@ -107,6 +107,19 @@ def show_metrics(
     missed = [row["quantity"] for row in table.rows if row["ok"] is False]
     if strict and missed:
         raise AssertionError(f"targets missed: {'; '.join(missed)}")
+
+# %% ../../nbs/core/metrics.ipynb #e413579e
+def share_row(
+    quantity: str,   # what is measured
+    paper: float,    # published value [percent], with one digit after the point
+    share: float,    # ours, in [0, 1]
+    error: float,    # its standard error, in [0, 1]
+) -> dict[str, Any]:  # a row for `write_metrics`
+    "Compare a measured share with one that is published in percent."
+    if not (math.isfinite(error) and error >= 0):
+        raise ValueError(f"error={error!r} is not a standard error; allowed: finite and not negative")
+    return {"quantity": quantity, "paper": f"{paper:.1f} %", "ours": f"{100 * share:.2f} +- {100 * error:.2f} %",
+            "target": f"{paper:.1f} % within 3 standard errors", "ok": bool(abs(100 * share - paper) <= 0.05 + 300 * error)}
 
 # %% ../../nbs/core/metrics.ipynb #4cac8150
 def write_atomically(
