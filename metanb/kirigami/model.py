@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
-from ..core.diffusion import diffusion_loss, make_schedule, sample_ddim, sample_ddpm
+from ..core.diffusion import clamp_x0, diffusion_loss, make_schedule, sample_ddim, sample_ddpm
 from ..core.training import Phase
 from ..core.unet import GridConv, UNet
 from .design import base_angles, check_cells, count_intersections, sample_admissible
@@ -212,6 +212,9 @@ class WGAN(LatentModel):
         return -self.critic(self.sample(len(x), generator)).float().mean()
 
 # %% ../../nbs/kirigami/model.ipynb #249ebb70
+_LIMIT = 1.5  # largest network value of an angle, at beta_max = 90
+
+
 class DDPM(nn.Module):
     "Denoising diffusion probabilistic model with a small circular U-Net (Section 2.4, Eq. 11)."
 
@@ -238,7 +241,7 @@ class DDPM(nn.Module):
 
     def sample(self, n: int, generator: Generator, *, n_steps: int | None = None, size: int = 6) -> Tensor:
         "(n, 1, size, size) cells by ancestral sampling, or in `n_steps` coarser steps of the same process."
-        options = dict(schedule=self.schedule, generator=generator)
+        options = dict(schedule=self.schedule, generator=generator, process_x0=clamp_x0(-_LIMIT, _LIMIT))
         if n_steps is None:
             return sample_ddpm(self.unet, (n, 1, size, size), **options)
         return sample_ddim(self.unet, (n, 1, size, size), n_steps=n_steps, eta=1.0, **options)
