@@ -133,7 +133,7 @@ def new_picture(page, name: str, old: str) -> str:
     return new
 
 
-@pytest.mark.parametrize("name, label", [("two-cuts", "A: upper cut [°]"), ("two-cuts", "position"), ("one-cut", "angle [°]"),
+@pytest.mark.parametrize("name, label", [("two-cuts", "A upper [°]"), ("two-cuts", "position"), ("one-cut", "angle [°]"),
                                          ("rotation-limit", "beta max [°]"), ("generator-browser", "seed")])
 def test_the_picture_follows_a_slider(page, name, label):
     old = picture(page, name)

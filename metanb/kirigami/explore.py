@@ -240,18 +240,18 @@ def _draw_map(ax: Axes, routes: Mapping[str, NDArray[np.float64]], a: tuple, b: 
 
 def _pair_report(a, b, c, routes, pair) -> str:
     "What the numbers say, in a few lines."
-    wrapped = np.round((pair + 90) % PERIOD - 90) + 0.0  # no minus zero
+    wrapped = np.round((pair + 90) % PERIOD - 90, 1) + 0.0  # no minus zero
     met = [name for name, point in zip("ABC", (a, b, c)) if pairs_meet(np.array(point, dtype=np.float64))]
-    lines = [f"now ({wrapped[0]:.0f}°, {wrapped[1]:.0f}°): " + ("they intersect" if pairs_meet(pair) else "free"), "",
+    lines = [f"now ({wrapped[0]:.1f}°, {wrapped[1]:.1f}°): " + ("they intersect" if pairs_meet(pair) else "free"), "",
              "Euclidean distances", f"  A to B  {math.dist(a, b):.1f}°", f"  A to C  {math.dist(a, c):.1f}°", f"  B to C  {math.dist(b, c):.1f}°"]
     return "\n".join(lines + ([f"\nthe cuts meet at {' and '.join(met)}:\nno free route through C"] if met else []))
 
 # %% ../../nbs/kirigami/explore.ipynb #ad0c031a
 def two_cuts() -> widgets.VBox:
     "Two neighbouring cuts, the map of their forbidden angles, and routes between configurations (Fig. 2)."
-    knobs = [_slider(f"{name}: {cut} cut [°]", angle, -90, 90) for name, pair in zip("ABC", (A, B, C))
+    knobs = [_slider(f"{name} {cut} [°]", angle, -90, 90, width="22em") for name, pair in zip("ABC", (A, B, C))
              for cut, angle in zip(("upper", "lower"), pair)]
-    route = widgets.ToggleButtons(options=list(ROUTES), description="route", style={"description_width": "7.5em", "button_width": "6em"})
+    route = widgets.ToggleButtons(options=list(ROUTES), style={"button_width": "6em"})
     position = _slider("position", 0.5, 0.0, 1.0, 0.01, width="26em")
     play = widgets.Play(max=100, interval=150)
     progress = widgets.IntSlider(max=100)
@@ -264,7 +264,7 @@ def two_cuts() -> widgets.VBox:
 
     image = picture(draw, {f"angle{k}": knob for k, knob in enumerate(knobs)} | {"position": position, "route": route})
     columns = [widgets.VBox(knobs[k:k + 2]) for k in (0, 2, 4)]
-    return _stack("two-cuts", widgets.HBox(columns), route, widgets.HBox([position, play]), image)
+    return _stack("two-cuts", widgets.HBox(columns), widgets.HBox([position, play, route]), image)
 
 # %% ../../nbs/kirigami/explore.ipynb #0e42cf83
 SITE = (2, 2)  # the cut in the middle of the picture
@@ -355,7 +355,7 @@ def _ring_legend() -> list[Line2D]:
 # %% ../../nbs/kirigami/explore.ipynb #f58dcb38
 def one_cut() -> widgets.VBox:
     "A cut among its eight neighbours: turn it, and see which angles are free."
-    angle, seed = _slider("angle [°]", 20, -90, 90, width="30em"), _slider("surroundings", 0, 0, 99)
+    angle, seed = _slider("angle [°]", 20, -90, 90, width="30em"), _slider("surroundings", 0, 0, 99, width="24em")
     return _stack("one-cut", widgets.HBox([angle, seed]), picture(draw_one_cut, {"angle": angle, "seed": seed}))
 
 # %% ../../nbs/kirigami/explore.ipynb #c1bcff1e
@@ -424,7 +424,7 @@ def draw_limit(
 
 def rotation_limit() -> widgets.VBox:
     "The limit of the rotations against the number of intersections and the share of admissible cells (Fig. 4)."
-    beta_max, seed = _slider("beta max [°]", 60, 1, 90, width="30em"), _slider("cell", 0, 0, 99)
+    beta_max, seed = _slider("beta max [°]", 60, 1, 90, width="30em"), _slider("cell", 0, 0, 99, width="24em")
     return _stack("rotation-limit", widgets.HBox([beta_max, seed]), picture(draw_limit, {"beta_max": beta_max, "seed": seed}))
 
 # %% ../../nbs/kirigami/explore.ipynb #2e30cbba
@@ -578,9 +578,12 @@ def _about(found: Mapping[tuple[str, str], str], model: str, limit: str, **rest:
     if (model, limit) not in found:
         return ""
     facts = card(found[model, limit])
-    steps = facts.get("training", {}).get("steps")
-    words = [str(facts.get("title", found[model, limit])), f"{facts['parameters']:,} parameters", f"{steps:,} training steps" if steps else ""]
-    return html.escape("; ".join(word for word in words if word))
+    words = [str(facts.get("title", found[model, limit])), f"{facts['parameters']:,} parameters"]
+    if steps := facts.get("training", {}).get("steps"):
+        words.append(f"{steps:,} training steps")
+    if {"n", "mean_intersections", "admissible_share"} <= set(scores := facts.get("metrics", {})):
+        words.append(f"measured on {scores['n']:,} cells: {scores['mean_intersections']:.2f} intersections, {scores['admissible_share']:.1%} admissible")
+    return html.escape("; ".join(words))
 
 
 def _links(found: Mapping[tuple[str, str], str], model: str, limit: str, seed: int, chosen: int, pitch: float, copies: int) -> str:
