@@ -169,10 +169,10 @@ class WGAN(LatentModel):
         *,
         latent: int = 64,
         width: int = 32,
-        learning_rates: tuple[float, float] = (2e-4, 5e-4),  # generator, critic
+        learning_rates: tuple[float, float] = (1e-3, 1e-3),  # generator, critic
         betas: tuple[float, float] = (0.5, 0.9),
-        n_critic: int = 5,                     # critic steps for one generator step
-        clip: float = 0.02,                    # largest weight of the critic
+        n_critic: int = 3,                     # critic steps for one generator step
+        clip: float = 0.1,                    # largest weight of the critic
         gradient_penalty: float | None = None,  # weight of the penalty, 10 in its paper; replaces clipping
     ):
         super().__init__(latent=latent, width=width)
