@@ -236,12 +236,12 @@ def processes(
 
 
 def _start_worker() -> None:
-    "End a worker at Ctrl-C without a traceback, and when its parent is gone."
+    "Let a worker finish its shard at Ctrl-C (one cut off while it sends a result would block the pool), and end it when its parent is gone."
     def watch() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
 
 
