@@ -30,12 +30,23 @@ from tqdm.auto import tqdm
 import metanb
 
 # %% auto #0
-__all__ = ['DIGEST', 'WEIGHTS', 'CARD', 'shard_seed', 'shard_rows', 'digest', 'Dataset', 'open_dataset', 'processes', 'generate',
-           'verify', 'save_pretrained', 'weights', 'card', 'from_pretrained']
+__all__ = ['DIGEST', 'WEIGHTS', 'CARD', 'data_root', 'shard_seed', 'shard_rows', 'digest', 'Dataset', 'open_dataset', 'processes',
+           'generate', 'verify', 'save_pretrained', 'weights', 'card', 'from_pretrained']
 
 # %% ../../nbs/core/store.ipynb #d155472f
 if TYPE_CHECKING:
     import torch  # loaded by the functions that need it: data sets do not
+
+# %% ../../nbs/core/store.ipynb #b400338a
+def data_root() -> Path:
+    "Folder of the data sets: METANB_DATA, else runs/data of the checkout one stands in, else a folder of the user's cache."
+    if folder := os.environ.get("METANB_DATA"):
+        return Path(folder)
+    here = Path.cwd()
+    for parent in (here, *here.parents):
+        if (parent / "settings.ini").is_file() and (parent / "nbs").is_dir():
+            return parent / "runs" / "data"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metanb" / "data"
 
 # %% ../../nbs/core/store.ipynb #04c6c4d5
 def shard_seed(
