@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"no
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync"]
-PATIENCE = 120_000  # [ms] for a slow machine; nothing here waits longer than it has to
+PATIENCE = 300_000  # [ms] for a slow machine; nothing here waits longer than it has to
 WIDGETS = ("two-cuts", "one-cut", "rotation-limit", "generator-browser")
 CELLS = ["from metanb.kirigami.explore import generator_browser, one_cut, rotation_limit, two_cuts",
          "two_cuts()", "one_cut()", "rotation_limit()", "generator_browser({folders})", "generator_browser([])"]
@@ -65,7 +65,8 @@ def wait_for_port(port: int, server: subprocess.Popen, log: Path) -> None:
 def address(page_folder) -> str:
     "Where voila serves the notebook, for as long as the tests of this module run."
     port, log = free_port(), page_folder / "voila.log"
-    command = [sys.executable, "-m", "voila", "page.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    command = [sys.executable, "-m", "voila", "page.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
+               f"--VoilaExecutor.startup_timeout={PATIENCE // 1000}"]
     private = {f"JUPYTER_{name}_DIR": str(page_folder / name) for name in ("CONFIG", "RUNTIME")} | {"IPYTHONDIR": str(page_folder / "ipython")}
     with log.open("w") as file:
         server = subprocess.Popen(command, cwd=page_folder, stdout=file, stderr=file, start_new_session=True,

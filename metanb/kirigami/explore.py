@@ -349,7 +349,8 @@ def _cut_report(cell: NDArray[np.float64], met: list[bool], blocking: int) -> st
 
 def _ring_legend() -> list[Line2D]:
     "What the colours of the ring and of the cuts mean."
-    rows = {"free angles": (GREEN, 6), "blocked angles": (RED, 6), "neighbour, within reach": ("0.15", 3), "neighbour, out of reach": ("0.72", 2)}
+    rows = {"free angles": (GREEN, 6), "blocked angles": (RED, 6), "neighbour, within reach": ("0.15", 3),
+            "neighbour that the cut meets": (RED, 3), "neighbour, out of reach": ("0.72", 2)}
     return [Line2D([], [], color=color, lw=width, label=label) for label, (color, width) in rows.items()]
 
 # %% ../../nbs/kirigami/explore.ipynb #f58dcb38
@@ -531,6 +532,7 @@ def generator_browser(
     models, limits = (list(dict.fromkeys(key[k] for key in found)) for k in (0, 1))
     controls = {"model": _menu("model", models, first[0]), "limit": _menu("beta max", limits, first[1]), "seed": _slider("seed", 0, 0, 99),
                 "chosen": _slider("chosen cell", 1, 1, SHOWN)}
+    controls["seed"].continuous_update = False  # some models take seconds; draw where the slider stops, not on the way
     sheet = {"pitch": widgets.BoundedFloatText(10.0, min=0.1, max=1000, description="pitch [mm]", layout=widgets.Layout(width="13em")),
              "copies": widgets.BoundedIntText(1, min=1, max=20, description="copies", layout=widgets.Layout(width="11em"))}
     image = picture(lambda **values: draw_browser(found, **values), controls)
