@@ -114,12 +114,14 @@ def share_row(
     paper: float,    # published value [percent], with one digit after the point
     share: float,    # ours, in [0, 1]
     error: float,    # its standard error, in [0, 1]
+    *,
+    margin: float = 0.05,  # allowed besides three standard errors [percentage points]
 ) -> dict[str, Any]:  # a row for `write_metrics`
     "Compare a measured share with one that is published in percent."
     if not (math.isfinite(error) and error >= 0):
         raise ValueError(f"error={error!r} is not a standard error; allowed: finite and not negative")
     return {"quantity": quantity, "paper": f"{paper:.1f} %", "ours": f"{100 * share:.2f} +- {100 * error:.2f} %",
-            "target": f"{paper:.1f} % within 3 standard errors", "ok": bool(abs(100 * share - paper) <= 0.05 + 300 * error)}
+            "target": f"{paper:.1f} % +- {margin} and 3 standard errors", "ok": bool(abs(100 * share - paper) <= margin + 300 * error)}
 
 # %% ../../nbs/core/metrics.ipynb #4cac8150
 def write_atomically(
