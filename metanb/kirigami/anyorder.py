@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from ..core.training import Phase
 from ..core.unet import GridConv
-from .pairwise import (CLASSES, CutTable, PairTable, base_pattern, choose, degrees_of, neighbours, network_values,
+from .pairwise import (CLASSES, SHARPNESS, PairwiseEnergy, base_pattern, choose, degrees_of, neighbours, network_values,
                                       ranking_loss, stratified, uniform)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #7b13f0f2
@@ -83,7 +83,7 @@ class AnyOrder(nn.Module):
         if min(width, layers, harmonics) < 1 or candidates < 2:
             raise ValueError(f"width is {width}, layers {layers}, harmonics {harmonics}, candidates {candidates}; allowed: 1 or more, candidates 2 or more")
         self.config = dict(nodes=nodes, width=width, layers=layers, harmonics=harmonics, candidates=candidates, learning_rate=learning_rate)
-        self.pair, self.single = PairTable(nodes=nodes), CutTable(nodes=nodes)
+        self.energy = PairwiseEnergy(nodes=nodes, candidates=candidates)
         self.context = HiddenContext(width=width, layers=layers, harmonics=harmonics)
 
     def phases(self) -> list[Phase]:
@@ -98,22 +98,25 @@ class AnyOrder(nn.Module):
         visible: Tensor,  # (B, n, m) bool
         base: Tensor,     # (n, m) [degrees]
         *,
-        sharpness: float = 1.0,
+        sharpness: float = SHARPNESS,
     ) -> Tensor:          # (P, Q)
         "Log-density of the chosen, hidden cuts given the visible ones, up to a constant of each row."
         ring, seen = (neighbours(v)[(slice(None), *chosen)].reshape(8, -1) for v in (alpha, visible.to(alpha)))
         coefficients = self.context(alpha, visible, base)[chosen].reshape(len(x), -1)
         beta = x - base.expand_as(alpha)[chosen].reshape(-1, 1)
-        pairs = (F.logsigmoid(sharpness * self.pair(x, ring)) * seen[..., None]).sum(0)
-        return pairs + F.logsigmoid(sharpness * self.single(beta)) + waves_at(beta, coefficients)
+        with torch.no_grad():
+            gates = (F.logsigmoid(sharpness * self.energy.pair(x, ring)) * seen[..., None]).sum(0)
+            gates = gates + F.logsigmoid(sharpness * self.energy.single(beta))
+        return gates + waves_at(beta, coefficients)
 
     def loss(self, x: Tensor, generator: Generator) -> Tensor:
-        "Negative log-density of the hidden cuts of a batch (B, 1, n, m)."
+        "Pseudo-likelihood of the gates and negative log-density of the hidden cuts, for a batch (B, 1, n, m)."
         alpha = degrees_of(x)
         visible = hide(alpha.shape, generator, x.device)
         chosen = (~visible).nonzero(as_tuple=True)
         angles = torch.cat([alpha[chosen][:, None], stratified(len(chosen[0]), self.config["candidates"], generator, x.device)], 1)
-        return ranking_loss(self.log_weight(angles, chosen, alpha, visible, base_pattern(alpha.shape[1:], x.device)))
+        hidden = ranking_loss(self.log_weight(angles, chosen, alpha, visible, base_pattern(alpha.shape[1:], x.device)))
+        return self.energy.loss(x, generator) + hidden
 
     def draw(
         self,
@@ -142,10 +145,10 @@ class AnyOrder(nn.Module):
         size: int = 6,            # cuts per side; even, at least 4
         sweeps: int = 0,          # times that every cut is hidden and drawn again
         candidates: int = 96,     # angles to choose from
-        sharpness: float = 8.0,   # inverse temperature of the gates
+        sharpness: float = SHARPNESS,  # inverse temperature of the gates
     ) -> Tensor:                  # (n, 1, size, size) network values
         "Cells in one pass, in an order that is random and the same for the n cells."
-        base = base_pattern(size, self.pair.table.device)
+        base = base_pattern(size, self.energy.pair.table.device)
         alpha, step = torch.zeros((n, *base.shape), device=base.device), spacing(size)
         visible = torch.zeros_like(alpha, dtype=torch.bool)
         order = torch.randperm(step * step, generator=generator, device=generator.device).tolist()
@@ -169,4 +172,4 @@ def hide(
     return visible
 
 
-RECIPE = dict(steps=2500, batch_size=32, decay="cosine")  # what `fit` needs beside model and data
+RECIPE = dict(steps=4000, batch_size=32, decay="cosine")  # what `fit` needs beside model and data

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from ..core.training import Phase
 from .anyorder import waves_at
 from .design import PERIOD
-from .pairwise import (CLASSES, CutTable, PairTable, base_pattern, choose, degrees_of, neighbours, network_values,
+from .pairwise import (CLASSES, SHARPNESS, PairwiseEnergy, base_pattern, choose, degrees_of, neighbours, network_values,
                                       ranking_loss, stratified, uniform)
 
 # %% ../../nbs/kirigami/jump.ipynb #79252546
@@ -38,8 +38,8 @@ class JumpDiffusion(nn.Module):
         if min(width, harmonics) < 1 or candidates < 2:
             raise ValueError(f"width is {width}, harmonics {harmonics}, candidates {candidates}; allowed: 1 or more, candidates 2 or more")
         self.config = dict(nodes=nodes, width=width, harmonics=harmonics, candidates=candidates, learning_rate=learning_rate)
-        self.pair, self.single = PairTable(nodes=nodes), CutTable(nodes=nodes)
-        self.trust = nn.Parameter(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))  # slope and offset for axial and diagonal neighbours
+        self.energy = PairwiseEnergy(nodes=nodes, candidates=candidates)
+        self.trust = nn.Parameter(torch.zeros(2, 1))  # c for axial and diagonal neighbours
         self.ring = nn.Sequential(nn.Linear(8 * 4 + 3, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * harmonics))
         nn.init.zeros_(self.ring[-1].weight)
         nn.init.zeros_(self.ring[-1].bias)
@@ -55,26 +55,28 @@ class JumpDiffusion(nn.Module):
         kept: Tensor,  # (P,) share of kept cuts, 1 - epsilon
         base: Tensor,  # (P,) base angles [degrees]
         *,
-        sharpness: float = 1.0,
+        sharpness: float = SHARPNESS,
     ) -> Tensor:       # (P, Q)
         "log f up to a constant of each row."
         kept = kept.clamp(*KEPT)
         level = torch.logit(kept)
-        trust = torch.sigmoid(self.trust[:, :1] * level + self.trust[:, 1:]).repeat_interleave(4, 0)[..., None]  # (8, P, 1)
-        pairs = torch.log1p(-trust * torch.sigmoid(-sharpness * self.pair(x, y))).sum(0)
+        trust = torch.sigmoid(level + self.trust).repeat_interleave(4, 0)[..., None]  # (8, P, 1)
         turn, beta = 2 * (y - base).deg2rad().T, x - base[:, None]
+        with torch.no_grad():
+            closed, own = torch.sigmoid(-sharpness * self.energy.pair(x, y)), F.logsigmoid(sharpness * self.energy.single(beta))
         features = [turn.cos(), turn.sin(), (2 * turn).cos(), (2 * turn).sin(), level[:, None] / 4, kept[:, None], base[:, None] / 90]
-        return pairs + F.logsigmoid(sharpness * self.single(beta)) + waves_at(beta, self.ring(torch.cat(features, 1)).float())
+        return own + torch.log1p(-trust * closed).sum(0) + waves_at(beta, self.ring(torch.cat(features, 1)).float())
 
     def loss(self, x: Tensor, generator: Generator) -> Tensor:
-        "Negative log-density of the clean cuts given noisy neighbours, for a batch (B, 1, n, m)."
+        "Pseudo-likelihood of the gates and negative log-density of the clean cuts given noisy neighbours, for a batch (B, 1, n, m)."
         alpha = degrees_of(x)
         # Few cells with much noise, many with little: the last steps decide whether a cell is admissible.
         kept = 1 - uniform((len(alpha), 1, 1), generator, x.device).square()
         noisy = add_noise(alpha, kept, generator)
         base = base_pattern(alpha.shape[1:], x.device).expand_as(alpha).reshape(-1)
         angles = torch.cat([alpha.reshape(-1, 1), stratified(alpha.numel(), self.config["candidates"], generator, x.device)], 1)
-        return ranking_loss(self.log_weight(angles, neighbours(noisy).reshape(8, -1), kept.expand_as(alpha).reshape(-1), base))
+        clean = ranking_loss(self.log_weight(angles, neighbours(noisy).reshape(8, -1), kept.expand_as(alpha).reshape(-1), base))
+        return self.energy.loss(x, generator) + clean
 
     def guess(
         self,
@@ -125,10 +127,10 @@ class JumpDiffusion(nn.Module):
         steps: int = 12,          # noise levels
         corrections: int = 1,     # Gibbs sweeps at each level
         candidates: int = 32,     # angles to choose from
-        sharpness: float = 8.0,   # inverse temperature of the gates
+        sharpness: float = SHARPNESS,  # inverse temperature of the gates
     ) -> Tensor:                  # (n, 1, size, size) network values
         "Cells from pure noise."
-        base = base_pattern(size, self.pair.table.device)
+        base = base_pattern(size, self.energy.pair.table.device)
         alpha, options = PERIOD * uniform((n, *base.shape), generator, base.device), dict(candidates=candidates, sharpness=sharpness)
         levels = kept_shares(steps).to(base.device)
         for before, after in zip(levels[:-1], levels[1:]):
@@ -172,4 +174,4 @@ def kept_shares(
     return 1 - noise
 
 
-RECIPE = dict(steps=2500, batch_size=32, decay="cosine")  # what `fit` needs beside model and data
+RECIPE = dict(steps=4000, batch_size=32, decay="cosine")  # what `fit` needs beside model and data
