@@ -126,7 +126,7 @@ class JumpDiffusion(nn.Module):
         size: int = 6,            # cuts per side; even, at least 4
         steps: int = 12,          # noise levels
         corrections: int = 1,     # Gibbs sweeps at each level
-        candidates: int = 32,     # angles to choose from
+        candidates: int = 24,     # angles to choose from
         sharpness: float = SHARPNESS,  # inverse temperature of the gates
     ) -> Tensor:                  # (n, 1, size, size) network values
         "Cells from pure noise."
