@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from metanb.core.store import weights
 from metanb.kirigami import benchmark
 from metanb.kirigami.design import count_intersections, random_cells, sample_admissible
 
+ROOT = Path(__file__).resolve().parents[1]
 SOLVERS = [f"{name}_{beta}" for name in ("energy", "anyorder", "jump") for beta in (60, 90)]
 
 
@@ -84,6 +86,12 @@ def test_shipped_solvers_generate_admissible_cells(name):
     assert (count_intersections(cells) == 0).mean() >= 0.9
 
 
+def test_the_browser_offers_the_solvers():
+    from metanb.kirigami.explore import offered
+
+    assert {(name.rpartition("_")[0], f"{name.rpartition('_')[2]}°") for name in SOLVERS} <= offered().keys()
+
+
 @pytest.mark.parametrize("model", ["energy", "anyorder", "jump"])
 def test_shipped_solvers_draw_cells_of_other_sizes(model):
     for size in (4, 10, 12):
@@ -100,3 +108,16 @@ def test_the_command_line_scores_a_module_of_the_user(tmp_path):
                          env=os.environ | {"METANB_DATA": str(tmp_path / "data")})
     assert run.returncode == 0, run.stderr
     assert "mine:generate" in run.stdout and json.loads(out.read_text())[0]["mean_intersections"] > 10
+
+
+@pytest.mark.skipif(not (ROOT / "nbs/figures").is_dir(), reason="the figures belong to the checkout, not to the package")
+@pytest.mark.parametrize("name", ["kirigami_leaderboard", "kirigami_ablation"])
+def test_the_figures_run_and_meet_their_targets(name, tmp_path):
+    words = ["run", f"figures/{name}", "--preset", "test", "--device", "cpu", "--out", str(tmp_path / "run")]
+    run = subprocess.run([sys.executable, "-c", "from metanb.core.runs import main; main()", *words], cwd=ROOT, capture_output=True, text=True,
+                         env=os.environ | {"METANB_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"})
+    assert run.returncode == 0, run.stdout + run.stderr
+    folder = tmp_path / f"run/figures/{name}"
+    judged = {row["quantity"]: row["ok"] for row in json.loads((folder / "metrics.json").read_text())["rows"] if row["ok"] is not None}
+    assert len(judged) >= 9 and [quantity for quantity, ok in judged.items() if not ok] == []
+    assert (folder / f"{name}.png").stat().st_size > 10_000
