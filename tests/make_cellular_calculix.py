@@ -1,7 +1,7 @@
 """Compute tests/data/cellular_calculix.json with CalculiX: python tests/make_cellular_calculix.py [names of cases].
 
 What is there already stays, unless it is named. Each case holds a design (hexadecimal digits of `numpy.packbits`, row 0 at the bottom), the options of
-`metanb.cellular.calculix.compress` beside their defaults, and what CalculiX answered. `contact` lists void regions whose lower walls touch their upper ones.
+`metanb.cellular.calculix.compress` beside their defaults, and what CalculiX answered. `contact` lists void regions whose lower walls touch their upper ones; `sway` is the amplitude of an imperfection in pixels (`swayed_nodes`).
 """
 import json
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metanb.cellular.calculix import Compression, compress, oblique_blocks, walls
+from metanb.cellular.calculix import Compression, compress, oblique_blocks, swayed_nodes, walls
 
 PATH = Path(__file__).parent / "data" / "cellular_calculix.json"
 
@@ -33,7 +33,8 @@ def solve(case, **others) -> Compression:
     design = unpack(case["design"])
     voids = [unpack(void) for void in case.get("contact", ())]
     contact = [(walls(design, void, sides=["below"]), walls(design, void, sides=["above"])) for void in voids]
-    return compress(design, contact=contact, **options)
+    nodes = swayed_nodes(design.shape, case["sway"]) if "sway" in case else None
+    return compress(design, contact=contact, nodes=nodes, **options)
 
 
 def drawn(rows, columns, solid, voids=()):
@@ -63,6 +64,7 @@ def cases():
     found["ring_frictionless"] = {**found["ring"], "options": {"frames": fine, "friction": 0.0}}
     found["jaw_frictionless"] = {**found["jaw"], "options": {"frames": fine, "friction": 0.0}}
     found["ring_soft_penalty"] = {**found["ring"], "options": {"frames": fine, "penalty": 2306.0}}
+    found["ring_refined"] = {**found["ring"], "options": {"frames": fine, "refine": 2}}
     found["ring_without_contact"] = {"design": pack(ring[0]), "options": {"frames": fine}}
     for name, friction in {"foot": 0.4, "foot_frictionless": 0.0}.items():
         found[name] = {"design": pack(foot[0]), "contact": [pack(region) for region in foot[1]], "options": {"frames": fine, "max_strain": 0.1, "friction": friction}}
@@ -76,6 +78,10 @@ def cases():
         found[f"porous24_{i}_refined"] = {"design": pack(design), "options": {"refine": 2}}
     for i, design in enumerate(large):
         found[f"porous48_{i}"] = {"design": pack(design), "options": {}}
+    for i, design in enumerate(small[:4]):
+        found[f"porous24_{i}_swayed"] = {"design": pack(design), "sway": 0.02, "options": {}}
+    for i, design in enumerate(large[:2]):
+        found[f"porous48_{i}_swayed"] = {"design": pack(design), "sway": 0.02, "options": {}}
     found["beam"] = {"design": pack(beam[0]), "contact": [pack(region) for region in beam[1]], "options": {"frames": fine[:12]}}
     return found
 
