@@ -20,17 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# %% ../../nbs/cellular/calculix.ipynb #fbb6680e
-try:
-    from metanb.cellular.material import Material
-except ModuleNotFoundError:
-    @dataclass(frozen=True)
-    class Material:
-        "The paper's polymer."
-        young: float = 2306.0  # [MPa]
-        poisson: float = 0.35
-        plastic_strain: tuple = (0, 0.001133, 0.004183, 0.0080645, 0.012557, 0.020035, 0.030689, 0.038873, 0.047114, 0.05261, 0.06083, 0.074477, 0.08799, 0.11457, 0.1276)
-        yield_stress: tuple = (40.62, 45.24, 52.62, 58.00, 61.87, 65.81, 69.19, 71.06, 72.61, 73.54, 74.82, 76.74, 78.46, 81.58, 83.00)  # [MPa]
+from .material import Material
 
 # %% ../../nbs/cellular/calculix.ipynb #86b052b5
 def available() -> bool:
