@@ -43,18 +43,20 @@ class Contact:
         *,
         width: float,      # period in x [pixel]
         height: float,     # [pixel]
+        size: int = 0,         # the list of boundary nodes is filled up to this length
         reach: float = 1.25,   # distance within which a segment is a candidate [pixel]
         memory: float = 3.0,   # pairs behind each other in the undeformed state within this distance never touch [pixel]
     ):
         self.width, self.height, self.reach, self.memory = width, height, reach, memory
-        self.nodes = torch.unique(segments)
-        n, device = len(self.nodes), x.device
+        nodes, device = torch.unique(segments), x.device
+        n = max(len(nodes), size)
+        self.nodes = torch.nn.functional.pad(nodes, (0, n - len(nodes)), value=x.shape[1] - 1)  # what is added has no neighbours and touches nothing
         local = torch.full((x.shape[1],), n, device=device)
-        local[self.nodes] = torch.arange(n, device=device)
+        local[nodes] = torch.arange(len(nodes), device=device)
         self.local, self.segments, self.design = local, local[segments], design[self.nodes]
         self.previous, self.next = torch.arange(n, device=device), torch.arange(n, device=device)
         self.next[self.segments[0]], self.previous[self.segments[1]] = self.segments[1], self.segments[0]
-        self.slave = torch.nonzero(slaves[self.nodes])[:, 0]
+        self.slave = torch.nonzero(slaves[nodes])[:, 0]
         self.x0 = x[:, self.nodes].double()
         edge = self.wrap(self.x0[:, self.segments[1]] - self.x0[:, self.segments[0]])
         self.normal0 = torch.stack([edge[1], -edge[0]]) / edge.norm(dim=0)

@@ -60,37 +60,71 @@ class CompressionResult:
         return ~np.any(list(self.flags.values()), axis=0)
 
 # %% ../../nbs/cellular/mechanics.ipynb #d4d1109c
+def _padded(n: int, pad: bool, parts: int = 4) -> int:
+    "The next size of `parts` an octave that holds n."
+    if not pad or n < 256:
+        return n
+    unit = 2 ** (n - 1).bit_length() // (2 * parts)
+    return -(-n // unit) * unit
+
+
+def _fill(values: Tensor, size: int, value=0) -> Tensor:
+    "`values` with the last axis filled up to `size`."
+    return torch.nn.functional.pad(values, (0, size - values.shape[-1]), value=value)
+
+
 class _Model:
     "Meshes of a batch, one after the other, and what does not change during the motion."
 
-    def __init__(self, designs, material, *, platens, friction, contact, smoothing, refine, imperfection, dtype, device):
-        meshes = [pixel_mesh(d, smoothing=smoothing, refine=refine, imperfection=imperfection) for d in designs]
-        self.n, self.ny, self.nx, self.refine = len(designs), *designs.shape[1:], refine
-        first = np.cumsum([0] + [len(m.X) for m in meshes])
+    def __init__(self, meshes, material, *, platens, friction, contact, dtype, device, pad):
+        self.options = {"platens": platens, "friction": friction, "contact": contact, "dtype": dtype, "device": device, "pad": pad}
+        self.meshes, self.material, self.n = meshes, material, len(meshes)
+        (self.ny, self.nx), self.refine = meshes[0].shape, meshes[0].refine
+        self.first_node = np.cumsum([0] + [len(m.X) for m in meshes])
         self.first_element = np.cumsum([0] + [m.conn.shape[1] for m in meshes])
-        self.pixel = [(m.ey // refine, m.ex // refine) for m in meshes]
+        self.pixel = [(m.ey // self.refine, m.ex // self.refine) for m in meshes]
+        nodes, elements = int(self.first_node[-1]), int(self.first_element[-1])
+        n_nodes, n_elements = _padded(nodes + 4 * pad, pad), _padded(elements, pad)
 
         def flat(parts, kind=None):
             return torch.tensor(np.concatenate(parts, -1), device=device, dtype=kind)
-        self.conn = flat([m.conn + o for m, o in zip(meshes, first)])
-        segments = flat([m.seg + o for m, o in zip(meshes, first)])
-        corners = flat([m.Xe.transpose(2, 0, 1) for m in meshes])
-        self.x = flat([m.X.T for m in meshes], dtype)
-        bottom, self.top = flat([m.bottom for m in meshes]), flat([m.top for m in meshes])
-        self.design = torch.repeat_interleave(torch.arange(self.n, device=device), torch.tensor(np.diff(first), device=device))
-        self.element_design = torch.repeat_interleave(torch.arange(self.n, device=device), torch.tensor(np.diff(self.first_element), device=device))
-        self.table = gather_table(self.conn.reshape(-1), self.x.shape[1])
+
+        def owner(first, size):
+            return _fill(torch.repeat_interleave(torch.arange(self.n, device=device), torch.tensor(np.diff(first), device=device)), size)
+        conn = flat([m.conn + o for m, o in zip(meshes, self.first_node)])
+        corners, rest = flat([m.Xe.transpose(2, 0, 1) for m in meshes]), torch.arange(4, device=device)[:, None].expand(4, n_elements - elements)
+        square = torch.tensor([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]], dtype=corners.dtype, device=device)
+        self.conn = torch.cat([conn, n_nodes - 4 + rest], 1)
+        corners = torch.cat([corners, square[:, :, None].expand(2, 4, n_elements - elements)], 2)
         self.geometry = [t.to(dtype).contiguous() for t in reference(corners)]
-        self.fixed_y = bottom | self.top
-        self.fixed_x = self.fixed_y if platens == "attached" else torch.zeros_like(self.fixed_y)
-        self.held = torch.nonzero(self.fixed_y)[:, 0]
+        numbered = torch.cat([conn, torch.full_like(rest, n_nodes)], 1)  # the resting nodes gather nothing
+        self.table = gather_table(numbered.reshape(-1), n_nodes)
+        self.x = _fill(flat([m.X.T for m in meshes], dtype), n_nodes)
+        bottom, self.top = (_fill(flat([getattr(m, side) for m in meshes]), n_nodes) for side in ("bottom", "top"))
+        self.design, self.element_design = owner(self.first_node, n_nodes), owner(self.first_element, n_elements)
+        self.resting = torch.arange(n_nodes, device=device) >= nodes
+        self.fixed_y = bottom | self.top | self.resting
+        self.fixed_x = self.fixed_y if platens == "attached" else self.resting
+        held = torch.nonzero(bottom | self.top)[:, 0]
+        self.held = _fill(held, _padded(len(held), pad), n_nodes - 1)
+        segments = flat([m.seg + o for m, o in zip(meshes, self.first_node)])
         surface = torch.zeros_like(bottom)
         surface[segments.reshape(-1)] = True
         self.surface = (surface & ~self.fixed_y).to(dtype)
-        self.penalty = PENALTY * material.young
-        self.p_wave = material.p_wave
-        self.contact = Contact(segments, self.x, self.design, ~self.fixed_y, width=self.nx, height=self.ny) if contact else None
-        self.friction = friction
+        self.penalty, self.p_wave, self.friction = PENALTY * material.young, material.p_wave, friction
+        self.contact = None
+        if contact:
+            size = _padded(int((surface & ~self.resting).sum()), pad)
+            self.contact = Contact(segments, self.x, self.design, ~self.fixed_y, width=self.nx, height=self.ny, size=size)
+
+    def take(self, keep: NDArray) -> "_Model":
+        "The same with the designs of index `keep` only."
+        return _Model([self.meshes[i] for i in keep], self.material, **self.options)
+
+    def parts(self, keep: NDArray, elements: bool = False) -> Tensor:
+        "Numbers of the nodes, or elements, of the designs `keep`."
+        first = self.first_element if elements else self.first_node
+        return torch.tensor(np.concatenate([np.arange(first[i], first[i + 1]) for i in keep]), device=self.x.device)
 
     def per_design(self, values: Tensor, index: Tensor) -> Tensor:
         return torch.zeros(self.n, dtype=torch.float64, device=values.device).index_add(0, index, values.double())
@@ -103,7 +137,7 @@ class _Model:
         c11, c22, c12 = d1[1] ** 2 + d2[1] ** 2, d1[0] ** 2 + d2[0] ** 2, -(d1[0] * d1[1] + d2[0] * d2[1])
         gradient = (0.5 * (c11 + c22) + torch.sqrt(0.25 * (c11 - c22) ** 2 + c12 ** 2)) / (2 * area * area)  # largest eigenvalue of B B^T
         node = self.p_wave / (4 * SAFETY ** 2) * area * gradient * torch.clamp(volume / area, min=1.0)
-        mass = torch.cat([node.expand(4, -1).reshape(-1), node[:1] * 0])[self.table].sum(0)
+        mass = torch.cat([node.expand(4, -1).reshape(-1), node[:1] * 0])[self.table].sum(0) + self.resting.to(node.dtype)
         if self.contact is not None:
             mass = mass + self.contact.touched().to(mass.dtype) * self.penalty
         y = self.x[1] + u[1]
@@ -150,124 +184,230 @@ def _step_kernel(material: Material, with_contact: bool, compiled: bool):
     return _kernels.setdefault(key, (step, measures))
 
 # %% ../../nbs/cellular/mechanics.ipynb #07b5811a
-def _march(model: _Model, step, measures, *, strain, frames, steps, kinetic_target, damping, progress):
-    "Compresses a batch once; a dictionary of (B, F) arrays and the fields (B, F, 4, ny, nx)."
-    n, device, dtype = model.n, model.x.device, model.x.dtype
-    con, geometry = model.contact, model.geometry
-    u = torch.zeros_like(model.x)
-    v = torch.zeros_like(u)
-    zero = torch.zeros(4, model.conn.shape[1], dtype=dtype, device=device)
-    state = [torch.ones_like(zero), zero.clone(), zero.clone(), zero.clone()]
-    travel, marks = strain * model.ny, np.asarray(frames) * strain * model.ny
-    nominal = steps or 150 * model.ny * model.refine
-    at, frame, factor, alive = np.zeros(n), np.zeros(n, int), np.ones(n), np.ones(n, bool)
-    out = {k: np.full((n, len(frames)), np.nan) for k in ENERGIES + ("top", "bottom", "penetration", "min_jacobian", "steps")}
-    fields = np.zeros((n, len(frames), 4, model.ny, model.nx), np.float32)
-    work, damp_work, friction_work = (torch.zeros(n, dtype=torch.float64, device=device) for _ in range(3))
+@dataclass
+class _Plan:
+    "How the platen moves."
+    travel: float        # [pixel]
+    marks: NDArray       # (F,) platen displacement at the frames [pixel]
+    nominal: int         # steps at constant factor 1
+    adaptive: bool       # whether the energy rule sets the factor
+    kinetic_target: float
+    loss: float          # part of the relative velocity lost in a step
+
+    def speed(self, state) -> tuple[NDArray, NDArray]:  # (B,) [pixel / step], (B,) whether the design reaches its frame
+        "Speed of the platens in the next block."
+        active = state.active(self)
+        speed = state.factor * 2 * np.sqrt(self.travel * np.maximum(state.at, 1e-4 * self.travel)) / self.nominal
+        speed = np.minimum(speed, self.travel / (60 * BLOCK))  # a stiff cell would go so fast that blocks become coarse
+        left = np.where(active, self.marks[np.minimum(state.frame, len(self.marks) - 1)] - state.at, 0.0)
+        blocks = np.maximum(np.ceil(left / (speed * BLOCK) - 1e-6), 1)
+        return np.where(active, left / (blocks * BLOCK), 0.0), active & (blocks == 1)
+
+    def adapt(self, state, ratio: NDArray) -> None:
+        "Steers the ratio of kinetic to internal energy (B,)."
+        if self.adaptive:
+            change = np.clip(np.sqrt(self.kinetic_target / np.maximum(np.nan_to_num(ratio, nan=1.0), 1e-9)), 0.9, 1.05)
+            state.factor = np.clip(state.factor * np.where(state.at > 0.005 * self.travel, change, 1.0), 0.1, 8.0)
+
+
+class _State:
+    "What moves: nodes, material, platens, and the sums over time of each design."
+
+    def __init__(self, model: _Model):
+        n, device, dtype = model.n, model.x.device, model.x.dtype
+        self.u, self.v = torch.zeros_like(model.x), torch.zeros_like(model.x)
+        zero = torch.zeros(4, model.conn.shape[1], dtype=dtype, device=device)
+        self.material = [torch.ones_like(zero), zero.clone(), zero.clone(), zero.clone()]
+        self.at, self.factor = np.zeros(n), np.ones(n)
+        self.frame, self.alive = np.zeros(n, int), np.ones(n, bool)
+        self.work, self.damping, self.friction = (torch.zeros(n, dtype=torch.float64, device=device) for _ in range(3))
+        self.before = None  # (2, B) reactions of the last block
+
+    def active(self, plan: _Plan) -> NDArray:
+        "(B,) bool: designs that still move."
+        return self.alive & (self.frame < len(plan.marks))
+
+    def take(self, keep: NDArray, old: _Model, new: _Model) -> "_State":
+        "The state of the designs `keep`, in the arrays of the model `new`."
+        state, nodes, elements = _State(new), old.parts(keep), old.parts(keep, elements=True)
+        for name in ("u", "v"):
+            getattr(state, name)[:, :len(nodes)] = getattr(self, name)[:, nodes]
+        for mine, other in zip(state.material, self.material):
+            mine[:, :len(elements)] = other[:, elements]
+        for name in ("at", "factor", "frame", "alive", "work", "damping", "friction"):
+            setattr(state, name, getattr(self, name)[keep])
+        state.before = self.before[:, keep]
+        if new.contact is not None:
+            old.contact.store()
+            force = torch.zeros_like(old.x[0])
+            force[old.contact.nodes] = old.contact.tangential
+            moved = torch.zeros_like(new.x[0])
+            moved[:len(nodes)] = force[nodes]
+            new.contact.tangential = moved[new.contact.nodes]
+        return state
+
+    def drop(self, model: _Model, finite: NDArray) -> None:
+        "Stops and clears the designs that left the finite numbers; they share nothing with their neighbours."
+        self.alive &= finite
+        dead = torch.tensor(~self.alive, device=self.u.device)
+        for t in (self.u, self.v):
+            t[:, dead[model.design]] = 0
+        for t, value in zip(self.material, (1.0, 0.0, 0.0, 0.0)):
+            t[:, dead[model.element_design]] = value
+        con = model.contact
+        if con is not None:
+            con.friction[dead[con.design[con.pairs[0]]]] = 0
+            con.penetration[dead[con.design[con.pairs[0]]]] = 0
+            con.dissipated[dead[con.design[con.pairs[0]]]] = 0
+
+
+def _block(model: _Model, state: _State, plan: _Plan, step, measures) -> tuple[NDArray, dict, tuple]:
+    "Moves a batch by `BLOCK` steps; (B,) which reach a frame, the scalars (B,) and the fields of all elements."
+    device, dtype, con = model.x.device, model.x.dtype, model.contact
 
     def scalar(value):
         return torch.tensor(value, dtype=dtype, device=device)
-    penalty, c = scalar(model.penalty), scalar(damping / (model.ny * model.refine))
-    before, count = None, 0
+    height = torch.tensor(model.ny - state.at, device=device)
+    if con is not None:
+        con.rebuild(model.x + state.u)
+        places = model.x[:, con.nodes]
+        limits = scalar(model.friction), scalar(float(model.nx)), scalar(DEPTH)
+    mass = model.masses(state.u, height)
+    speed, arrive = plan.speed(state)
+    pace = torch.tensor(speed, dtype=dtype, device=device)[model.design]
+    affine, ceiling, inverse_mass = -pace * model.x[1] / model.ny, height.to(dtype)[model.design], 1 / mass
+    reaction, damped = torch.zeros(len(model.held), dtype=dtype, device=device), torch.zeros_like(mass)
+    penalty, loss = scalar(model.penalty), scalar(plan.loss)
+    u, v, material = state.u, state.v, state.material
+    for _ in range(BLOCK):
+        contact = None
+        if con is not None:
+            contact = (places, con.nodes, con.local, con.previous, con.next, con.pairs, con.friction, *limits, con.dissipated)
+        u, v, material, reaction, damped, low, high, touch = step(
+            u, v, material, model.geometry, inverse_mass, model.conn, model.table, affine, model.fixed_x, model.fixed_y, model.x[1], ceiling,
+            model.held, model.surface, penalty, loss, reaction, damped, contact)
+        if con is not None:
+            con.friction, con.penetration, con.dissipated = touch
+        ceiling = ceiling - pace
+    state.u, state.v, state.material = u, v, list(material)
+    state.at = state.at + speed * BLOCK
+    finite = model.per_design((~torch.isfinite(state.u).all(0)).double(), model.design).cpu().numpy() == 0
+    if not finite[state.alive].all():
+        state.drop(model, finite)
+    index, mean = model.design[model.held], reaction.double() / BLOCK
+    top, total = model.per_design(torch.where(model.top[model.held], mean, 0.0), index), model.per_design(mean, index)
+    now = torch.stack([-top + model.per_design(high, model.design), total - top + model.per_design(low, model.design)]) / model.nx
+    state.work += torch.nan_to_num(now[0] * model.nx * torch.tensor(speed * BLOCK, device=device))
+    state.damping += torch.nan_to_num(model.per_design(damped, model.design))
+    elastic, plastic, artificial, sigma22, jacobian = measures(state.u[:, model.conn], *model.geometry, *state.material)
+    scalars = {"kinetic": model.per_design(0.5 * mass * (state.v * state.v).sum(0), model.design), "work": state.work, "damping": state.damping}
+    for key, value in (("elastic", elastic), ("plastic", plastic), ("artificial", artificial)):
+        scalars[key] = model.per_design(value, model.element_design)
+    scalars["penalty"] = model.per_design(0.5 * (low ** 2 + high ** 2) / model.penalty, model.design)
+    deepest = torch.zeros(model.n, dtype=dtype, device=device)
+    if con is not None:
+        index = con.design[con.pairs[0]]
+        state.friction += model.per_design(con.dissipated, index)
+        scalars["penalty"] = scalars["penalty"] + model.per_design(0.5 * model.penalty * con.penetration ** 2, index)
+        deepest = deepest.scatter_reduce(0, index, con.penetration, "amax")
+    end = now if state.before is None else now + 0.5 * (now - state.before)  # the mean of a block belongs to its middle
+    state.before = now
+    smallest = torch.full((model.n,), 9.0, dtype=dtype, device=device).scatter_reduce(0, model.element_design, jacobian, "amin")
+    scalars |= {"friction": state.friction, "top": end[0], "bottom": end[1], "penetration": deepest, "min_jacobian": smallest}
+    internal = scalars["elastic"] + scalars["plastic"] + scalars["artificial"]
+    plan.adapt(state, (scalars["kinetic"] / internal.clamp(min=1e-9)).cpu().numpy())
+    return arrive & state.alive, scalars, (sigma22, state.material[3])
+
+
+def _record(model, state, arrive, scalars, fields, which, count, out, pictures):
+    "Writes the frames that designs have reached; `which` are their rows in `out` and `pictures`."
+    sigma22, p = fields
+    values = torch.cat([state.u[:, model.conn].mean(1) / model.nx, sigma22[None], p.mean(0)[None]]).cpu().numpy()
+    table = {key: value.cpu().numpy() for key, value in scalars.items()}
+    for i in np.nonzero(arrive)[0]:
+        row, frame, part = which[i], state.frame[i], slice(model.first_element[i], model.first_element[i + 1])
+        for key, value in table.items():
+            out[key][row, frame] = value[i]
+        out["steps"][row, frame] = count
+        for k in range(4):
+            np.add.at(pictures[row, frame, k], model.pixel[i], values[k, part] / model.refine ** 2)
+        state.frame[i] += 1
+
+
+def _march(model: _Model, plan: _Plan, step, measures, progress: bool) -> tuple[dict, NDArray]:
+    "Compresses a batch once; a dictionary of (B, F) arrays and the fields (B, F, 4, ny, nx)."
+    shape = model.n, len(plan.marks)
+    out = {k: np.full(shape, np.nan) for k in ENERGIES + ("top", "bottom", "penetration", "min_jacobian", "steps")}
+    pictures = np.zeros((*shape, 4, model.ny, model.nx), np.float32)
+    state, which, count, done = _State(model), np.arange(model.n), 0, np.zeros(model.n)
     bar = tqdm(total=100.0, desc="compress", unit="%", disable=not progress, bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
-    while (frame < len(frames))[alive].any() and count < 400 * nominal:
-        height = torch.tensor(model.ny - at, device=device)
-        if con is not None:
-            con.rebuild(model.x + u)
-        mass = model.masses(u, height)
-        active = alive & (frame < len(frames))
-        speed = factor * 2 * np.sqrt(travel * np.maximum(at, 1e-4 * travel)) / nominal
-        speed = np.minimum(speed, travel / (60 * BLOCK))  # a stiff cell would go so fast that blocks become coarse
-        left = np.where(active, marks[np.minimum(frame, len(frames) - 1)] - at, 0.0)
-        blocks = np.maximum(np.ceil(left / (speed * BLOCK) - 1e-6), 1)
-        speed = np.where(active, left / (blocks * BLOCK), 0.0)
-        arrive = active & (blocks == 1)
-        pace = torch.tensor(speed, dtype=dtype, device=device)[model.design]
-        affine, ceiling, inverse_mass = -pace * model.x[1] / model.ny, height.to(dtype)[model.design], 1 / mass
-        reaction, damped = torch.zeros(len(model.held), dtype=dtype, device=device), torch.zeros_like(mass)
-        for _ in range(BLOCK):
-            contact = None
-            if con is not None:
-                contact = (model.x[:, con.nodes], con.nodes, con.local, con.previous, con.next, con.pairs, con.friction,
-                           scalar(model.friction), scalar(float(model.nx)), scalar(DEPTH), con.dissipated)
-            u, v, state, reaction, damped, low, high, touch = step(
-                u, v, state, geometry, inverse_mass, model.conn, model.table, affine, model.fixed_x, model.fixed_y, model.x[1], ceiling,
-                model.held, model.surface, penalty, c, reaction, damped, contact)
-            if con is not None:
-                con.friction, con.penetration, con.dissipated = touch
-            ceiling = ceiling - pace
-        count, at = count + BLOCK, at + speed * BLOCK
-        # a design that left the finite numbers is stopped and cleared; it shares nothing with its neighbours
-        finite = model.per_design((~torch.isfinite(u).all(0)).double(), model.design).cpu().numpy() == 0
-        if not finite[alive].all():
-            alive &= finite
-            arrive &= finite
-            dead = torch.tensor(~alive, device=device)
-            for t in (u, v):
-                t[:, dead[model.design]] = 0
-            for t, value in zip(state, (1.0, 0.0, 0.0, 0.0)):
-                t[:, dead[model.element_design]] = value
-            if con is not None:
-                con.friction[dead[con.design[con.pairs[0]]]] = 0
-        index = model.design[model.held]
-        mean = reaction.double() / BLOCK
-        top, total = model.per_design(torch.where(model.top[model.held], mean, 0.0), index), model.per_design(mean, index)
-        now = torch.stack([-top + model.per_design(high, model.design), total - top + model.per_design(low, model.design)]) / model.nx
-        work += now[0] * model.nx * torch.tensor(speed * BLOCK, device=device)
-        damp_work += model.per_design(damped, model.design)
-        elastic, plastic, artificial, sigma22, jacobian = measures(u[:, model.conn], *geometry, *state)
-        energy = {"kinetic": model.per_design(0.5 * mass * (v * v).sum(0), model.design), "work": work, "damping": damp_work}
-        for key, value in (("elastic", elastic), ("plastic", plastic), ("artificial", artificial)):
-            energy[key] = model.per_design(value, model.element_design)
-        energy["penalty"] = model.per_design(0.5 * (low ** 2 + high ** 2) / model.penalty, model.design)
-        deepest = torch.zeros(n, dtype=dtype, device=device)
-        if con is not None:
-            index = con.design[con.pairs[0]]
-            friction_work += model.per_design(con.dissipated, index)
-            energy["penalty"] = energy["penalty"] + model.per_design(0.5 * model.penalty * con.penetration ** 2, index)
-            deepest = deepest.scatter_reduce(0, index, con.penetration, "amax")
-        energy["friction"] = friction_work
-        internal = energy["elastic"] + energy["plastic"] + energy["artificial"]
-        ratio = (energy["kinetic"] / internal.clamp(min=1e-9)).cpu().numpy()
-        if steps is None:
-            change = np.clip(np.sqrt(kinetic_target / np.maximum(np.nan_to_num(ratio, nan=1.0), 1e-9)), 0.9, 1.05)
-            factor = np.clip(factor * np.where(at > 0.005 * travel, change, 1.0), 0.1, 8.0)
-        end = now if before is None else now + 0.5 * (now - before)
-        before = now
+    while (active := state.active(plan)).any() and count < 400 * plan.nominal:
+        sizes = np.diff(model.first_element)
+        if 2 * sizes[active].sum() <= sizes.sum():
+            keep = np.nonzero(active)[0]
+            new = model.take(keep)
+            state, model, which = state.take(keep, model, new), new, which[keep]
+        arrive, scalars, fields = _block(model, state, plan, step, measures)
+        count += BLOCK
         if arrive.any():
-            small = torch.full((n,), 9.0, dtype=dtype, device=device).scatter_reduce(0, model.element_design, jacobian, "amin")
-            values = torch.cat([u[:, model.conn].mean(1) / model.nx, sigma22[None], state[3].mean(0)[None]]).cpu().numpy()
-            for i in np.nonzero(arrive)[0]:
-                record = {k: e[i] for k, e in energy.items()} | {"top": end[0, i], "bottom": end[1, i], "penetration": deepest[i], "min_jacobian": small[i], "steps": count}
-                for key, value in record.items():
-                    out[key][i, frame[i]] = float(value)
-                part = slice(model.first_element[i], model.first_element[i + 1])
-                for k in range(4):
-                    np.add.at(fields[i, frame[i], k], model.pixel[i], values[k, part] / model.refine ** 2)
-                frame[i] += 1
-        bar.update(100 * float(np.where(alive, at, travel).mean()) / travel - bar.n)
+            _record(model, state, arrive, scalars, fields, which, count, out, pictures)
+        done[which] = np.where(state.alive, state.at, plan.travel)
+        bar.update(100 * done.mean() / plan.travel - bar.n)
     bar.close()
-    for i in range(n):
-        fields[i, frame[i]:] = np.nan
-    return out, fields
+    pictures[np.isnan(out["top"])] = np.nan
+    return out, pictures
 
 
-def _flags(out, marks_from=1):
+def _flags(out: dict) -> dict[str, NDArray]:
+    "Which rules a design breaks; the first frame is exempt, since nothing but inertia resists there."
     internal = out["elastic"] + out["plastic"] + out["artificial"]
-    part = slice(marks_from, None)
+
+    def worst(values):
+        return np.where(np.isfinite(values).all(1), np.abs(values).max(1, initial=0.0), np.inf)
     with np.errstate(invalid="ignore", divide="ignore"):
-        def worst(values):
-            return np.where(np.isfinite(values).all(1), np.abs(values).max(1), np.inf)
+        later = {key: worst((out[key] / internal)[:, 1:]) for key in ("kinetic", "penalty", "damping")}
+        uneven = worst((2 * (out["top"] - out["bottom"]) / (out["top"] + out["bottom"]))[:, 1:])
         return {
-            "unfinished": ~np.isfinite(out["top"]).all(1),
-            "kinetic": ~(worst((out["kinetic"] / internal)[:, part]) < 0.01),
-            "reactions": ~(worst((out["top"] - out["bottom"])[:, part] / (0.5 * (out["top"] + out["bottom"]))[:, part]) < 0.02),
-            "penetration": ~(worst(out["penetration"]) < 0.3),
-            "penalty": ~(worst((out["penalty"] / internal)[:, part]) < 0.01),
-            "damping": ~(worst((out["damping"] / internal)[:, part]) < 0.01),
+            "unfinished": ~np.isfinite(out["top"]).all(1), "kinetic": ~(later["kinetic"] < 0.01), "reactions": ~(uneven < 0.02),
+            "penetration": ~(worst(out["penetration"]) < 0.3), "penalty": ~(later["penalty"] < 0.01), "damping": ~(later["damping"] < 0.01),
         }
 
 # %% ../../nbs/cellular/mechanics.ipynb #9ad81641
+def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, platens="attached", friction=0.4, contact=True, smoothing=0.7, refine=1,
+              imperfection=0.02, steps=None, kinetic_target=0.001, damping=0.3, repeats=1, dtype=torch.float32, device="auto", compiled=None, progress=False):
+    "`compress` without a look at what it is given."
+    ny, device = designs.shape[1], pick_device(device)
+    frames, meshes = np.asarray(frames), [pixel_mesh(d, smoothing=smoothing, refine=refine, imperfection=imperfection) for d in designs]
+
+    def run(which, level):
+        chosen = [meshes[i] for i in which]
+        fast = compiled if compiled is not None else sum(m.conn.shape[1] for m in chosen) >= 2000
+        model = _Model(chosen, material, platens=platens, friction=friction, contact=contact, dtype=dtype, device=device, pad=fast)
+        plan = _Plan(max_strain * ny, frames * max_strain * ny, steps * 2 ** level if steps else 150 * ny * refine, steps is None,
+                     kinetic_target / 4 ** level, damping / 2 ** level / (ny * refine))
+        with torch.no_grad():
+            return _march(model, plan, *_step_kernel(material, contact, fast), progress)
+    out, fields = run(np.arange(len(designs)), 0)
+    flags, done = _flags(out), np.zeros(len(designs), int)
+    for level in range(1, repeats + 1):
+        again = np.nonzero(np.any(list(flags.values()), axis=0))[0]
+        if len(again) == 0:
+            break
+        second, second_fields = run(again, level)
+        for key in out:
+            out[key][again] = second[key]
+        fields[again], done[again] = second_fields, level
+        flags = _flags(out)
+    bad = np.nonzero(flags["unfinished"])[0]
+    if len(bad):
+        warnings.warn(f"designs {bad.tolist()} did not reach the last frame; their later frames are NaN", stacklevel=3)
+    return CompressionResult(
+        strain=frames * max_strain, stress=0.5 * (out["top"] + out["bottom"]), stress_top=out["top"], stress_bottom=out["bottom"],
+        u1=fields[:, :, 0], u2=fields[:, :, 1], sigma22=fields[:, :, 2], plastic_strain=fields[:, :, 3],
+        energies={k: out[k] for k in ENERGIES}, penetration=np.nan_to_num(out["penetration"]).max(1), min_jacobian=np.nan_to_num(out["min_jacobian"]).min(1),
+        steps=np.nan_to_num(out["steps"]).max(1).astype(int), repeats=done, flags=flags)
+
+# %% ../../nbs/cellular/mechanics.ipynb #58eb04b2
 def compress(
     designs: ArrayLike,      # (B, ny, nx) or (ny, nx) bool, True = solid, row 0 at the lower platen, periodic in x
     material: Material = Material(),
@@ -307,32 +447,6 @@ def compress(
     ):
         if not ok:
             raise ValueError(f"{name} = {value!r}: must be {allowed}")
-    device = pick_device(device)
-
-    def run(which, level):
-        model = _Model(designs[which], material, platens=platens, friction=friction, contact=contact, smoothing=smoothing, refine=refine,
-                       imperfection=imperfection, dtype=dtype, device=device)
-        fast = compiled if compiled is not None else model.conn.shape[1] >= 2000
-        step, measures = _step_kernel(material, contact, fast)
-        with torch.no_grad():
-            return _march(model, step, measures, strain=max_strain, frames=frames, steps=steps and steps * 2 ** level,
-                          kinetic_target=kinetic_target / 4 ** level, damping=damping / 2 ** level, progress=progress)
-    out, fields = run(np.arange(len(designs)), 0)
-    flags, done = _flags(out), np.zeros(len(designs), int)
-    for level in range(1, repeats + 1):
-        again = np.nonzero(np.any(list(flags.values()), axis=0))[0]
-        if len(again) == 0:
-            break
-        second, second_fields = run(again, level)
-        for key in out:
-            out[key][again] = second[key]
-        fields[again], done[again] = second_fields, level
-        flags = _flags(out)
-    bad = np.nonzero(flags["unfinished"])[0]
-    if len(bad):
-        warnings.warn(f"designs {bad.tolist()} did not reach the last frame; their later frames are NaN", stacklevel=2)
-    return CompressionResult(
-        strain=np.array(frames) * max_strain, stress=0.5 * (out["top"] + out["bottom"]), stress_top=out["top"], stress_bottom=out["bottom"],
-        u1=fields[:, :, 0], u2=fields[:, :, 1], sigma22=fields[:, :, 2], plastic_strain=fields[:, :, 3],
-        energies={k: out[k] for k in ENERGIES}, penetration=np.nan_to_num(out["penetration"]).max(1), min_jacobian=np.nan_to_num(out["min_jacobian"]).min(1),
-        steps=np.nan_to_num(out["steps"]).max(1).astype(int), repeats=done, flags=flags)
+    return _compress(designs, material, max_strain=max_strain, frames=frames, platens=platens, friction=friction, contact=contact, smoothing=smoothing,
+                     refine=refine, imperfection=imperfection, steps=steps, kinetic_target=kinetic_target, damping=damping, repeats=repeats, dtype=dtype,
+                     device=device, compiled=compiled, progress=progress)
