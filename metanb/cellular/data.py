@@ -32,32 +32,34 @@ LEVELS = 255  # steps between the smallest and the largest value
 
 
 def quantise(
-    field: NDArray,   # (N, F, ny, nx)
+    field: NDArray,            # (N, F, ny, nx)
     solid: NDArray[np.bool_],  # (N, ny, nx)
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # differences (N, F, ny, nx); smallest and largest value (N, F, 2), NaN where a frame has a value that is not finite
-    "Levels of a field over its solid pixels, as differences over frames and along rows; off by at most (largest - smallest) / 510."
-    solid = np.broadcast_to(solid[:, None], field.shape)
-    finite = (np.isfinite(field) | ~solid).all((2, 3))
-    low = np.where(solid, field, np.inf).min((2, 3))
-    high = np.where(solid, field, -np.inf).max((2, 3))
-    limits = np.where(finite[..., None], np.stack([low, high], -1), np.nan).astype(np.float32)
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # (N, F, ny nx) differences; (N, F, 2) smallest and largest value, NaN where a frame is not finite
+    "Levels of a field over its solid pixels, as differences over frames and pixels; off by at most (largest - smallest) / 510."
+    where = np.broadcast_to(solid[:, None], field.shape)
+    finite = (np.isfinite(field) | ~where).all((2, 3))
+    limits = np.stack([np.where(where, field, np.inf).min((2, 3)), np.where(where, field, -np.inf).max((2, 3))], -1)
+    limits = np.where(finite[..., None], limits, np.nan).astype(np.float32)
     start, step = (values[..., None, None] for values in _scale(limits))
-    known = np.where(solid & finite[..., None, None], field, start)
-    levels = np.clip(np.rint((known - start) / step), 0, LEVELS).astype(np.uint8)
-    over_frames = np.diff(_repeat_left(levels, solid), axis=1, prepend=np.uint8(0))
-    return np.diff(over_frames, axis=-1, prepend=np.uint8(0)), limits
+    known = np.where(where & finite[..., None, None], field, start)
+    levels = np.clip(np.rint((known - start) / step), 0, LEVELS).astype(np.uint8).reshape(*field.shape[:2], -1)
+    levels = np.take_along_axis(levels, _solid_first(solid), -1)
+    differences = np.diff(np.diff(levels, axis=1, prepend=np.uint8(0)), axis=-1, prepend=np.uint8(0))
+    differences *= np.arange(levels.shape[-1]) < solid.sum((1, 2))[:, None, None]
+    return differences, limits
 
 
 def restore(
-    differences: NDArray[np.uint8],  # (N, F, ny, nx)
+    differences: NDArray[np.uint8],  # (N, F, ny nx)
     limits: NDArray[np.float32],     # (N, F, 2)
     solid: NDArray[np.bool_],        # (N, ny, nx)
 ) -> NDArray[np.float32]:            # (N, F, ny, nx), 0 in voids; a frame that was not reached is NaN
     "The field that `quantise` was given, within half a step."
+    packed = np.cumsum(np.cumsum(differences, axis=-1, dtype=np.uint8), axis=1, dtype=np.uint8)
+    levels = np.empty_like(packed)
+    np.put_along_axis(levels, _solid_first(solid), packed, -1)
     start, step = (values[..., None, None] for values in _scale(limits))
-    levels = np.cumsum(np.cumsum(differences, axis=-1, dtype=np.uint8), axis=1, dtype=np.uint8)
-    field = start + step * levels
-    field[np.broadcast_to(~solid[:, None], field.shape)] = 0
+    field = (start + step * levels.reshape(*levels.shape[:2], *solid.shape[1:])) * solid[:, None]
     field[~np.isfinite(limits).all(-1)] = np.nan
     return field.astype(np.float32)
 
@@ -68,11 +70,9 @@ def _scale(limits: NDArray) -> tuple[NDArray, NDArray]:
     return low, np.where(high > low, (high - low) / LEVELS, 1.0)
 
 
-def _repeat_left(levels: NDArray, solid: NDArray) -> NDArray:
-    "Levels in which a void repeats the pixel to its left, 0 before the first one."
-    column = np.where(solid, np.arange(levels.shape[-1]), -1)
-    nearest = np.maximum.accumulate(column, -1)
-    return np.where(nearest < 0, 0, np.take_along_axis(levels, np.maximum(nearest, 0), -1)).astype(np.uint8)
+def _solid_first(solid: NDArray[np.bool_]) -> NDArray[np.int64]:  # (N, 1, ny nx)
+    "Indices of the pixels, the solid ones before the voids."
+    return np.argsort(~solid.reshape(len(solid), 1, -1), axis=-1, kind="stable")
 
 # %% ../../nbs/cellular/data.ipynb #cf900b4d
 FLAGS = ("unfinished", "kinetic", "reactions", "penetration", "penalty", "damping")
@@ -169,6 +169,11 @@ class Responses:
         return len(self.dataset)
 
     @property
+    def pixels(self) -> int:
+        "Pixels along one side of a cell."
+        return 2 * self.dataset.attributes["params"]["pixels"]
+
+    @property
     def passed(self) -> NDArray[np.bool_]:  # (N,)
         "Designs that break no rule."
         return ~np.any(list(self.flags.values()), axis=0)
@@ -178,7 +183,7 @@ class Responses:
         rows: slice = slice(None),
     ) -> NDArray[np.bool_]:  # (n, ny, nx)
         "Designs of some rows."
-        return np.unpackbits(self.dataset["design"][rows], axis=-1, count=self.dataset["u1"].shape[-1]).astype(bool)
+        return np.unpackbits(self.dataset["design"][rows], axis=-1, count=self.pixels).astype(bool)
 
     def field(
         self,
@@ -233,7 +238,7 @@ def statistics(
     size = sum(file.stat().st_size for file in data.dataset.path.rglob("*") if file.is_file())
     ran = data.steps[data.steps > 0]
     return {
-        "n": len(data), "pixels": data.dataset["u1"].shape[-1], "passed": float(data.passed.mean()), "repeated": float((data.repeats > 0).mean()),
+        "n": len(data), "pixels": data.pixels, "passed": float(data.passed.mean()), "repeated": float((data.repeats > 0).mean()),
         "flags": {name: float(flag.mean()) for name, flag in data.flags.items()},
         "fill_fraction": {"mean": float(fill.mean()), "standard_deviation": float(fill.std()), "quantiles": np.quantile(fill, quantiles).tolist()},
         "quantiles": list(quantiles), "strain": data.strain.tolist(),
