@@ -82,6 +82,9 @@ def cases():
         found[f"porous24_{i}_swayed"] = {"design": pack(design), "sway": 0.02, "options": {}}
     for i, design in enumerate(large[:2]):
         found[f"porous48_{i}_swayed"] = {"design": pack(design), "sway": 0.02, "options": {}}
+    hinge = {"max_strain": 0.06, "frames": [round(1 / 6, 6), round(1 / 3, 6), 0.5, round(2 / 3, 6), round(5 / 6, 6), 1.0]}
+    for name, options in {"swayed_fine": {}, "swayed_refined": {"refine": 2}, "swayed_full": {"element": "CPE8"}, "swayed_full_refined": {"element": "CPE8", "refine": 2}}.items():
+        found[f"porous24_0_{name}"] = {"design": pack(small[0]), "sway": 0.02, "options": {**hinge, **options}}
     found["beam"] = {"design": pack(beam[0]), "contact": [pack(region) for region in beam[1]], "options": {"frames": fine[:12]}}
     return found
 
