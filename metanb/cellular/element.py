@@ -257,7 +257,7 @@ def _check_not_negative(name, value):
 
 def _make_force(mat, lines, alpha, root, locking, m_limit):
     "The function `force` of `make_element`."
-    mu, bulk, cauchy = mat.shear, mat.bulk, mat.stress_measure == "cauchy"
+    mu, bulk, cauchy, neo = mat.shear, mat.bulk, mat.stress_measure == "cauchy", mat.elastic_law == "neo_hookean"
 
     def force(ue, X, B, gam, a, b, V, A, G11, G12, ez, p):
         "Corner forces ox, oy (4, E) that hold the element at ue (2, 4, E), and the state G11, G12, ez, p (4, E) it is then in."
@@ -269,8 +269,12 @@ def _make_force(mat, lines, alpha, root, locking, m_limit):
             left = 1 - dp / k.eq
             G11, G12 = _new_metric(k, left * k.rho, G11, G12, dp > 0)
             ez, p = ez + (1 - left) * k.z, p + dp
-        size = mu * (left * k.rho) / k.r
-        td, to, pz = size * k.d, size * k.o, -mu * left * k.z
+        if neo:
+            cube = torch.exp(k.log_J / 3)
+            td, to, pz = mu * cube * k.d, mu * cube * k.o, mu / 3 * (cube * torch.sqrt(1 + k.r * k.r) - 1 / (cube * cube))
+        else:
+            size = mu * (left * k.rho) / k.r
+            td, to, pz = size * k.d, size * k.o, -mu * left * k.z
         volume = V * k.J if cauchy else V
         hourglass = _hourglass_force(k, td, to, a, b, Sa, Sb, 0.25 * volume)
         P = _pull(_sum4(td) * (0.25 * volume), _sum4(to) * (0.25 * volume), k.I)
@@ -286,19 +290,25 @@ def _make_force(mat, lines, alpha, root, locking, m_limit):
 
 def _make_measures(mat, lines, alpha, root, locking, m_limit):
     "The function `measures` of `make_element`."
-    mu, bulk, cauchy = mat.shear, mat.bulk, mat.stress_measure == "cauchy"
+    mu, bulk, cauchy, neo = mat.shear, mat.bulk, mat.stress_measure == "cauchy", mat.elastic_law == "neo_hookean"
 
     def measures(ue, X, B, gam, a, b, V, A, G11, G12, ez, p):
         "Elastic, plastic and artificial energy [MPa length^2], mean Cauchy stress 22 [MPa], least corner area ratio; each (E,)."
         k = _kinematics(ue, X, B, gam, a, b, V, G11, G12, ez, _direction(a, root), _direction(b, root))
         volume = V * k.J if cauchy else V
-        elastic = volume * (0.5 * bulk * k.log_J**2 + 0.25 * _sum4(1.5 * mu * k.eq**2))
+        if neo:
+            cube = torch.exp(k.log_J / 3)
+            stretch = torch.sqrt(1 + k.r * k.r)
+            deviatoric, t22 = mu * (cube * stretch + 0.5 / (cube * cube) - 1.5), mu / 3 * (cube * stretch - 1 / (cube * cube)) - mu * cube * k.d
+        else:
+            deviatoric, t22 = 1.5 * mu * k.eq**2, -mu * k.rho / k.r * k.d - mu * k.z
+        elastic = volume * (0.5 * bulk * k.log_J**2 + 0.25 * _sum4(deviatoric))
         plastic = volume * 0.25 * _sum4(mat.plastic_work(p)) if lines else torch.zeros_like(elastic)
         ratios = torch.stack(_corner_areas(_edges(k.x))) / A
         z = torch.clamp(ratios / k.J, min=_FLOOR_CORNER)
         artificial = _sum4(z + 1 / z - 2) * (0.5 * alpha * bulk * 0.25) * V
         artificial = artificial + 0.5 * locking * V * torch.clamp(_distortion(k.T) - m_limit, min=0) ** 2
-        sigma22 = (0.25 * _sum4(-mu * k.rho / k.r * k.d - mu * k.z) + bulk * k.log_J) / (1.0 if cauchy else k.J)
+        sigma22 = (0.25 * _sum4(t22) + bulk * k.log_J) / (1.0 if cauchy else k.J)
         return elastic, plastic, artificial, sigma22, ratios.amin(0)
 
     return measures
