@@ -1,0 +1,254 @@
+"Data sets of compressed cells: the error of stored fields, interruption, bad input, the command."
+import inspect
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metanb.cellular import data
+from metanb.cellular.design import random_designs
+from metanb.cellular.mechanics import ENERGIES, FRAMES, CompressionResult, compress
+from metanb.core.runs import main
+from metanb.core.store import open_dataset, shard_seed, verify
+
+SMALL = dict(preset="test", n=7, pixels=5, shard_size=2, seed=3, progress=False)
+
+
+def answer(designs, *, max_strain, frames, **settings) -> CompressionResult:
+    "A stand-in for the solver where storage is tested: numbers that follow from the designs, of which the first fails."
+    rng = np.random.default_rng(np.packbits(designs))
+    n, ny, nx = designs.shape
+    shape = (n, len(frames))
+
+    def field():
+        return np.where(designs[:, None], rng.normal(size=(*shape, ny, nx)), 0).astype(np.float32)
+    broken = np.arange(n) == 0
+    result = CompressionResult(
+        np.array(frames) * max_strain, *(rng.random(shape) for _ in range(3)), *(field() for _ in data.FIELDS),
+        {name: rng.random(shape) for name in ENERGIES}, rng.random(n), rng.random(n), rng.integers(1000, 9000, n), rng.integers(0, 2, n),
+        {name: broken & (name in ("unfinished", "kinetic")) for name in data.FLAGS})
+    for values in (result.stress, *(getattr(result, name) for name in data.FIELDS)):
+        values[0, -2:] = np.nan
+    return result
+
+
+def contents(path) -> dict[str, np.ndarray]:
+    ds = open_dataset(path)
+    return {key: ds[key][:] for key in ds.keys()}
+
+
+def assert_same(a, b) -> None:
+    assert list(a) == list(b)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    "A small set by the command, with the real solver in a process of its own, and what it printed."
+    folder = tmp_path_factory.mktemp("sets")
+    with pytest.MonkeyPatch.context() as patch:
+        lines = []
+        patch.setattr(data.tqdm, "write", lambda text, **options: lines.append(text))
+        with pytest.raises(SystemExit) as end:
+            main(["data", "cellular", "--preset", "test", "--n", "2", "--pixels", "5", "--shard-size", "2", "--max-strain", "0.05", "--device", "cpu",
+                  "--seed", "4", "--jobs", "1", "--out", str(folder)])
+    assert end.value.code == 0
+    return next(path for path in folder.iterdir() if path.is_dir()), lines
+
+
+# ---------------------------------------------------------------- fields
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e6])
+@pytest.mark.parametrize("offset", [0.0, -3.0])
+@pytest.mark.parametrize("shape", [(4, 4), (3, 9), (17, 5)])
+def test_error_is_half_a_step(scale, offset, shape):
+    rng = np.random.default_rng(7)
+    solid = rng.random((5, *shape)) < 0.6
+    solid[0], solid[1], solid[:, 0, 0] = True, False, True
+    field = np.where(solid[:, None], scale * (offset + rng.normal(size=(5, 3, *shape))), 0).astype(np.float32)
+    packed, limits = data.quantise(field, solid)
+    back = data.restore(packed, limits, solid)
+    bound = np.ptp(limits, axis=-1)[..., None, None] / 510 + 1e-6 * np.abs(limits).max()  # half a step, and rounding of 32-bit floats
+    error = np.abs(back - field)
+    assert packed.dtype == np.uint8 and np.all(error <= bound)
+    assert np.all(back[np.broadcast_to(~solid[:, None], back.shape)] == 0)
+    # the extreme values come back exactly, and a level less would not reach the bound
+    assert np.allclose(back.max((2, 3))[0], field.max((2, 3))[0], rtol=1e-6) and error[0].max() > 0.4 * np.ptp(limits[0], axis=-1).max() / 255
+
+
+def test_constant_fields_come_back_exactly():
+    solid = np.ones((1, 4, 4), bool)
+    field = np.full((1, 2, 4, 4), 0.3, np.float32)
+    assert np.array_equal(data.restore(*data.quantise(field, solid), solid), field)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_frame_that_is_not_finite_is_nan_and_leaves_the_others_alone(value):
+    rng = np.random.default_rng(8)
+    solid = rng.random((2, 6, 6)) < 0.7
+    field = np.where(solid[:, None], rng.normal(size=(2, 4, 6, 6)), 0).astype(np.float32)
+    spoilt = field.copy()
+    spoilt[1, 2][solid[1]] = np.where(np.arange(solid[1].sum()) == 3, value, 1.0)  # one pixel of one frame
+    back, whole = (data.restore(*data.quantise(f, solid), solid) for f in (spoilt, field))
+    assert np.isnan(back[1, 2]).all()
+    back[1, 2] = whole[1, 2]
+    assert np.array_equal(back, whole)
+
+
+def test_the_solver_comes_back_within_the_stated_error(made):
+    path, _ = made
+    held = data.load(path)
+    designs = random_designs(2, shard_seed(4, 0), pixels=5)
+    result = compress(designs, max_strain=0.05, device="cpu")
+    assert np.array_equal(held.designs(), designs) and np.allclose(held.strain, result.strain)
+    assert set(result.flags) == set(data.FLAGS) and set(result.energies) == set(ENERGIES)
+    for name in data.CURVES:
+        assert np.array_equal(getattr(held, name), getattr(result, name).astype(np.float32), equal_nan=True)
+    for name in data.FIELDS:
+        exact, bound = getattr(result, name), held.field_error(name)
+        assert np.all(np.abs(held.field(name) - exact).max((2, 3)) <= bound * (1 + 1e-4) + 1e-9)
+        assert 0 < bound.max() < 0.01 * np.abs(exact).max() and np.array_equal(held.field(name, slice(1, 2)), held.field(name)[1:2])
+    for name, flag in result.flags.items():
+        assert np.array_equal(held.flags[name], flag)
+    for name in ENERGIES:
+        assert np.array_equal(held.energies[name], result.energies[name].astype(np.float32))
+    assert np.array_equal(held.passed, result.passed) and np.array_equal(held.steps, result.steps)
+
+
+# ---------------------------------------------------------------- sets
+
+def test_flagged_designs_stay(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "compress", answer)
+    held = data.load(data.dataset(folder=tmp_path, **SMALL).path)
+    assert len(held) == 7 and held.passed.tolist() == [False, True] * 3 + [False]
+    assert np.isnan(held.stress[0, -2:]).all() and np.isnan(held.field("u1")[0, -2:]).all() and np.isfinite(held.field("u1")[:, :-2]).all()
+    facts = data.statistics(held)
+    assert facts["n"] == 7 and facts["passed"] == 3 / 7 and facts["flags"]["kinetic"] == 4 / 7 and facts["flags"]["damping"] == 0
+    assert np.allclose(facts["stress"][2], np.median(held.stress[held.passed], axis=0))
+    assert facts["fill_fraction"]["mean"] == pytest.approx(held.designs().mean())
+    json.dumps(facts, allow_nan=False)
+
+
+def test_resumed_is_the_same_as_uninterrupted(monkeypatch, tmp_path):
+    calls = []
+
+    def interrupted(designs, **settings):
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        calls.append(len(designs))
+        return answer(designs, **settings)
+    monkeypatch.setattr(data, "compress", interrupted)
+    stop = None
+    whole = contents(data.dataset(folder=tmp_path / "whole", **SMALL).path)
+    for stop in range(4):
+        calls.clear()
+        folder = tmp_path / str(stop)
+        with pytest.raises(KeyboardInterrupt):
+            data.dataset(folder=folder, **SMALL)
+        stop, before = None, len(calls)
+        path = data.dataset(folder=folder, **SMALL).path
+        assert sum(calls) == 7 and len(calls) == 4, f"a shard was computed twice or not at all after {before}"
+        assert_same(contents(path), whole)
+        assert verify(path, progress=False) == []
+    calls.clear()
+    data.dataset(folder=folder, **SMALL)
+    assert not calls, "a finished set is not computed again"
+
+
+def test_any_executor_and_one_seed(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "compress", answer)
+    first = contents(data.dataset(folder=tmp_path / "a", **SMALL).path)
+    with ThreadPoolExecutor(3) as pool:
+        assert_same(contents(data.dataset(folder=tmp_path / "b", executor=data.Reporting(pool), **SMALL).path), first)
+    ds = data.dataset(folder=tmp_path / "a", **SMALL)
+    for index, rows in enumerate(ds.shards):
+        shard = data.make_shard(rows.stop - rows.start, shard_seed(3, index), **ds.attributes["params"])
+        for key in shard:
+            np.testing.assert_array_equal(shard[key], first[key][rows])
+    other = contents(data.dataset(folder=tmp_path / "a", **SMALL | {"seed": 4}).path)
+    assert not np.array_equal(other["design"], first["design"])
+
+
+def test_a_damaged_shard_is_found_and_computed_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "compress", answer)
+    path = data.dataset(folder=tmp_path, **SMALL).path
+    whole = contents(path)
+    file = next(p for p in sorted((path / "u1").rglob("*")) if p.is_file() and p.name != "zarr.json")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0x10
+    file.write_bytes(content)
+    assert len(verify(path, repair=True, make_shard=data.make_shard, progress=False)) == 1
+    assert_same(contents(path), whole)
+
+
+def test_what_a_shard_prints(monkeypatch, tmp_path):
+    lines = []
+    monkeypatch.setattr(data, "compress", answer)
+    monkeypatch.setattr(data.tqdm, "write", lambda text, **options: lines.append(text))
+    with ThreadPoolExecutor(1) as pool:
+        data.dataset(folder=tmp_path, executor=data.Reporting(pool), **SMALL)
+    assert lines[0] == "1/2 passed, 1/2 since the start (flagged: unfinished 1, kinetic 1)" and "3/7 since the start" in lines[-1]
+
+
+# ---------------------------------------------------------------- command and bad input
+
+def test_command_writes_set_and_statistics(made):
+    path, lines = made
+    facts = json.loads(Path(f"{path}_statistics.json").read_text())
+    held = data.load(path)
+    assert path.name == "cellular_10x10_attached_n2_seed4" and len(held) == 2 and len(lines) == 1 and lines[0].endswith("2/2 since the start")
+    assert facts["n"] == 2 and facts["pixels"] == 10 and facts["passed"] == held.passed.mean() == 1
+    assert facts["bytes_per_design"] > 500 and len(facts["stress"][0]) == len(FRAMES) == len(facts["strain"])
+
+
+def test_plot_shows_every_design(made):
+    import matplotlib
+    matplotlib.use("Agg")
+    held = data.load(made[0])
+    axes = data.plot_responses(held)
+    assert len(axes[0].lines) == 2 + 3 and len(axes[1].collections[0].get_offsets()) == 2
+
+
+def test_settings_are_those_of_the_functions_that_take_them():
+    known = set(inspect.signature(compress).parameters) | set(inspect.signature(random_designs).parameters)
+    of_dataset = set(data.FURTHER) | set(inspect.signature(data.dataset).parameters)
+    assert set(data.FURTHER) <= known and known - of_dataset == {"designs", "material", "dtype", "min_contact"}
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(preset="huge"), ["preset", "huge", "test, demo, paper"]), (dict(n=0), ["n=0", "at least 1"]), (dict(shard_size=0), ["shard_size=0"]),
+    (dict(pixels=2), ["pixels", "2"]), (dict(seed=-1), ["seed=-1"]), (dict(t_max=9), ["t_max", "9"]), (dict(colour=1), ["colour", "friction"]),
+    (dict(platens="glued"), ["platens", "glued", "lubricated"]), (dict(max_strain=0.7), ["max_strain", "0.7", "0.5"]), (dict(friction=-1), ["friction", "-1"]),
+    (dict(frames=(0.5, 0.2)), ["frames", "increasing"]), (dict(device="abacus"), ["device", "abacus"]), (dict(executor="pool"), ["executor", "pool"])])
+def test_bad_settings_are_named_and_leave_nothing(tmp_path, change, words):
+    with pytest.raises(ValueError) as error:
+        data.dataset(folder=tmp_path / "new", **SMALL | change)
+    assert all(word in str(error.value) for word in words), error.value
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_bad_input(made, monkeypatch, tmp_path, capsys):
+    held = data.load(made[0])
+    for call, words in ((lambda: held.field("u3"), ["u3", "u1, u2, sigma22"]), (lambda: data.load(tmp_path), [str(tmp_path), "no data set"]),
+                        (lambda: data.statistics(held, quantiles=(0.5, 2)), ["quantiles", "[0, 1]"])):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert all(word in str(error.value) for word in words), error.value
+    designs = np.ones((1, 4, 4), bool)
+    with pytest.raises(ValueError, match="allowed: unfinished"):
+        data.encode(designs, replace(answer(designs, max_strain=0.2, frames=FRAMES), flags={"tired": np.zeros(1, bool)}))
+    monkeypatch.setattr(data, "compress", answer)
+    data.dataset(folder=tmp_path, **SMALL)
+    with pytest.raises(ValueError, match="max_strain"):
+        data.dataset(folder=tmp_path, max_strain=0.1, **SMALL)
+    from metanb.kirigami.data import dataset as kirigami
+    with pytest.raises(ValueError, match="compressed cells"):
+        data.load(kirigami(60, preset="test", n=4, sweeps=1, shard_size=4, folder=tmp_path, progress=False).path)
+    for arguments, word in ((["--jobs", "0"], "jobs"), (["--preset", "huge"], "preset")):
+        with pytest.raises(SystemExit) as end:
+            main(["data", "cellular", *arguments, "--out", str(tmp_path)])
+        assert end.value.code == 2 and word in capsys.readouterr().err
