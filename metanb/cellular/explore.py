@@ -386,7 +386,7 @@ def explore(
     widgets.link((pad, "mirrored"), (mirrored, "value"))
     button = widgets.Button(description="compress", button_style="primary", icon="compress")
     field = widgets.Dropdown(options=[("stress", "sigma22"), ("plastic strain", "plastic_strain")], description="colour", layout=widgets.Layout(width="15em"))
-    copies = _slider("cells side by side", 2, 1, 3)
+    copies = _slider("cells", 2, 1, 3)
     frame, play = _slider("frame", 0, 0, 1), widgets.Play(interval=400)
     for name in ("max", "value"):
         widgets.jslink((play, name), (frame, name))
