@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from .contact import Contact, contact_forces, gather_table
 from .design import validate
-from .element import make_element, reference
+from .element import make_bound, make_element, reference
 from .material import Material
 from .mesh import pixel_mesh
 from ..core.training import pick_device
@@ -111,7 +111,7 @@ class _Model:
         surface = torch.zeros_like(bottom)
         surface[segments.reshape(-1)] = True
         self.surface = (surface & ~self.fixed_y).to(dtype)
-        self.penalty, self.p_wave, self.friction = PENALTY * material.young, material.p_wave, friction
+        self.penalty, self.bound, self.friction = PENALTY * material.young, make_bound(material), friction
         self.contact = None
         if contact:
             size = _padded(int((surface & ~self.resting).sum()), pad)
@@ -131,12 +131,7 @@ class _Model:
 
     def masses(self, u: Tensor, height: Tensor) -> Tensor:
         "(N,) nodal masses that make a step of 1 stable; height (B,) of the upper platen."
-        corners, volume = self.geometry[0] + u[:, self.conn], self.geometry[5]
-        d1, d2 = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
-        area = torch.maximum(0.5 * (d1[0] * d2[1] - d1[1] * d2[0]), 0.05 * volume)
-        c11, c22, c12 = d1[1] ** 2 + d2[1] ** 2, d1[0] ** 2 + d2[0] ** 2, -(d1[0] * d1[1] + d2[0] * d2[1])
-        gradient = (0.5 * (c11 + c22) + torch.sqrt(0.25 * (c11 - c22) ** 2 + c12 ** 2)) / (2 * area * area)  # largest eigenvalue of B B^T
-        node = self.p_wave / (4 * SAFETY ** 2) * area * gradient * torch.clamp(volume / area, min=1.0)
+        node = self.bound(u[:, self.conn], *self.geometry) / (4 * SAFETY ** 2)
         mass = torch.cat([node.expand(4, -1).reshape(-1), node[:1] * 0])[self.table].sum(0) + self.resting.to(node.dtype)
         if self.contact is not None:
             mass = mass + self.contact.touched().to(mass.dtype) * self.penalty
@@ -164,11 +159,11 @@ def _step_kernel(material: Material, with_contact: bool, compiled: bool):
         fx, fy = add4(torch.cat([fx.reshape(-1), zero])[table]), add4(torch.cat([fy.reshape(-1), zero])[table])
         touch = ()
         if with_contact:
-            x, nodes, local, previous, following, pairs, friction, coefficient, width, depth, dissipated = contact
-            cx, cy, friction, penetration, work = contact_forces(x + u[:, nodes], v[:, nodes], previous, following, *pairs, friction, penalty, coefficient, width, depth)
+            x, nodes, local, previous, following, pairs, history, coefficient, width, depth, dissipated = contact
+            cx, cy, history, work = contact_forces(x + u[:, nodes], v[:, nodes], previous, following, *pairs, history, penalty, coefficient, width, depth)
             zero = torch.zeros_like(cx[:1])
             fx, fy = fx - torch.cat([cx, zero])[local], fy - torch.cat([cy, zero])[local]
-            touch = (friction, penetration, dissipated + work)
+            touch = (history, dissipated + work)
         y = y0 + u[1]
         low, high = torch.clamp(-y, min=0) * surface, torch.clamp(y - ceiling, min=0) * surface  # free nodes that meet a platen
         fy = fy - penalty * (low - high)
@@ -239,11 +234,10 @@ class _State:
         state.before = self.before[:, keep]
         if new.contact is not None:
             old.contact.store()
-            force = torch.zeros_like(old.x[0])
-            force[old.contact.nodes] = old.contact.tangential
-            moved = torch.zeros_like(new.x[0])
-            moved[:len(nodes)] = force[nodes]
-            new.contact.tangential = moved[new.contact.nodes]
+            past, moved = (torch.zeros(3, m.x.shape[1], dtype=m.x.dtype, device=m.x.device) for m in (old, new))
+            past[:, old.contact.nodes] = old.contact.past
+            moved[:, :len(nodes)] = past[:, nodes]
+            new.contact.past = moved[:, new.contact.nodes]
         return state
 
     def drop(self, model: _Model, finite: NDArray) -> None:
@@ -256,9 +250,8 @@ class _State:
             t[:, dead[model.element_design]] = value
         con = model.contact
         if con is not None:
-            con.friction[dead[con.design[con.pairs[0]]]] = 0
-            con.penetration[dead[con.design[con.pairs[0]]]] = 0
-            con.dissipated[dead[con.design[con.pairs[0]]]] = 0
+            con.history[:, dead[con.design[con.pairs[0]]]] = 0
+            con.dissipated[:, dead[con.design[con.pairs[0]]]] = 0
 
 
 def _block(model: _Model, state: _State, plan: _Plan, step, measures) -> tuple[NDArray, dict, tuple]:
@@ -282,12 +275,12 @@ def _block(model: _Model, state: _State, plan: _Plan, step, measures) -> tuple[N
     for _ in range(BLOCK):
         contact = None
         if con is not None:
-            contact = (places, con.nodes, con.local, con.previous, con.next, con.pairs, con.friction, *limits, con.dissipated)
+            contact = (places, con.nodes, con.local, con.previous, con.next, con.pairs, con.history, *limits, con.dissipated)
         u, v, material, reaction, damped, low, high, touch = step(
             u, v, material, model.geometry, inverse_mass, model.conn, model.table, affine, model.fixed_x, model.fixed_y, model.x[1], ceiling,
             model.held, model.surface, penalty, loss, reaction, damped, contact)
         if con is not None:
-            con.friction, con.penetration, con.dissipated = touch
+            con.history, con.dissipated = touch
         ceiling = ceiling - pace
     state.u, state.v, state.material = u, v, list(material)
     state.at = state.at + speed * BLOCK
@@ -307,9 +300,10 @@ def _block(model: _Model, state: _State, plan: _Plan, step, measures) -> tuple[N
     deepest = torch.zeros(model.n, dtype=dtype, device=device)
     if con is not None:
         index = con.design[con.pairs[0]]
-        state.friction += model.per_design(con.dissipated, index)
-        scalars["penalty"] = scalars["penalty"] + model.per_design(0.5 * model.penalty * con.penetration ** 2, index)
-        deepest = deepest.scatter_reduce(0, index, con.penetration, "amax")
+        state.friction += model.per_design(con.dissipated[0], index)
+        state.damping += model.per_design(con.dissipated[1], index)
+        scalars["penalty"] = scalars["penalty"] + model.per_design(0.5 * model.penalty * (con.history[1] - con.history[2]) ** 2, index)
+        deepest = deepest.scatter_reduce(0, index, con.history[1], "amax")
     end = now if state.before is None else now + 0.5 * (now - state.before)  # the mean of a block belongs to its middle
     state.before = now
     smallest = torch.full((model.n,), 9.0, dtype=dtype, device=device).scatter_reduce(0, model.element_design, jacobian, "amin")
