@@ -113,7 +113,7 @@ class _Model:
         self.surface = (surface & ~self.fixed_y).to(dtype)
         self.penalty, self.bound, self.friction = PENALTY * material.young, make_bound(material), friction
         self.contact = None
-        if contact:
+        if contact and segments.shape[1]:  # a solid block has no boundary but the platens
             size = _padded(int((surface & ~self.resting).sum()), pad)
             self.contact = Contact(segments, self.x, self.design, ~self.fixed_y, width=self.nx, height=self.ny, size=size)
 
@@ -134,7 +134,7 @@ class _Model:
         node = self.bound(u[:, self.conn], *self.geometry) / (4 * SAFETY ** 2)
         mass = torch.cat([node.expand(4, -1).reshape(-1), node[:1] * 0])[self.table].sum(0) + self.resting.to(node.dtype)
         if self.contact is not None:
-            mass = mass + self.contact.touched().to(mass.dtype) * self.penalty
+            mass = mass + self.contact.touched().to(mass.dtype) * 3 * self.penalty  # two facing nodes push each other, each twice, and have dashpots
         y = self.x[1] + u[1]
         near = (y < 2) | (y > height.to(mass.dtype)[self.design] - 2)
         return mass + (near & (self.surface > 0)).to(mass.dtype) * 0.5 * self.penalty
@@ -143,9 +143,9 @@ class _Model:
 _kernels: dict = {}
 
 
-def _step_kernel(material: Material, with_contact: bool, compiled: bool):
+def _step_kernel(material: Material, compiled: bool):
     "One time step as a pure function of tensors, and the measures of `make_element`; kept, since compiling takes seconds."
-    key = (material, with_contact, compiled)
+    key = (material, compiled)
     if key in _kernels:
         return _kernels[key]
     force, measures = make_element(material)
@@ -158,7 +158,7 @@ def _step_kernel(material: Material, with_contact: bool, compiled: bool):
         zero = torch.zeros_like(fx[0, :1])
         fx, fy = add4(torch.cat([fx.reshape(-1), zero])[table]), add4(torch.cat([fy.reshape(-1), zero])[table])
         touch = ()
-        if with_contact:
+        if contact is not None:
             x, nodes, local, previous, following, pairs, history, coefficient, width, depth, dissipated = contact
             cx, cy, history, work = contact_forces(x + u[:, nodes], v[:, nodes], previous, following, *pairs, history, penalty, coefficient, width, depth)
             zero = torch.zeros_like(cx[:1])
@@ -234,7 +234,7 @@ class _State:
         state.before = self.before[:, keep]
         if new.contact is not None:
             old.contact.store()
-            past, moved = (torch.zeros(3, m.x.shape[1], dtype=m.x.dtype, device=m.x.device) for m in (old, new))
+            past, moved = (torch.zeros(4, m.x.shape[1], dtype=m.x.dtype, device=m.x.device) for m in (old, new))
             past[:, old.contact.nodes] = old.contact.past
             moved[:, :len(nodes)] = past[:, nodes]
             new.contact.past = moved[:, new.contact.nodes]
@@ -380,7 +380,7 @@ def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, pl
         plan = _Plan(max_strain * ny, frames * max_strain * ny, steps * 2 ** level if steps else 150 * ny * refine, steps is None,
                      kinetic_target / 4 ** level, damping / 2 ** level / (ny * refine))
         with torch.no_grad():
-            return _march(model, plan, *_step_kernel(material, contact, fast), progress)
+            return _march(model, plan, *_step_kernel(material, fast), progress)
     out, fields = run(np.arange(len(designs)), 0)
     flags, done = _flags(out), np.zeros(len(designs), int)
     for level in range(1, repeats + 1):
