@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.training import pick_device
-from .design import Reduced, TrussDesign, compound, reduced, slots_of
+from .design import Reduced, TrussDesign, _content, reduced, slots_of
 
 # %% ../../nbs/truss/mechanics.ipynb #25cdb9a2
 @dataclass
@@ -129,7 +129,6 @@ def _groups(design: TrussDesign) -> dict:
 
 def _graph_of(slots, dtype, device) -> _Graph:
     "The tensors of a topology, kept."
-    from metanb.truss.design import _content
     key = (_content(slots), dtype, str(device))
     if key not in _graphs:
         _graphs[key] = _graph(reduced(slots), dtype, device)
