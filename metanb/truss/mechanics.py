@@ -108,6 +108,8 @@ def _solve(graph: _Graph, F: Tensor, density: Tensor, poisson: float, shear_fact
     loads = torch.cat([x.transpose(1, 2).reshape(-1, 6, batch) for x in (-sa * KE, sb * KE, SKE, SKE)])
     load = torch.zeros(n + 1, 6, batch, dtype=F.dtype, device=F.device).index_add(0, graph.column, loads)[:-1].permute(2, 0, 1)
     mean = _product(E.transpose(0, 1), KE).sum(2).permute(2, 0, 1)
+    if matrix.requires_grad:  # its derivative takes the matrix to be symmetric, and above the diagonal there is not all
+        matrix = matrix.tril() + matrix.tril(-1).transpose(1, 2)
     factor, info = torch.linalg.cholesky_ex(matrix)
     half = torch.linalg.solve_triangular(factor, load, upper=False)
     stiffness = mean - half.transpose(1, 2) @ half
