@@ -46,8 +46,9 @@ def test_refinement_softens():
     refined = [name for name in KNOWN if name.endswith("_refined")]
     assert len(refined) >= 2
     for name in refined:
-        fine, coarse = curve(name)[1], curve(name.removesuffix("_refined"))[1]
-        assert 0.85 < fine[0] / coarse[0] < 1.0
+        (strain, fine), (known, coarse) = curve(name), curve(name.removesuffix("_refined"))
+        common, i, j = np.intersect1d(np.round(strain, 6), np.round(known, 6), return_indices=True)
+        assert len(common) and 0.85 < fine[i[0]] / coarse[j[0]] < 1.0, name
 
 
 def test_a_symmetric_branch_is_no_stiffer_at_first():

@@ -167,6 +167,12 @@ class Compound:
         "Total length of the struts, each physical strut counted once [cell widths]."
         return float(np.linalg.norm(self.vectors, axis=1).sum())
 
+    def segments(self) -> NDArray:  # (n, 2, 3)
+        "All struts and periodic images of struts that lie in the closed cube, for pictures."
+        start = self.nodes[self.struts[:, 0]]
+        every = _images(np.stack([start, start + self.vectors], 1))
+        return every[(abs(every) <= 0.5 + TOLERANCE).all((1, 2))]
+
 
 def _number(points, known=None):
     "Numbers of points on the torus among `known` keys, or among their own distinct ones."
