@@ -366,6 +366,13 @@ def _flags(out: dict) -> dict[str, NDArray]:
             "penetration": ~(worst(out["penetration"]) < 0.3), "penalty": ~(later["penalty"] < 0.01), "damping": ~(later["damping"] < 0.01),
         }
 
+
+def _badness(out: dict) -> NDArray:  # (B,)
+    "Number of broken rules; among equals, the part of the energy that was damped away."
+    with np.errstate(invalid="ignore", divide="ignore"):
+        damped = out["damping"][:, -1] / (out["elastic"] + out["plastic"] + out["artificial"])[:, -1]
+    return np.sum(list(_flags(out).values()), axis=0) + np.clip(np.nan_to_num(damped, nan=1.0), 0, 0.99)
+
 # %% ../../nbs/cellular/mechanics.ipynb #9ad81641
 def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, platens="attached", friction=0.4, contact=True, smoothing=0.7, refine=1,
               imperfection=0.02, steps=None, kinetic_target=0.001, damping=0.3, repeats=1, dtype=torch.float32, device="auto", compiled=None, progress=False):
@@ -388,9 +395,10 @@ def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, pl
         if len(again) == 0:
             break
         second, second_fields = run(again, level)
+        better = _badness(second) < _badness({key: out[key][again] for key in out})
         for key in out:
-            out[key][again] = second[key]
-        fields[again], done[again] = second_fields, level
+            out[key][again[better]] = second[key][better]
+        fields[again[better]], done[again] = second_fields[better], level
         flags = _flags(out)
     bad = np.nonzero(flags["unfinished"])[0]
     if len(bad):
