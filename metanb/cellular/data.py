@@ -18,7 +18,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .design import fill_fraction, random_designs

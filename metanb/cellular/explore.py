@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from .data import Responses
-from .design import fields_from_noise, fill_fraction, is_valid, mirror, random_designs, validate
+from .design import fields_from_noise, fill_fraction, is_valid, mirror, validate
 from .mechanics import CompressionResult, compress
 from ..core.plotting import CYCLE, STYLE, colormap
 

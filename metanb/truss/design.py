@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
-from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
 from ..core.store import data_root
 
 # %% ../../nbs/truss/design.ipynb #76fc3c37

@@ -59,9 +59,6 @@ def _graph(r: Reduced, dtype, device) -> _Graph:
                   3 * len(moves), size, r.cells)
 
 
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-
-
 def _cross_matrix(v):
     "Matrices (3, 3, ...) with S x = v cross x."
     zero = torch.zeros_like(v[0])
