@@ -141,7 +141,7 @@ def effective_stiffness(
     dtype: torch.dtype = torch.float64,
     *,
     frame: str = "full",  # or "orthotropic": F = U alone, the paper's C_ort
-    memory: float = 2.0**27,  # entries of stiffness matrices at a time
+    memory: float | None = None,  # entries of stiffness matrices at a time; None: what stays in the cache of a core, or fills a GPU
     device: str = "auto",
 ) -> Tensor:  # (B, 6, 6) per Young's modulus of the base material
     "Homogenised stiffness in Voigt notation (Bastek et al. 2022, SI Sec. 2); raises ValueError for settings out of range and for structures with a mechanism."
@@ -154,6 +154,7 @@ def effective_stiffness(
     device = pick_device(device)
     density = design.relative_density.to(device, dtype)
     F = (torch.diag_embed(design.U) if frame == "orthotropic" else design.deformation_gradient()).to(device, dtype)
+    memory = memory or (2.0**18 if device.type == "cpu" else 2.0**27)
     parts, order = [], []
     for slots, rows in _groups(design).items():
         graph = _graph_of(slots, dtype, device)
