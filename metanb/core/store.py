@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -242,7 +243,7 @@ def open_dataset(
 def processes(
     n: int,  # number of processes
 ) -> ProcessPoolExecutor:
-    "A pool of local processes, for `with processes(4) as pool: generate(..., executor=pool)`."
+    "A pool of local processes of one thread each, for `with processes(4) as pool: generate(..., executor=pool)`."
     return ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), _start_worker)
 
 
@@ -254,6 +255,9 @@ def _start_worker() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads of several processes that wait for each other cost ten times
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _as_completed(
