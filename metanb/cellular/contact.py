@@ -122,7 +122,7 @@ class Contact:
         which, segment = which[order], segment[order]
         present, index, count = torch.unique_consecutive(which, return_inverse=True, return_counts=True)
         rank = torch.arange(len(which), device=device) - (torch.cumsum(count, 0) - count)[index]
-        size = 256  # few sizes, so that a compiled step is compiled few times
+        size = 512  # few sizes, so that a compiled step is compiled few times
         while size < len(present):
             size *= 2
         table = torch.full((K, size), -1, device=device)
