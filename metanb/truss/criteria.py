@@ -69,33 +69,44 @@ def _near_struts(F: NDArray, start: NDArray, vectors: NDArray, reach: float) -> 
 
 
 def _distance(points: NDArray, start: NDArray, vectors: NDArray) -> NDArray:
-    "Distances (P,) of points to the nearest of n segments."
-    square, out = (vectors * vectors).sum(1), np.empty(len(points))
-    offset = (start * vectors).sum(1)
-    for part in np.array_split(np.arange(len(points)), 1 + len(points) * len(start) // 2**19):
-        t = np.clip((points[part] @ vectors.T - offset) / square, 0, 1)[..., None]
-        out[part] = np.sqrt((((points[part, None] - start) - t * vectors) ** 2).sum(-1).min(1))
-    return out
+    "Distances (n,) of points to segments, one by one."
+    t = np.clip(((points - start) * vectors).sum(1) / (vectors * vectors).sum(1), 0, 1)
+    return np.linalg.norm(points - start - t[:, None] * vectors, axis=1)
+
+
+def _boxes(F: NDArray) -> tuple[NDArray, NDArray]:
+    "Centres (n, 3) of boxes that fill the cell [-1/2, 1/2]^3, about equally long in real space, and their half edges (3,)."
+    length = np.linalg.norm(F, axis=0)
+    counts = np.ceil(length / length.prod() ** (1 / 3) * 4).astype(int)
+    return (np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 3) + 0.5) / counts - 0.5, 0.5 / counts
 
 
 def _largest_distance(F: NDArray, graph: Compound, tolerance: float) -> float:
     "Largest distance to the nearest strut axis of the periodic truss, at most `tolerance` too small."
     F, M = _compact(F)
-    start, vectors = ((np.linalg.inv(M) @ x.T).T for x in (graph.nodes, graph.vectors))
-    start = start - np.floor(start + 0.5)
-    n, half = 6, 0.5 / 6
-    boxes = (np.stack(np.meshgrid(*3 * [np.arange(n)], indexing="ij"), -1).reshape(-1, 3) + 0.5) / n - 0.5
+    nodes, vectors = ((np.linalg.inv(M) @ x.T).T for x in (graph.nodes, graph.vectors))
+    nodes = nodes - np.floor(nodes + 0.5)
+    boxes, half = _boxes(F)
     corners = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
-    radius = half * np.linalg.norm(corners @ F.T, axis=1).max()
-    around = (start[:, None] + np.stack(np.meshgrid(*3 * [[-1, 0, 1]], indexing="ij"), -1).reshape(-1, 3)).reshape(-1, 3)
+    radius = np.linalg.norm(corners * half @ F.T, axis=1).max()
+    around = (nodes[:, None] + np.stack(np.meshgrid(*3 * [[-1, 0, 1]], indexing="ij"), -1).reshape(-1, 3)).reshape(-1, 3)
     reach = cKDTree(around @ F.T).query(boxes @ F.T)[0].max() + radius  # no point is farther from a node
-    struts, best = _near_struts(F, start[graph.struts[:, 0]], vectors, reach), 0.0
-    while len(boxes):
-        distance = _distance(boxes @ F.T, *struts)
-        best = max(best, float(distance.max()))
-        boxes = boxes[distance + radius > best + tolerance]
-        half, radius = half / 2, radius / 2
+    start, vectors = _near_struts(F, nodes[graph.struts[:, 0]], vectors, reach)
+    box, strut, best = np.repeat(np.arange(len(boxes)), len(start)), np.tile(np.arange(len(start)), len(boxes)), 0.0
+    while len(box):  # pairs of a box and a strut that may be the nearest one somewhere in the box
+        distance = _distance(boxes[box] @ F.T, start[strut], vectors[strut])
+        first = np.flatnonzero(np.r_[True, np.diff(box) > 0])
+        nearest = np.minimum.reduceat(distance, first)
+        best = max(best, float(nearest.max()))
+        keep = nearest + radius > best + tolerance
+        number = np.searchsorted(box[first], box)
+        near = keep[number] & (distance <= nearest[number] + 2 * radius)
+        boxes, half, radius = boxes[box[first[keep]]], half / 2, radius / 2
+        parent, strut = (np.cumsum(keep) - 1)[number[near]], strut[near]
         boxes = (boxes[:, None] + half * np.stack(np.meshgrid(*3 * [[-1, 1]], indexing="ij"), -1).reshape(-1, 3)).reshape(-1, 3)
+        box, strut = (8 * parent[None] + np.arange(8)[:, None]).reshape(-1), np.tile(strut, 8)
+        order = np.argsort(box, kind="stable")
+        box, strut = box[order], strut[order]
     return best
 
 
