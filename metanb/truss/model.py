@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 from ..core.elasticity import rotate_stiffness, rotation_from_six, six_from_rotation
 from ..core.training import Phase
 from .data import ORTHOTROPIC, UPPER, to_matrix
-from .design import LATTICES, TrussDesign, _copies, _images, _key, _wrapped, compound
+from .design import TrussDesign, _copies, _images, _key, _wrapped, compound, slots_of
 
 # %% ../../nbs/truss/model.ipynb #9a3398c9
 def _exact(function):
@@ -464,17 +464,18 @@ class InverseModel(nn.Module):
     def __init__(
         self,
         topology: list[int] | dict = {"width": 384, "blocks": 2},   # hidden layers of G1
-        geometry: list[int] | dict = {"width": 512, "blocks": 3},   # of G2
-        refinement: list[int] | dict | None = {"width": 384, "blocks": 2},  # of a network that sees the forward network's answer and corrects G2's
-        refinements: int = 1,         # how often it does
+        geometry: list[int] | dict = {"width": 640, "blocks": 3},   # of G2
+        refinement: list[int] | dict | None = {"width": 512, "blocks": 2},  # of a network that sees the forward network's answer and corrects G2's
+        refinements: int = 2,         # how often it does
         canonical: bool = True,       # turn targets into the frame of their dilatational part and divide by their size
         forward: dict | None = None,  # arguments of the `AffineForward`
         learning_rate: float = 1e-3,
         emphasis: float = 0.5,        # 0: squares of errors, 1: divided by the size of the target
+        hint: float = 0.01,           # weight of the cross entropy between G1's probabilities and the slots that a target was made with
     ):
         super().__init__()
         self.config = dict(topology=topology, geometry=geometry, refinement=refinement, refinements=refinements, canonical=canonical, forward=forward,
-                           learning_rate=learning_rate, emphasis=emphasis)
+                           learning_rate=learning_rate, emphasis=emphasis, hint=hint)
         self.judge = AffineForward(**(forward or {})).requires_grad_(False)
         parts = {"topology": TopologyNet(22, topology), "geometry": GeometryNet(22, geometry)}
         if refinements:
@@ -489,11 +490,14 @@ class InverseModel(nn.Module):
         size = torch.linalg.vector_norm(z, dim=1, keepdim=True)
         return (torch.cat([z / size, size.log()], 1) - self.mean) / self.deviation
 
+    def slots(self, z: Tensor) -> tuple[Tensor, Tensor]:  # logits (B, 3, 7) of types, (B, 3, 2) of tessellations
+        "What G1 says about targets (B, 21) in their frame."
+        return self.parts["topology"](self.features(z)).split((7, 2), -1)
+
     def propose(self, z: Tensor, temperature: float, generator: Generator | None) -> list[tuple[RelaxedDesign, Tensor]]:  # [(design, isometric constants)]: G2's, then refined ones
         "Designs for targets (B, 21) in their frame, with gradients."
-        x = self.features(z)
-        logits = self.parts["topology"](x)
-        types, tessellations = (straight_through(part, temperature, generator) for part in (logits[..., :7], logits[..., 7:]))
+        x, logits = self.features(z), self.slots(z)
+        types, tessellations = (straight_through(part, temperature, generator) for part in logits)
         raw = self.parts["geometry"](x, torch.cat([types, tessellations], -1))
         there, size, found = presence(types, tessellations), torch.linalg.vector_norm(z, dim=1, keepdim=True), []
         for turn in range(self.config["refinements"] + 1):
@@ -507,13 +511,12 @@ class InverseModel(nn.Module):
         "Rotation from the frame that the networks see."
         return canonical_frame(C) if self.config["canonical"] else torch.eye(3).to(C).expand(len(C), 3, 3)
 
-    def loss(self, batch: Tensor, generator: Generator) -> Tensor:
-        "Mean square over all constants and rotations, in units of their deviations; of each design in the chain."
+    def loss(self, batch: tuple[Tensor, Tensor], generator: Generator) -> Tensor:
+        "Mean square over all constants and rotations, in units of their deviations, of each design in the chain; and the cross entropy of the slots."
         with torch.no_grad():
-            C = stiffness_of(batch)
-            z = _turned(batch, self.frames(C).transpose(1, 2))
+            z = _turned(batch[0], self.frames(stiffness_of(batch[0])).transpose(1, 2))
             weight = (self.size / torch.linalg.vector_norm(z, dim=1)) ** self.config["emphasis"]
-        total = 0.0
+        total = self.config["hint"] * sum(nn.functional.cross_entropy(logits.flatten(0, 1), slots.long().flatten()) for logits, slots in zip(self.slots(z), batch[1].split(3, 1)))
         for k, (_, found) in enumerate(self.propose(z, 1.0, generator)):
             error = _exact(torch.matmul)(found - z, self.judge.weights.T).square().mean(1)
             total = total + (error * weight).mean() * (1.0 if k == self.config["refinements"] else 0.3)
@@ -522,14 +525,22 @@ class InverseModel(nn.Module):
     def phases(self) -> list[Phase]:
         return [Phase("inverse", self.parts, self.loss, self.config["learning_rate"])]
 
+    def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, Tensor]:
+        "Isometric constants of targets (B, 21), and types and tessellations - 1 of designs that have them (B, 6), in canonical order; C_ort is not needed."
+        slots, places = np.unique(np.hstack([design.types, design.tessellations]), axis=0, return_inverse=True)
+        sorted_ = np.array([list(found) + [found[-1]] * (3 - len(found)) for found in (slots_of(row[:3], row[3:]) for row in slots)])
+        slots = np.hstack([sorted_[..., 0], sorted_[..., 1] - 1])[places.reshape(-1)]
+        return torch.as_tensor(constants).float() * _ISO, torch.as_tensor(slots.astype(np.int8))
+
     @torch.no_grad()
     def prepare(self, forward: AffineForward, z: Tensor) -> None:
         "Take over a forward network, and the scales of targets (N, 21)."
         self.judge.load_state_dict(forward.state_dict())
-        z = z[:100_000]
+        z = z[:100_000].to(self.mean)
         size = torch.linalg.vector_norm(z, dim=1, keepdim=True)
         x = torch.cat([_turned(z, self.frames(stiffness_of(z)).transpose(1, 2)) / size, size.log()], 1)
-        self.mean, self.deviation, self.size = x.mean(0), x.std(0) + 1e-3, size.square().mean().sqrt()
+        for buffer, value in ((self.mean, x.mean(0)), (self.deviation, x.std(0) + 1e-3), (self.size, size.square().mean().sqrt())):
+            buffer.copy_(value)
 
     @torch.no_grad()
     def sample(

@@ -21,7 +21,7 @@ from ..core.training import Fit, fit, pick_device
 from .data import UPPER, dataset, to_matrix
 from .design import TrussDesign, from_table
 from .mechanics import effective_stiffness
-from .model import AffineForward, BlackBox, ForwardModel, InverseModel, isometric, predict_stiffness, r2_score
+from .model import AffineForward, BlackBox, ForwardModel, InverseModel, predict_stiffness, r2_score
 
 # %% ../../nbs/truss/train.ipynb #a1b93fe5
 FORWARD = ("affine", "chain_9", "chain_21", "blackbox")
@@ -83,10 +83,8 @@ def prepared(
     constants: NDArray,    # (n, 21) C
     *,
     chunk: int = 100_000,  # designs at a time
-) -> Tensor | tuple[Tensor, ...]:
-    "The tensors that a network learns from; an inverse model sees isometric constants only."
-    if isinstance(model, InverseModel):
-        return isometric(to_matrix(torch.as_tensor(constants)))
+) -> tuple[Tensor, ...]:
+    "The tensors that a network learns from."
     cuts = [slice(i, i + chunk) for i in range(0, len(designs), chunk)]
     return tuple(torch.cat(x) for x in zip(*(model.data(designs[c], orthotropic[c], constants[c]) for c in cuts)))
 
@@ -98,6 +96,7 @@ def train(
     preset: str = "demo",      # sizes: "test", "demo" or "paper"
     seed: int = 0,             # of weights, data order and noise
     forward: AffineForward | None = None,  # what the inverse model is trained through
+    start: nn.Module | None = None,  # weights to begin with; random ones without
     heldout: tuple[TrussDesign, NDArray, NDArray] | None = None,  # for the curve in the history
     device: str = "auto",
     precision: str = "auto",   # "bf16" pays on CPUs that have it
@@ -113,7 +112,9 @@ def train(
         raise ValueError(f"forward is {type(forward).__name__} for name {name!r}; allowed: a trained AffineForward for 'inverse', None else")
     model = build(name, preset=preset, seed=seed, **config, **({"forward": forward.config} if forward is not None else {}))
     tensors = prepared(model, *data)
-    model.prepare(forward, tensors) if forward is not None else model.set_scales(tensors)
+    model.prepare(forward, tensors[0]) if forward is not None else model.set_scales(tensors)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
     recipe = SETTINGS[preset][name][1] | {k: v for k, v in (("steps", steps), ("batch_size", batch_size)) if v is not None}
     few = None if heldout is None else tuple(x[:3000] for x in heldout)
     return fit(model, tensors, seed=seed, device=device, precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, warmup=min(200, recipe["steps"] // 10),
