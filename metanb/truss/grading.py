@@ -129,6 +129,7 @@ class Phases:
     low: NDArray       # (3,) corner of the box where they are defined [mm]
     high: NDArray      # (3,)
     grid: NDArray      # (n, 3) the grid points [mm]
+    spacing: NDArray   # (3,) [mm]
     mismatch: dict[str, float]  # "rms" and "max" of |grad phi - B| / |B|
 
     def __call__(self, x: NDArray) -> NDArray:  # (n, 3)
@@ -142,15 +143,15 @@ class Phases:
     def place(self, target: NDArray) -> NDArray:  # (n, 3) [mm]
         "Where the phases have the values target (n, 3): Newton from the nearest grid point; NaN outside the box."
         x = self.grid[cKDTree(self(self.grid)).query(target)[1]]
+        left, still = np.arange(len(x)), 1e-13 * (self.high - self.low).max()
         for _ in range(30):
-            step = np.linalg.solve(self.gradient(x), (target - self(x))[..., None])[..., 0]
-            new = np.clip(x + step, self.low, self.high)
-            moved = abs(new - x).max(initial=0)
-            x = new
-            if moved < 1e-13 * abs(self.high - self.low).max():
+            step = np.linalg.solve(self.gradient(x[left]), (target[left] - self(x[left]))[..., None])[..., 0]
+            new = np.clip(x[left] + step, self.low, self.high)
+            moved = abs(new - x[left]).max(1) > still
+            x[left], left = new, left[moved]
+            if not len(left):
                 break
-        off = abs(self(x) - target).max(1) > 1e-9
-        x[off] = np.nan
+        x[abs(self(x) - target).max(1, initial=0) > 1e-9] = np.nan
         return x
 
 
@@ -193,14 +194,14 @@ def phases(
         spline = make_interp_spline(axes[axis], values, k=3, axis=axis)
         values = np.moveaxis(spline.c, 0, axis)
         knots.append(spline.t)
-    return _checked(field, NdBSpline(tuple(knots), values, 3), low, high, np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3))
+    return _checked(field, NdBSpline(tuple(knots), values, 3), low, high, np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3), spacing)
 
 
-def _checked(field: Grading, spline: NdBSpline, low: NDArray, high: NDArray, grid: NDArray) -> Phases:
+def _checked(field: Grading, spline: NdBSpline, low: NDArray, high: NDArray, grid: NDArray, spacing: NDArray) -> Phases:
     "Phases with their mismatch; ValueError where the gradients turn over."
     anchor = np.clip(field.points[0], low, high)[None]
     spline = NdBSpline(spline.t, spline.c - spline(anchor)[0], 3)  # B-splines add up to one: a constant moves all coefficients
-    result = Phases(spline, low, high, grid, {})
+    result = Phases(spline, low, high, grid, spacing, {})
     actual, wanted = result.gradient(grid), field.field(grid)
     for name, b in (("interpolated", wanted), ("fitted", actual)):
         volume = np.linalg.det(b) / np.linalg.det(field.reciprocal).min()
@@ -224,12 +225,12 @@ class GradedTruss:
 
 def _cells_in(found: Phases, low: NDArray, high: NDArray) -> NDArray:  # (n, 3) whole numbers
     "Cells whose middle is in the box."
-    inside = ((found.grid >= low) & (found.grid <= high)).all(1)
-    values = found(np.vstack([found.grid[inside], np.stack(np.meshgrid(*zip(low, high), indexing="ij"), -1).reshape(-1, 3)]))
-    ranges = [np.arange(np.floor(a) - 1, np.ceil(b) + 2) for a, b in zip(values.min(0), values.max(0))]
+    around = found.grid[((found.grid >= low - found.spacing) & (found.grid <= high + found.spacing)).all(1)]
+    values = found(around)
+    ranges = [np.arange(np.floor(a), np.ceil(b) + 1) for a, b in zip(values.min(0), values.max(0))]
     every = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
-    near = cKDTree(values).query(every)[0] < 2.5 + np.ptp(values, axis=0).max() / 4  # no need to search far from the box
-    every = every[near]
+    change = np.linalg.norm(found.gradient(around), ord=2, axis=(1, 2)).max() * np.linalg.norm(found.spacing)  # within one cell of the grid
+    every = every[cKDTree(values).query(every)[0] <= change]
     x, tolerance = found.place(every), 1e-9 * (high - low).max()
     return every[((x >= low - tolerance) & (x <= high + tolerance)).all(1)].astype(int)  # NaN is not inside
 
