@@ -13,7 +13,7 @@ from torch import Tensor
 K = 4  # nearest segments kept for a node
 JUMP = 0.005  # the spring of a node is not compressed by more than that in one step [pixel]
 EDGE = 1e-3  # two segments share the nodes so near to the ray between them, lest round-off loses one [pixel]
-LEAST = 0.2  # the rays through the ends of a segment are taken to be no nearer to each other than this, over its length
+LEAST = 0.6  # the rays through the ends of a segment are taken to be no nearer to each other than this, over its length
 DASHPOT = 0.5  # force at a closing speed of one pixel a step, over the penalty
 
 # %% ../../nbs/cellular/contact.ipynb #91a4fd2d
@@ -146,6 +146,15 @@ class Contact:
         self.past[3] *= 0.36  # a node that was lost for a while
         if self.pairs is not None:
             self.past[:, self.pairs[0][:self.count]] = self.history[:, :self.count]
+
+    def penetration(self, x: Tensor) -> Tensor:
+        "(P,) how far the listed nodes are behind the boundary at positions x (2, N): the depth along the ray, or the distance of the nearest candidate where that is less, as in a closed crease."
+        x = x[:, self.nodes]
+        slave, a, b, valid, _ = self.pairs
+        edge, r = self.wrap(x[:, b] - x[:, a]), self.wrap(x[:, slave][:, None] - x[:, a])
+        t = ((r * edge).sum(0) / (edge * edge).sum(0).clamp(min=1e-12)).clamp(0, 1)
+        distance = (r - t * edge).norm(dim=0)
+        return torch.minimum(self.history[1], torch.where(valid, distance, torch.inf).amin(0))
 
     def touched(self) -> Tensor:
         "(N,) bool: nodes that take part in a candidate pair."

@@ -325,7 +325,7 @@ def _block(model: _Model, state: _State, plan: _Plan, step, measures) -> tuple[N
         state.friction += model.per_design(con.dissipated[0], index)
         state.damping += model.per_design(con.dissipated[1], index)
         scalars["penalty"] = scalars["penalty"] + model.per_design(0.5 * model.penalty * (con.history[1] - con.history[2]) ** 2, index)
-        deepest = deepest.scatter_reduce(0, index, con.history[1], "amax")
+        deepest = deepest.scatter_reduce(0, index, con.penetration(model.x + state.u), "amax")
     state.recent = torch.cat([state.recent, now[None]])[-plan.window:]
     smallest = torch.full((model.n,), 9.0, dtype=dtype, device=device).scatter_reduce(0, model.element_design, jacobian, "amin")
     reactions = _at_end(state.recent)
