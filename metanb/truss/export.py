@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from .criteria import _check_edge, _deformed
 from .design import TOLERANCE, Compound, TrussDesign
@@ -213,6 +215,14 @@ def _distance_field(truss: TrussGraph, h: float, low: NDArray, shape: tuple[int,
     return field
 
 
+def _without_bubbles(vertices: NDArray, faces: NDArray) -> NDArray:
+    "Faces without the closed parts that enclose a cavity, which have a negative volume."
+    n = len(vertices)
+    part = connected_components(coo_matrix((np.ones(2 * len(faces)), (faces[:, [0, 0]].reshape(-1), faces[:, 1:].reshape(-1))), shape=(n, n)), directed=False)[1][faces[:, 0]]
+    a, b, c = vertices[faces.T] - vertices.mean(0)
+    return faces[np.bincount(part, np.einsum("ij,ij->i", a, np.cross(b, c)))[part] > 0]
+
+
 def surface(
     truss: TrussGraph,
     resolution: float | None = None,  # spacing h of the grid [mm]; None: one eighth of the thinnest strut
@@ -236,7 +246,8 @@ def surface(
     field = _distance_field(truss, h, low, shape)
     np.copyto(field, np.where(field < 0, -0.01, 0.01).astype(np.float32) * np.float32(h), where=abs(field) < 0.01 * h)
     vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
-    mesh = Trimesh(vertices.astype(float) * h + low, faces, process=False)
+    mesh = Trimesh(vertices.astype(float) * h + low, _without_bubbles(vertices.astype(float), faces), process=False)
+    mesh.remove_unreferenced_vertices()
     if not mesh.is_watertight or mesh.volume <= 0:
         raise ValueError(f"resolution={h!r} gives a surface that is not closed; allowed: another one, for example {0.97 * h:.6g}")
     return mesh

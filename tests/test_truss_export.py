@@ -1,0 +1,63 @@
+"Surfaces of trusses are closed whatever the design; interrupted or refused writing leaves nothing."
+import os
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+from metanb.truss.criteria import pore_size
+from metanb.truss.design import random_designs
+from metanb.truss.export import TrussGraph, _write, export, graph, surface
+
+trimesh = pytest.importorskip("trimesh")
+DESIGNS = random_designs(60, seed=7)
+
+
+@pytest.mark.parametrize("row", [0, 4, 15, 18, 19, 24, 26, 30, 34, 38, 40, 46, 49, 52])
+def test_watertight(row):
+    truss = graph(DESIGNS[row])
+    mesh = surface(truss, 2 * truss.radii.min() / 3.2)  # nearly the coarsest grid that is allowed
+    back = trimesh.load(BytesIO(mesh.export(file_type="stl")), file_type="stl")
+    assert mesh.is_watertight and back.is_watertight and mesh.is_winding_consistent and mesh.body_count == 1
+    assert 0.7 < mesh.volume / truss.beam_volume() < 1
+
+
+def test_shares_do_not_depend_on_the_block():
+    "A larger block has the same volume a cell."
+    one, many = graph(DESIGNS[3]), graph(DESIGNS[3], (2, 3, 2))
+    assert np.isclose(many.beam_volume(shared=True), 12 * one.beam_volume(shared=True), rtol=1e-12)
+
+
+def test_interrupted(tmp_path, monkeypatch):
+    "A move that fails leaves the old file and no part of the new one."
+    _write(tmp_path / "a.csv", b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ValueError, match="No space left"):
+        _write(tmp_path / "a.csv", b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"] and (tmp_path / "a.csv").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("change, word", [(dict(edge=float("nan")), "edge"), (dict(repeats=(1, 1)), "repeats"), (dict(repeats=(1, 1, 1.5)), "repeats"), (dict(formats=()), "formats"),
+                                          (dict(resolution=float("nan")), "resolution"), (dict(resolution=-1.0), "resolution"), (dict(name="../x"), "name")])
+def test_bad_export(tmp_path, change, word):
+    with pytest.raises(ValueError, match=word):
+        export(DESIGNS[15], tmp_path / "out", **{"edge": 1.0, **change})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change, word", [(dict(nodes=np.zeros((2, 2))), "nodes"), (dict(struts=np.array([[0, 2]])), "struts"), (dict(struts=np.array([[0, 0]])), "length 0"),
+                                          (dict(radii=np.array([0.0])), "radii"), (dict(shares=np.array([1.5])), "shares")])
+def test_bad_graph(change, word):
+    good = dict(nodes=np.array([[0, 0, 0], [1.0, 0, 0]]), struts=np.array([[0, 1]]), radii=np.array([0.1]), shares=np.ones(1))
+    with pytest.raises(ValueError, match=word):
+        TrussGraph(**{**good, **change})
+
+
+def test_pore_keeps_its_promise():
+    "A coarse tolerance gives a smaller pore, by no more than the tolerance."
+    some = DESIGNS[[15, 18, 38]]
+    fine, coarse = pore_size(some, tolerance=1e-3), pore_size(some, tolerance=5e-2)
+    assert (coarse <= fine + 1e-3).all() and (fine <= coarse + 5e-2).all()
