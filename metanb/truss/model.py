@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TYPES', 'PAIRS', 'RelaxedDesign', 'presence', 'polar', 'AffineBound', 'isometric', 'stiffness_of', 'Residual',
-           'ResidualNet', 'network', 'rotation_average', 'AffineForward', 'OrthotropicNet', 'ShearNet', 'ForwardModel',
-           'BlackBox', 'predict_stiffness', 'r2_score', 'canonical_frame', 'straight_through', 'TopologyNet',
-           'GeometryNet', 'geometry', 'InverseModel']
+           'ExactLinear', 'ResidualNet', 'network', 'rotation_average', 'AffineForward', 'OrthotropicNet', 'ShearNet',
+           'ForwardModel', 'BlackBox', 'predict_stiffness', 'r2_score', 'canonical_frame', 'straight_through',
+           'TopologyNet', 'GeometryNet', 'geometry', 'InverseModel']
 
 # %% ../../nbs/truss/model.ipynb #d09ff39a
 from dataclasses import dataclass, fields
@@ -76,7 +76,7 @@ def presence(types: Tensor, tessellations: Tensor) -> Tensor:  # (B, 14), pairs 
     halved = tessellations[:, :, 1].prod(1)[:, None]
     return torch.stack([there[..., 0] + halved * there[..., 1], (1 - halved) * there[..., 1]], -1).flatten(1)
 
-# %% ../../nbs/truss/model.ipynb #8a7e7ae1
+# %% ../../nbs/truss/model.ipynb #9bfd60bd
 @_exact
 def polar(F: Tensor, iterations: int = 8) -> tuple[Tensor, Tensor]:  # rotation R and right stretch S (B, 3, 3)
     "F = R S by Newton's iteration with scaled steps (Higham 1986); smooth where stretches are equal."
@@ -90,7 +90,7 @@ def polar(F: Tensor, iterations: int = 8) -> tuple[Tensor, Tensor]:  # rotation 
     S = R.transpose(-1, -2) @ F
     return R, 0.5 * (S + S.transpose(-1, -2))
 
-# %% ../../nbs/truss/model.ipynb #9bfd60bd
+# %% ../../nbs/truss/model.ipynb #8d6c70cd
 _ROOT = np.array([1.0, 1, 1, 2 ** 0.5, 2 ** 0.5, 2 ** 0.5])
 _TWICE = torch.tensor(np.where(UPPER[0] == UPPER[1], 1.0, 2 ** 0.5), dtype=torch.float32)  # (21,) off-diagonal entries stand for two
 _ISO = _TWICE * torch.tensor(_ROOT[UPPER[0]] * _ROOT[UPPER[1]], dtype=torch.float32)  # (21,) of the Voigt constants: squares add up to those of the tensor
@@ -157,7 +157,7 @@ def _turned(z: Tensor, R: Tensor) -> Tensor:
     "Isometric constants (B, 21) of the material turned by R (B, 3, 3)."
     return isometric(rotate_stiffness(stiffness_of(z), R))
 
-# %% ../../nbs/truss/model.ipynb #4181607e
+# %% ../../nbs/truss/model.ipynb #d82c3743
 class Residual(nn.Module):
     "x + MLP(x); starts as the identity."
 
@@ -171,31 +171,34 @@ class Residual(nn.Module):
         return x + self.layers(x)
 
 
+class ExactLinear(nn.Linear):
+    "A linear layer that stays in float32 under autocast: first and last ones, where three digits are not enough."
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _exact(super().forward)(x.float())
+
+
 class ResidualNet(nn.Module):
-    "Inputs -> width, residual blocks -> outputs; first and last layer in float32 under autocast."
+    "Inputs -> width, residual blocks -> outputs."
 
     def __init__(self, n_in: int, n_out: int, width: int, blocks: int):
         super().__init__()
-        self.first, self.last = nn.Linear(n_in, width), nn.Linear(width, n_out)
+        self.first, self.last = ExactLinear(n_in, width), ExactLinear(width, n_out)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            x = self.first(x.float())
-        x = self.blocks(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return self.last(nn.functional.silu(x.float()))
+        return self.last(nn.functional.silu(self.blocks(self.first(x)).float()))
 
 
 def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
     "A plain perceptron for a list of widths, as in the paper; a `ResidualNet` for {width, blocks}."
     if isinstance(hidden, dict):
         return ResidualNet(n_in, n_out, **hidden)
-    widths = [n_in, *hidden]
-    layers = [layer for a, b in zip(widths, widths[1:]) for layer in (nn.Linear(a, b), nn.LeakyReLU(0.01))]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], n_out))
+    kinds = [ExactLinear] + [nn.Linear] * (len(hidden) - 1)
+    layers = [layer for kind, a, b in zip(kinds, [n_in, *hidden], hidden) for layer in (kind(a, b), nn.LeakyReLU(0.01))]
+    return nn.Sequential(*layers, ExactLinear(hidden[-1], n_out))
 
-# %% ../../nbs/truss/model.ipynb #8d6c70cd
+# %% ../../nbs/truss/model.ipynb #de9724c0
 def rotation_average(z: Tensor, n: int = 8192) -> Tensor:  # (21, 21) W
     "Weights of an error e of isometric constants in any frame: |W e|^2 / 21 is the mean over rotations of its squared Voigt constants, in units of their deviations over randomly turned tensors z (B, 21)."
     six = torch.randn(n, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -265,7 +268,7 @@ class AffineForward(nn.Module):
         for buffer, value in ((self.mean, x.mean(0)), (self.deviation, x.std(0) + 1e-6), (self.spread, (z - affine).std(0)), (self.weights, rotation_average(density[:, None] * z))):
             buffer.copy_(value)
 
-# %% ../../nbs/truss/model.ipynb #a4bd3238
+# %% ../../nbs/truss/model.ipynb #65676fa5
 class _Scaled(nn.Module):
     "A network between standardised inputs and outputs."
 
@@ -384,7 +387,7 @@ class BlackBox(nn.Module):
     def phases(self) -> list[Phase]:
         return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), self.config["learning_rate"])]
 
-# %% ../../nbs/truss/model.ipynb #33be18d1
+# %% ../../nbs/truss/model.ipynb #c168e281
 @torch.no_grad()
 def predict_stiffness(model: nn.Module, design: TrussDesign, *, batch: int = 8192) -> Tensor:  # (B, 6, 6) float32 per Young's modulus of the base material
     "What a forward network says about designs, on the network's device."
@@ -400,7 +403,7 @@ def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the up
     found, true = (x.detach().cpu().double()[:, UPPER[0], UPPER[1]] for x in (found, true))
     return (1 - (found - true).square().sum(0) / (true - true.mean(0)).square().sum(0)).numpy()
 
-# %% ../../nbs/truss/model.ipynb #d82c3743
+# %% ../../nbs/truss/model.ipynb #5a7dff25
 @_exact
 def canonical_frame(C: Tensor) -> Tensor:  # (B, 3, 3) rotation Q; the tensor turned by its transpose looks the same for all rotations of C
     "Eigenvectors of A_ij = C_ijkk as columns, by growing eigenvalue, right-handed; the signs make the larger of the skew couplings positive."
@@ -425,7 +428,7 @@ def straight_through(logits: Tensor, temperature: float, generator: Generator | 
     hard = torch.nn.functional.one_hot(soft.argmax(-1), logits.shape[-1]).to(soft)
     return hard + (soft - soft.detach())
 
-
+# %% ../../nbs/truss/model.ipynb #ee3184b2
 class TopologyNet(nn.Module):
     "G1: target features -> logits of three slots (B, 3, 9): seven types, two tessellations."
 
@@ -563,4 +566,7 @@ class InverseModel(nn.Module):
             design = self.propose(_turned(isometric(some), Q.transpose(1, 2)), temperature, generator)[-1][0]
             design.R_II = Q @ design.R_II
             found.append(design)
-        return RelaxedDesign(*(torch.cat([getattr(d, f.name) for d in found]) for f in fields(RelaxedDesign))).hard()
+        design = RelaxedDesign(*(torch.cat([getattr(d, f.name) for d in found]) for f in fields(RelaxedDesign))).hard()
+        for name, low, high in (("relative_density", 0.002, 0.1), ("U", 0.5, 2), ("V", 0.5, 2)):  # float32 rounds beyond the ends
+            getattr(design, name).clamp_(low, high)
+        return design
