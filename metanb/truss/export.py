@@ -25,6 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from .criteria import _check_edge, _deformed
 from .design import TOLERANCE, Compound, TrussDesign
 
+# %% ../../nbs/truss/export.ipynb #aa1e6d7c
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
