@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metanb.truss.design import COLUMNS, LATTICES, TrussDesign, compound, from_table, random_designs, reduced, slots_of, to_table
-from metanb.truss.mechanics import effective_stiffness
+from metanb.truss.mechanics import deformation_modes, effective_stiffness
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "truss_cases.json").read_text())["cases"]
@@ -22,34 +22,46 @@ def plain(*slots, density=0.05, **others):
                        **{k: torch.as_tensor(others.get(k, v)).double() for k, v in PLAIN.items()})
 
 
+def element(v, A, poisson=0.3, shear_factor=0.9):
+    "The 12 x 12 Timoshenko element of a strut with the vector v and cross section A."
+    I, G = A * A / (4 * np.pi), 1 / (2 * (1 + poisson))
+    l = np.linalg.norm(v)
+    x = v / l
+    y = np.linalg.svd(x[None])[2][1]
+    R = np.array([x, y, np.cross(x, y)])
+    phi = 12 * I / (shear_factor * G * A * l * l)
+    k = np.zeros((12, 12))
+    f = I / (l ** 3 * (1 + phi))
+    for i, j, value in ((0, 0, A / l), (3, 3, 2 * G * I / l)):
+        k[np.ix_([i, j + 6], [i, j + 6])] += value * np.array([[1, -1], [-1, 1]])
+    for u, q, s in ((1, 5, 1), (2, 4, -1)):
+        d = [u, q, u + 6, q + 6]
+        k[np.ix_(d, d)] += f * np.array([[12, 6 * l * s, -12, 6 * l * s], [6 * l * s, (4 + phi) * l * l, -6 * l * s, (2 - phi) * l * l],
+                                        [-12, -6 * l * s, 12, -6 * l * s], [6 * l * s, (2 - phi) * l * l, -6 * l * s, (4 + phi) * l * l]])
+    T = np.kron(np.eye(4), R)
+    return T.T @ k @ T
+
+
+def strains(v):
+    "(3, 6) displacements of the end of v under unit strains."
+    out = np.zeros((3, 6))
+    for m, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
+        e = np.zeros((3, 3))
+        e[i, j] = e[j, i] = 1 if i == j else 0.5
+        out[:, m] = e @ v
+    return out
+
+
 def textbook(design, poisson=0.3, shear_factor=0.9):
     "The same by a 12 x 12 Timoshenko element in local axes on the whole compound, one node held."
     c, F = compound(design.types[0], design.tessellations[0]), design.deformation_gradient()[0].numpy()
-    V, L = np.linalg.det(F), c.vectors @ F.T
+    V, L, n = np.linalg.det(F), c.vectors @ F.T, len(c.nodes)
     A = float(design.relative_density[0]) * V / np.linalg.norm(L, axis=1).sum()
-    I, G, n = A * A / (4 * np.pi), 1 / (2 * (1 + poisson)), len(c.nodes)
     K, P, Q = np.zeros((6 * n, 6 * n)), np.zeros((6 * n, 6)), np.zeros((6, 6))
     for (a, b), v in zip(c.struts, L):
-        l = np.linalg.norm(v)
-        x = v / l
-        y = np.linalg.svd(x[None])[2][1]
-        R = np.array([x, y, np.cross(x, y)])
-        phi = 12 * I / (shear_factor * G * A * l * l)
-        k = np.zeros((12, 12))
-        f = I / (l ** 3 * (1 + phi))
-        for i, j, value in ((0, 0, A / l), (3, 3, 2 * G * I / l)):
-            k[np.ix_([i, j + 6], [i, j + 6])] += value * np.array([[1, -1], [-1, 1]])
-        for u, q, s in ((1, 5, 1), (2, 4, -1)):
-            d = [u, q, u + 6, q + 6]
-            k[np.ix_(d, d)] += f * np.array([[12, 6 * l * s, -12, 6 * l * s], [6 * l * s, (4 + phi) * l * l, -6 * l * s, (2 - phi) * l * l],
-                                            [-12, -6 * l * s, 12, -6 * l * s], [6 * l * s, (2 - phi) * l * l, -6 * l * s, (4 + phi) * l * l]])
-        T = np.kron(np.eye(4), R)
-        k = T.T @ k @ T
-        affine = np.zeros((12, 6))  # displacement of the second end under unit strains
-        for m, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
-            e = np.zeros((3, 3))
-            e[i, j] = e[j, i] = 1 if i == j else 0.5
-            affine[6:9, m] = e @ v
+        k = element(v, A, poisson, shear_factor)
+        affine = np.zeros((12, 6))
+        affine[6:9] = strains(v)
         d = np.r_[6 * a:6 * a + 6, 6 * b:6 * b + 6]
         np.add.at(K, np.ix_(d, d), k)
         np.add.at(P, d, k @ affine)
@@ -73,6 +85,29 @@ def test_against_textbook_element(seed):
     design = random_designs(1, seed=40 + seed)
     expected = textbook(design)
     np.testing.assert_allclose(effective_stiffness(design)[0], expected, rtol=0, atol=1e-9 * expected.max())
+
+
+@pytest.mark.parametrize("types, tessellations", [([6, 5, 0], [1, 2, 1]), ([6, 6, 6], [2, 2, 2]), ([3, 4, 5], [1, 1, 1]), ([5, 5, 5], [1, 1, 1])])
+def test_energy_of_the_modes(types, tessellations):
+    "What the struts store under the displacements of the modes is the stiffness, and the mean strain is the given one."
+    base = random_designs(1, seed=8)
+    design = TrussDesign([types], [tessellations], torch.tensor([0.05], dtype=torch.float64), base.U, base.V, base.R_I, base.R_II)
+    c, F = compound(types, tessellations), design.deformation_gradient()[0].numpy()
+    modes, L = deformation_modes(design), c.vectors @ F.T
+    np.testing.assert_allclose(modes.nodes, c.nodes @ F.T, atol=1e-12)
+    A = 0.05 * np.linalg.det(F) / np.linalg.norm(L, axis=1).sum()
+    motion = np.concatenate([modes.displacements, modes.rotations], -1)  # (6, N, 6)
+    C, forces = np.zeros((6, 6)), np.zeros((6, len(c.nodes), 6))
+    for (a, b), v in zip(c.struts, L):
+        ends = np.concatenate([motion[:, a], motion[:, b]], 1)
+        ends[:, 6:9] += strains(v).T
+        k = element(v, A)
+        C += ends @ k @ ends.T / np.linalg.det(F)
+        np.add.at(forces, (slice(None), a), ends @ k[:, :6])
+        np.add.at(forces, (slice(None), b), ends @ k[:, 6:])
+    expected = effective_stiffness(design)[0].numpy()
+    np.testing.assert_allclose(C, expected, rtol=0, atol=1e-10 * expected.max())
+    assert abs(forces).max() < 1e-10 * A  # every node is in equilibrium
 
 
 def test_lattices_are_the_shared_ones():
