@@ -337,6 +337,9 @@ def verify(
             shard = _call(make_shard, rows.stop - rows.start, shard_seed(record["seed"], index), record["params"])
             if recorded is not None and digest(shard) not in (recorded, found):
                 raise ValueError(f"make_shard={make_shard!r} does not reproduce shard {index} of {str(path)!r}")
+            for key in shard:  # a file whose end is damaged cannot even be written to
+                place = Path(path) / key / "c" / str(index)
+                shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
             _write(_create(Path(path), record, shard), index, rows, shard)
     return damaged
 
