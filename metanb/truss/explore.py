@@ -244,7 +244,7 @@ def _cell(value, color, digits):
 
 def _number_table(values):
     "Names and numbers as HTML."
-    return "<table>" + "".join(f"<tr><td>{html.escape(name)}</td><td style='padding-left:1em;text-align:right'>{value:.3g}</td></tr>" for name, value in values.items()) + "</table>"
+    return "<table style='line-height:1.5;margin-left:2em'>" + "".join(f"<tr><td>{html.escape(name)}</td><td style='padding-left:1em;text-align:right'>{value:.3g}</td></tr>" for name, value in values.items()) + "</table>"
 
 # %% ../../nbs/truss/explore.ipynb #615ff04f
 _PLAIN_SCALE = [[0, CYCLE[0]], [1, CYCLE[0]]]
@@ -277,15 +277,14 @@ def _surface_trace(C, n=25):
 
 def _axes(title):
     "Axes of a scene."
-    return {f"{k}axis": dict(title=dict(text=f"{n}"), showbackground=False, gridcolor="#ddd", nticks=4, tickfont=dict(size=9)) for n, k in zip((1, 2, 3), "xyz")} | {
-        "aspectmode": "data", "uirevision": title, "camera": dict(eye=dict(x=1.3, y=-1.3, z=0.8))}
+    return {f"{k}axis": dict(title=dict(text=f"{n}"), showbackground=False, gridcolor="#ddd", nticks=4, tickfont=dict(size=11)) for n, k in zip((1, 2, 3), "xyz")} | {
+        "aspectmode": "data", "uirevision": title, "camera": dict(eye=dict(x=1.25, y=-1.65, z=0.9))}
 
 
-def _tubes_and_edges(scene="scene"):
-    "Empty traces of a cell."
-    return [go.Mesh3d(cmin=-1, cmax=1, showscale=False, flatshading=False, hoverinfo="skip", scene=scene,
-                      lighting=dict(ambient=0.55, diffuse=0.7, specular=0.2, roughness=0.6)),
-            go.Scatter3d(mode="lines", line=dict(color="#999", width=1.5), hoverinfo="skip", showlegend=False, scene=scene)]
+def _tubes_and_edges(tube, edge):
+    "Traces of a cell."
+    return [go.Mesh3d(cmin=-1, cmax=1, showscale=False, flatshading=False, hoverinfo="skip", lighting=dict(ambient=0.55, diffuse=0.7, specular=0.2, roughness=0.6), **tube),
+            go.Scatter3d(mode="lines", line=dict(color="#999", width=1.5), hoverinfo="skip", showlegend=False, **edge)]
 
 
 def _layout(**more):
@@ -293,24 +292,30 @@ def _layout(**more):
     return dict(width=860, height=400, margin=dict(l=0, r=0, t=28, b=0), template="plotly_white", showlegend=False, uirevision="kept") | more
 
 
-def _explorer_figure():
-    "Cell on the left, elastic surface on the right, both still empty."
+def _updated(figure, traces):
+    "Replace properties of the first traces in one message."
+    with figure.batch_update():
+        for trace, properties in zip(figure.data, traces):
+            trace.update(properties, overwrite=True)
+
+
+def _explorer_figure(tube, edge, surface):
+    "Cell on the left, elastic surface on the right. What a page shows first is what the constructor gets."
     hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
-    figure = go.FigureWidget([*_tubes_and_edges(), go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover, colorbar=dict(thickness=10, len=0.7, tickformat=".2~e"))])
     titles = [dict(text=text, x=x, y=1.06, xref="paper", yref="paper", showarrow=False) for text, x in (("cell", 0.2), ("Young's modulus by direction, per E_base", 0.78))]
     hidden = {f"{k}axis": dict(visible=False) for k in "xyz"}
-    figure.update_layout(_layout(scene=_axes("cell") | hidden | {"domain": dict(x=[0, 0.48])}, scene2=_axes("surface") | {"domain": dict(x=[0.5, 1])}, annotations=titles))
-    return figure
+    layout = _layout(scene=_axes("cell") | hidden | {"domain": dict(x=[0, 0.48])}, scene2=_axes("surface") | {"domain": dict(x=[0.5, 1])}, annotations=titles)
+    return go.FigureWidget([*_tubes_and_edges(tube, edge), go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover, colorbar=dict(thickness=10, len=0.7, tickformat=".2~e"), **surface)], layout)
 
 # %% ../../nbs/truss/explore.ipynb #eab79e0b
 CASES = ("none", "tension 11", "tension 22", "tension 33", "shear 23", "shear 13", "shear 12")
 _ANGLES = (("polar", 180), ("azimuth", 360), ("angle", 360))
 
 
-def _slider(label, value, low, high, step, width="15.5em"):
+def _slider(label, value, low, high, step, width="17.5em"):
     "A slider."
     return widgets.FloatSlider(value=value, min=low, max=high, step=step, description=label, readout_format=".3f" if step < 0.01 else ".2f" if step < 1 else ".0f",
-                               layout=widgets.Layout(width=width), style={"description_width": "4.6em"})
+                               layout=widgets.Layout(width=width), style={"description_width": "5.6em"})
 
 
 def _angles_of(R):
@@ -348,12 +353,12 @@ def _controls(values):
     out = {}
     for k in (1, 2, 3):
         out[f"lattice {k}"] = widgets.Dropdown(options=[(lattice.name, n) for n, lattice in enumerate(LATTICES)], description=f"lattice {k}",
-                                               layout=widgets.Layout(width="15.5em"), style={"description_width": "4.6em"})
+                                               layout=widgets.Layout(width="17.5em"), style={"description_width": "5.6em"})
         out[f"copies {k}"] = widgets.Dropdown(options=[("1", 1), ("½", 2)], layout=widgets.Layout(width="4em"))
     (low, high), (least, most) = BOUNDS["relative_density"], BOUNDS["stretch"]
     out["density"] = _slider("density", 0.05, low, high, 0.001)
     out |= {f"{name}{k}": _slider(f"{name}{k}", 1.0, least, most, 0.01) for name in "UV" for k in (1, 2, 3)}
-    out |= {f"{name} {part}": _slider(f"{part} [°]", 0.0, 0, top, 1) for name in ("R_I", "R_II") for part, top in _ANGLES}
+    out |= {f"{name} {part}": _slider(part, 0.0, 0, top, 1) for name in ("R_I", "R_II") for part, top in _ANGLES}
     _show(out, values)
     return out
 
@@ -378,7 +383,7 @@ def explore(
     c = app.controls
     slots = [widgets.HBox([c[f"lattice {k}"], c[f"copies {k}"]]) for k in (1, 2, 3)]
     columns = [widgets.VBox([*slots, c["density"], app.case, app.amplitude]), widgets.VBox([c[f"{name}{k}"] for name in "UV" for k in (1, 2, 3)])]
-    columns += [widgets.VBox([widgets.HTML(f"rotation {name.replace('_', ' ')}"), *(c[f"{name} {part}"] for part, _ in _ANGLES)]) for name in ("R_I", "R_II")]
+    columns += [widgets.VBox([widgets.HTML(f"rotation {name.replace('_', ' ')} [°]"), *(c[f"{name} {part}"] for part, _ in _ANGLES)]) for name in ("R_I", "R_II")]
     box = widgets.VBox([widgets.HBox(columns), widgets.HBox([app.random, app.plain, app.pore]), app.status, app.figure, widgets.HBox([app.table, app.numbers])])
     box.add_class("metanb-truss-explore").app = app  # keeps it alive
     return box
@@ -389,11 +394,11 @@ class _Explorer:
 
     def __init__(self, controls):
         self.controls, self.held, self.draws = controls, False, 0
-        self.case = widgets.Dropdown(options=[(name, k) for k, name in enumerate(CASES)], description="load", layout=widgets.Layout(width="15.5em"), style={"description_width": "4.6em"})
+        self.case = widgets.Dropdown(options=[(name, k) for k, name in enumerate(CASES)], description="load", layout=widgets.Layout(width="17.5em"), style={"description_width": "5.6em"})
         self.amplitude = _slider("strain", 0.1, -0.3, 0.3, 0.01)
         self.random, self.plain = widgets.Button(description="random design"), widgets.Button(description="not deformed")
         self.pore = widgets.Checkbox(value=False, description="largest pore", indent=False)
-        self.status, self.table, self.numbers, self.figure = widgets.HTML(), widgets.HTML(), widgets.HTML(), _explorer_figure()
+        self.status, self.table, self.numbers, self.figure = widgets.HTML(), widgets.HTML(), widgets.HTML(), None
         for control in (*controls.values(), self.case, self.amplitude, self.pore):
             control.observe(self.draw, "value")
         self.random.on_click(lambda _: self.show(random_designs(1, int(np.random.default_rng().integers(2**31)))))
@@ -431,9 +436,10 @@ class _Explorer:
         except ValueError as error:
             self.status.value = f"<span style='color:#c1272d'>{html.escape(str(error))}</span>"
             return
-        with self.figure.batch_update():
-            for trace, properties in zip(self.figure.data, traces):
-                trace.update(properties, overwrite=True)
+        if self.figure is None:
+            self.figure = _explorer_figure(*traces)
+        else:
+            _updated(self.figure, traces)
         loaded = "" if strain is None else f"; {CASES[self.case.value]} of {self.amplitude.value:.0%}, red struts are stretched, blue ones compressed"
         self.status.value = html.escape(topology_name(design) + loaded)
         self.table.value, self.numbers.value = stiffness_table(C), _number_table(values)
@@ -480,8 +486,7 @@ def target_editor(
     app = _TargetEditor(targets, e_base, unit, n_candidates, keep)
     grid = widgets.VBox([widgets.HTML(f"target C [{html.escape(unit)}], Voigt order 11, 22, 33, 23, 13, 12"), *(widgets.HBox([app.constants[k] for k in row]) for row in (CONSTANTS[:3], CONSTANTS[3:6], CONSTANTS[6:]))])
     settings = widgets.VBox([app.target, *app.settings.values(), app.button])
-    files = widgets.HBox([app.edge, app.cells, app.files, app.links])
-    box = widgets.VBox([widgets.HBox([settings, grid]), app.status, app.ranking, app.shown, app.figure, files])
+    box = widgets.VBox([widgets.HBox([settings, grid]), app.status, app.results])
     box.add_class("metanb-truss-target").app = app  # keeps it alive
     return box
 
@@ -489,19 +494,19 @@ def target_editor(
 OWN = "own constants"
 
 
-def _target_figure(unit):
-    "Cell on the left, three projections on the right, all still empty."
-    lines = [go.Scatter(mode="lines", line=dict(color=color, width=2, dash=dash), name=name, xaxis=f"x{k or ''}", yaxis=f"y{k or ''}", showlegend=not k, hoverinfo="skip")
-             for k in ("", 2, 3) for name, color, dash in (("target", "#222", "dash"), ("design", CYCLE[3], "solid"))]
-    figure = go.FigureWidget([*_tubes_and_edges(), *lines])
+def _target_figure(unit, tube, edge, *outlines):
+    "Cell on the left, three projections of target and design on the right."
+    styles = [(k, *style) for k in ("", 2, 3) for style in (("design", CYCLE[3], "solid"), ("target", "#222", "dash"))]
+    lines = [go.Scatter(mode="lines", line=dict(color=color, width=2, dash=dash), name=name, xaxis=f"x{k}", yaxis=f"y{k}", showlegend=not k, hoverinfo="skip", **outline)
+             for (k, name, color, dash), outline in zip(styles, outlines)]
     hidden = {f"{k}axis": dict(visible=False) for k in "xyz"}
-    layout = dict(scene=_axes("cell") | hidden | {"domain": dict(x=[0, 0.36])}, showlegend=True, legend=dict(x=0.4, y=1.1, orientation="h"))
+    layout = dict(scene=_axes("cell") | hidden | {"domain": dict(x=[0, 0.36])}, showlegend=True, legend=dict(x=0.42, y=1.1, orientation="h"))
     for k, (plane, left) in enumerate(zip(PLANES, (0.43, 0.63, 0.83))):
         name = "" if k == 0 else str(k + 1)
-        layout[f"xaxis{name}"] = dict(domain=[left, left + 0.165], title=f"{plane[0] + 1}", anchor=f"y{name}", nticks=4)
-        layout[f"yaxis{name}"] = dict(domain=[0.15, 0.9], title=dict(text=f"{plane[1] + 1}", standoff=0), anchor=f"x{name}", scaleanchor=f"x{name}", nticks=4, tickangle=0)
-    figure.update_layout(_layout(height=330, **layout | {"annotations": [dict(text=f"projections of E(n) [{unit}]", x=0.72, y=1.06, xref="paper", yref="paper", showarrow=False)]}))
-    return figure
+        layout[f"xaxis{name}"] = dict(domain=[left, left + 0.165], title=f"plane {plane[0] + 1}-{plane[1] + 1}", anchor=f"y{name}", nticks=4, matches="x")
+        layout[f"yaxis{name}"] = dict(domain=[0.15, 0.9], anchor=f"x{name}", scaleanchor=f"x{name}", nticks=4, matches="y")
+    layout["annotations"] = [dict(text=f"projections of E(n) [{unit}]", x=0.98, y=1.07, xref="paper", yref="paper", showarrow=False)]
+    return go.FigureWidget([*_tubes_and_edges(tube, edge), *lines], _layout(height=330) | layout)
 
 
 def _ranking_table(found: Designs, shown: int) -> str:
@@ -511,7 +516,7 @@ def _ranking_table(found: Designs, shown: int) -> str:
     body = "".join(f"<tr style='font-weight:{'bold' if k == shown else 'normal'}'><td>{k + 1}</td>" + "".join(f"<td style='padding:0 0.8em;text-align:right'>{x:.4f}</td>" for x in row[:3])
                    + f"<td>{html.escape(row[3])}</td></tr>" for k, row in enumerate(rows))
     head = "".join(f"<th style='padding:0 0.8em'>{name}</th>" for name in ("", "NMSE proposed", "NMSE refined", "density", "lattices"))
-    return f"<table class='metanb-ranking'><tr>{head}</tr>{body}</table>"
+    return f"<table class='metanb-ranking' style='line-height:1.6'><tr>{head}</tr>{body}</table>"
 
 
 def _download(name: str, content: bytes) -> str:
@@ -535,7 +540,7 @@ class _TargetEditor:
         self.edge, self.cells = (widgets.BoundedFloatText(5.0, min=0.1, max=1000, description="edge [mm]", layout=widgets.Layout(width="13em")),
                                  widgets.BoundedIntText(1, min=1, max=4, description="cells", layout=widgets.Layout(width="11em")))
         self.files, self.links = widgets.Button(description="make files"), widgets.HTML()
-        self.status, self.ranking, self.figure = widgets.HTML(), widgets.HTML(), _target_figure(unit)
+        self.status, self.ranking, self.unit, self.figure, self.results = widgets.HTML(), widgets.HTML(), unit, None, widgets.VBox()
         self.target.observe(self.fill, "value")
         for control in self.constants.values():
             control.observe(self.edited, "value")
@@ -594,13 +599,14 @@ class _TargetEditor:
             return
         self.clear()
         k = self.shown.value
-        lines = [line for pair in zip(projections(self.found.target), projections(self.found.stiffness[k])) for line in pair]
-        cell = self.found.design[[k]]
-        with self.figure.batch_update():
-            for trace, properties in zip(self.figure.data, (_tube_trace(cell), _edge_trace(cell))):
-                trace.update(properties, overwrite=True)
-            for trace, line in zip(self.figure.data[2:], lines):
-                trace.x, trace.y = line.T.astype(np.float32)
+        cell, outlines = self.found.design[[k]], zip(projections(self.found.stiffness[k]), projections(self.found.target))
+        traces = _tube_trace(cell), _edge_trace(cell), *(dict(zip("xy", line.T.astype(np.float32))) for pair in outlines for line in pair)
+        if self.figure is None:
+            self.figure = _target_figure(self.unit, *traces)
+            files = widgets.HBox([self.edge, self.cells, self.files, self.links])
+            self.results.children = [self.ranking, self.shown, self.figure, files]
+        else:
+            _updated(self.figure, traces)
         self.ranking.value = _ranking_table(self.found, k)
 
     def clear(self, change=None) -> None:
@@ -609,9 +615,6 @@ class _TargetEditor:
 
     def export(self, _=None) -> None:
         "STL and CSV of the chosen design as links."
-        if self.found is None:
-            self.links.value = "there is no design yet"
-            return
         self.files.disabled, self.links.value = True, "meshing ..."
         try:
             design = self.found.design[[self.shown.value]]
