@@ -470,6 +470,11 @@ class TopologyNet(nn.Module):
             return drawn[0], drawn[1]
         return _exact(torch.matmul)(drawn[0], self.types).unflatten(1, (3, 7)), _exact(torch.matmul)(drawn[0], self.tessellations).unflatten(1, (3, 2))
 
+    def one_hots(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        "Of slots (B, 6)."
+        eyes = (torch.eye(n, device=slots.device)[part.long()] for n, part in zip((TYPES, 2), slots.split(3, 1)))
+        return next(eyes), next(eyes)
+
     def cross_entropy(self, logits: list[Tensor], slots: Tensor) -> Tensor:
         "With the slots (B, 6) of a design."
         slots = slots.long()
@@ -512,12 +517,11 @@ class InverseModel(nn.Module):
         forward: dict | None = None,  # arguments of the `AffineForward`
         learning_rate: float = 1e-3,
         emphasis: float = 0.5,        # 0: squares of errors, 1: divided by the size of the target
-        joint: bool = True,           # G1 draws one of the distinct topologies, not three slots independently
-        hint: float = 0.05,           # weight of the cross entropy between G1's probabilities and the slots that a target was made with
+        joint: bool = True,           # G1 draws one of the distinct topologies and learns from those that targets were made with; False: the paper's, slot by slot, straight through
     ):
         super().__init__()
         self.config = dict(topology=topology, geometry=geometry, refinement=refinement, refinements=refinements, canonical=canonical, forward=forward,
-                           learning_rate=learning_rate, emphasis=emphasis, joint=joint, hint=hint)
+                           learning_rate=learning_rate, emphasis=emphasis, joint=joint)
         self.judge = AffineForward(**(forward or {})).requires_grad_(False)
         parts = {"topology": TopologyNet(22, topology, joint), "geometry": GeometryNet(22, geometry)}
         if refinements:
@@ -532,38 +536,68 @@ class InverseModel(nn.Module):
         size = torch.linalg.vector_norm(z, dim=1, keepdim=True)
         return (torch.cat([z / size, size.log()], 1) - self.mean) / self.deviation
 
-    def propose(self, z: Tensor, temperature: float, generator: Generator | None) -> tuple[list[tuple[RelaxedDesign, Tensor]], list[Tensor]]:
-        "For targets (B, 21) in their frame, with gradients: pairs of design and isometric constants, G2's and the refined ones; G1's logits."
-        x = self.features(z)
-        logits = self.parts["topology"].logits(x)
-        types, tessellations = self.parts["topology"].draw(logits, temperature, generator)
+    def draw(self, z: Tensor, temperature: float, generator: Generator | None) -> tuple[Tensor, Tensor]:  # (B, 3, 7), (B, 3, 2)
+        "Slots for targets (B, 21) in their frame, with straight-through gradients."
+        g1 = self.parts["topology"]
+        return g1.draw(g1.logits(self.features(z)), temperature, generator)
+
+    def fit(self, z: Tensor, types: Tensor, tessellations: Tensor) -> list[tuple[RelaxedDesign, Tensor]]:
+        "Designs of given slots for targets (B, 21) in their frame, and their isometric constants: G2's, then the refined ones; with gradients."
+        x, there = self.features(z), presence(types, tessellations)
         raw = self.parts["geometry"](x, torch.cat([types, tessellations], -1))
-        there, size, found = presence(types, tessellations), torch.linalg.vector_norm(z, dim=1, keepdim=True), []
+        size, found = torch.linalg.vector_norm(z, dim=1, keepdim=True), []
         for turn in range(self.config["refinements"] + 1):
             if turn:
                 raw = raw + self.parts["refinement"](torch.cat([x, there, raw, 5 * (found[-1][1] - z) / size], 1))
             design = RelaxedDesign(types, tessellations, **geometry(raw))
             found.append((design, self.judge(design)))
-        return found, logits
+        return found
+
+    def errors(self, z: Tensor, found: Tensor) -> Tensor:  # (B,)
+        "Mean squares over all constants and rotations, in units of their deviations, of isometric constants (B, 21)."
+        return _exact(torch.matmul)(found - z, self.judge.weights.T).square().mean(1)
 
     def frames(self, C: Tensor) -> Tensor:  # (B, 3, 3)
         "Rotation from the frame that the networks see."
         return canonical_frame(C) if self.config["canonical"] else torch.eye(3).to(C).expand(len(C), 3, 3)
 
-    def loss(self, batch: tuple[Tensor, Tensor], generator: Generator) -> Tensor:
-        "Mean square over all constants and rotations, in units of their deviations, of each design in the chain; and the cross entropy of the slots."
+    def canonical(self, z: Tensor) -> Tensor:  # (B, 21)
+        "Isometric constants in the frame that the networks see."
+        return _turned(z, self.frames(stiffness_of(z)).transpose(1, 2))
+
+    def topology_loss(self, batch: tuple[Tensor, Tensor], generator: Generator) -> Tensor:
+        "Cross entropy with the topologies that targets were made with."
+        g1 = self.parts["topology"]
+        return g1.cross_entropy(g1.logits(self.features(self.canonical(batch[0]))), batch[1])
+
+    def geometry_loss(self, batch: tuple[Tensor, Tensor], generator: Generator) -> Tensor:
+        "Errors of each design in the chain, large ones damped; half of the topologies are drawn, half are those that targets were made with."
+        z, half = self.canonical(batch[0]), len(batch[0]) // 2
         with torch.no_grad():
-            z = _turned(batch[0], self.frames(stiffness_of(batch[0])).transpose(1, 2))
-            weight = (self.size / torch.linalg.vector_norm(z, dim=1)) ** self.config["emphasis"]
-        chain, logits = self.propose(z, 1.0, generator)
-        total = self.config["hint"] * self.parts["topology"].cross_entropy(logits, batch[1])
+            drawn, made = self.draw(z[:half], 1.0, generator), self.parts["topology"].one_hots(batch[1][half:])
+        return self.chain_loss(z, *(torch.cat(x) for x in zip(drawn, made)), damped=True)
+
+    def straight_loss(self, batch: tuple[Tensor, Tensor], generator: Generator) -> Tensor:
+        "The paper's: errors of drawn designs, with gradients for G1 too."
+        z = self.canonical(batch[0])
+        return self.chain_loss(z, *self.draw(z, 1.0, generator), damped=False)
+
+    def chain_loss(self, z: Tensor, types: Tensor, tessellations: Tensor, *, damped: bool) -> Tensor:
+        "Weighted errors of the last design, and of the others to a lesser part."
+        chain, total = self.fit(z, types, tessellations), 0.0
+        weight = (self.size / torch.linalg.vector_norm(z, dim=1)) ** self.config["emphasis"]
         for k, (_, found) in enumerate(chain):
-            error = _exact(torch.matmul)(found - z, self.judge.weights.T).square().mean(1)
-            total = total + (error * weight).mean() * (1.0 if k == self.config["refinements"] else 0.3)
+            error = self.errors(z, found) * weight
+            error = 0.3 * torch.log1p(error / 0.3) if damped else error
+            total = total + error.mean() * (1.0 if k == len(chain) - 1 else 0.3)
         return total
 
     def phases(self) -> list[Phase]:
-        return [Phase("inverse", self.parts, self.loss, self.config["learning_rate"])]
+        rate = self.config["learning_rate"]
+        if not self.config["joint"]:
+            return [Phase("inverse", self.parts, self.straight_loss, rate)]
+        others = nn.ModuleList(part for name, part in self.parts.items() if name != "topology")
+        return [Phase("topology", self.parts["topology"], self.topology_loss, rate), Phase("inverse", others, self.geometry_loss, rate)]
 
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, Tensor]:
         "Isometric constants of targets (B, 21), and types and tessellations - 1 of designs that have them (B, 6), in canonical order; C_ort is not needed."
@@ -588,6 +622,7 @@ class InverseModel(nn.Module):
         temperature: float = 1.0,  # above 1: more kinds of lattices
         seed: int = 0,
         *,
+        candidates: int = 1,  # draws for each target, of which the one that the forward network likes best is kept
         batch: int = 8192,
     ) -> TrussDesign:
         "One design for each target."
@@ -596,10 +631,15 @@ class InverseModel(nn.Module):
             raise ValueError(f"C has shape {tuple(C.shape)} and {int((~torch.isfinite(C)).sum())} entries that are not finite; allowed: (B, 6, 6), finite, B at least 1")
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}; allowed: above 0")
+        if isinstance(candidates, bool) or not isinstance(candidates, (int, np.integer)) or candidates < 1:
+            raise ValueError(f"candidates is {candidates!r}; allowed: a whole number, 1 or more")
         generator, found = Generator(C.device).manual_seed(seed), []
         for some in C.split(batch):
             Q = self.frames(some)
-            design = self.propose(_turned(isometric(some), Q.transpose(1, 2)), temperature, generator)[0][-1][0]
+            z = _turned(isometric(some), Q.transpose(1, 2))
+            draws = [self.fit(z, *self.draw(z, temperature, generator))[-1] for _ in range(candidates)]
+            best = torch.stack([self.errors(z, found_) for _, found_ in draws]).argmin(0)
+            design = RelaxedDesign(*(torch.stack([getattr(d, f.name) for d, _ in draws])[best, torch.arange(len(z), device=z.device)] for f in fields(RelaxedDesign)))
             design.R_II = Q @ design.R_II
             found.append(design)
         design = RelaxedDesign(*(torch.cat([getattr(d, f.name) for d in found]) for f in fields(RelaxedDesign))).hard()

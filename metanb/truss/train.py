@@ -101,6 +101,7 @@ def train(
     precision: str = "auto",   # "bf16" pays on CPUs that have it
     steps: int | None = None,  # of the whole run, instead of the preset's
     batch_size: int | None = None,
+    ema_decay: float | None = None,  # of the averaged weights
     max_seconds: float | None = None,  # stop this call after so much time; the next one continues
     checkpoint: str | Path | None = None,  # file to continue from and to save to
     progress: bool = True,
@@ -116,7 +117,7 @@ def train(
         model.load_state_dict(start.state_dict())
     recipe = SETTINGS[preset][name][1] | {k: v for k, v in (("steps", steps), ("batch_size", batch_size)) if v is not None}
     few = None if heldout is None else tuple(x[:3000] for x in heldout)
-    return fit(model, tensors, seed=seed, device=device, precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, warmup=min(200, recipe["steps"] // 10),
+    return fit(model, tensors, seed=seed, device=device, precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, checkpoint_every=500, ema_decay=ema_decay, warmup=min(200, recipe["steps"] // 10),
                decay="cosine", clip_norm=1.0, evaluate=None if few is None else (lambda m, step: {"r2": r2_of(m, few, seed=step).min()}),
                evaluate_every=max(1, recipe["steps"] // 40), progress=progress, **recipe)
 
@@ -128,12 +129,13 @@ def r2_of(
     seed: int = 0,         # of the draws of an inverse model
     solver: bool = False,  # judge an inverse model by the beam solver
     temperature: float = 1.0,
+    candidates: int = 1,   # draws for each target
 ) -> NDArray:              # (21,)
     "R^2 of each constant; of an inverse model for one draw, judged by its forward network or by the beam solver."
     true = to_matrix(torch.as_tensor(data[2]))
     if not isinstance(model, InverseModel):
         return r2_score(predict_stiffness(model, data[0]), true)
-    designs = model.sample(true, temperature, seed)
+    designs = model.sample(true, temperature, seed, candidates=candidates)
     return r2_score(effective_stiffness(designs, device="cpu") if solver else predict_stiffness(model.judge, designs), true)
 
 # %% ../../nbs/truss/train.ipynb #9d2f463d
@@ -150,12 +152,12 @@ def make_card(
     **about,                   # further entries, such as preset and device
 ) -> dict:
     "Measure a trained network on the held-out designs and write down what it is."
-    rounded = lambda r2: [round(float(x), 6) for x in r2]
+    model, rounded = result.ema or result.model, lambda r2: [round(float(x), 6) for x in r2]
     start = time.perf_counter()
-    metrics = {"r2": rounded(r2_of(result.model, heldout))}  # of an inverse model: one draw, judged by its forward network
+    metrics = {"r2": rounded(r2_of(model, heldout))}  # of an inverse model: one draw, judged by its forward network
     seconds = time.perf_counter() - start
     if name == "inverse":
-        metrics["r2_beams"] = rounded(r2_of(result.model, heldout, solver=True))
+        metrics["r2_beams"] = rounded(r2_of(model, heldout, solver=True))
     return {"title": f"Trusses: {name}", "data": {"designs": n, "seed": 0}, "heldout": {"designs": len(heldout[0]), "seed": 1},
             "training": {"steps": result.step, "seed": seed, "seconds": result.history[-1]["seconds"] if result.history else 0.0, **about},
             "prediction": {"designs": len(heldout[0]), "seconds": seconds}, "metrics": metrics, "history": thin(result.history)}
@@ -196,5 +198,5 @@ def command(
         result = train(name, data, preset=preset, seed=seed, forward=_forward_for(out) if name == "inverse" else None, heldout=heldout, device=device,
                        precision=precision, steps=steps, max_seconds=max_minutes and 60 * max_minutes, checkpoint=folder.with_suffix(".ckpt"))
         sheet = make_card(name, result, heldout, n=len(data[0]), seed=seed, preset=preset, device=str(pick_device(device)), precision=precision)
-        save_pretrained(result.model, folder, sheet)
+        save_pretrained(result.ema or result.model, folder, sheet)
         print(f"{folder}: step {result.step}, smallest R^2 {min(sheet['metrics']['r2']):.4f}")
