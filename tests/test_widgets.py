@@ -23,10 +23,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"no
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync"]
 PATIENCE = 300_000  # [ms] for a slow machine; nothing here waits longer than it has to
-WIDGETS = ("two-cuts", "one-cut", "rotation-limit", "generator-browser", "explore")
+WIDGETS = ("two-cuts", "one-cut", "rotation-limit", "generator-browser", "explore")  # with one picture each
+PLOTS = ("truss-explore",)  # with a plotly figure each from the beginning
 CELLS = ["from metanb.kirigami.explore import generator_browser, one_cut, rotation_limit, two_cuts",
          "two_cuts()", "one_cut()", "rotation_limit()", "generator_browser({folders})", "generator_browser([])",
-         "from metanb.cellular.explore import explore", "explore(pixels=6)"]
+         "from metanb.cellular.explore import explore", "explore(pixels=6)",
+         "from metanb.truss.explore import explore, target_editor", "explore()", "target_editor(n_candidates=40, keep=2)"]
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,8 @@ def page(address):
         page.goto(address)
         for name in WIDGETS:
             page.wait_for_selector(f".metanb-{name} img")
+        for name in PLOTS:
+            page.wait_for_selector(f".metanb-{name} .js-plotly-plot .main-svg")
         yield page
         browser.close()
 
@@ -219,3 +223,76 @@ def test_a_painted_cut_is_told_in_words(page):
     paint(page, 12, (row, 0), (row, 11))  # mended
     page.wait_for_function("() => document.querySelector('.metanb-explore').innerText.includes('not compressed yet')")
     assert new_picture(page, "explore", old) != old
+
+
+# ---------------------------------------------------------------- trusses
+
+PLOTTED = """name => document.querySelector(`.metanb-${name} .js-plotly-plot`).data.map(trace => {
+    const mean = values => { const all = Array.from(values).flatMap(x => typeof x === "object" ? Array.from(x) : [x]).filter(Number.isFinite);
+                             return all.reduce((a, b) => a + Math.abs(b), 0) / all.length; };
+    return mean(trace.z ?? trace.y);
+})"""
+
+
+def table(page) -> list[float]:
+    "The 36 numbers of the stiffness on the page."
+    return [float(x) for x in page.locator(".metanb-truss-explore .metanb-stiffness td").all_inner_texts()]
+
+
+def new_table(page, old: list[float]) -> list[float]:
+    "Wait until the page shows another stiffness."
+    page.wait_for_function("old => [...document.querySelectorAll('.metanb-truss-explore .metanb-stiffness td')].some((td, k) => Number(td.innerText) !== old[k])", arg=old)
+    return table(page)
+
+
+def test_a_stretch_changes_stiffness_cell_and_surface(page):
+    old, drawn = table(page), page.evaluate(PLOTTED, "truss-explore")
+    assert len(old) == 36 and old[0] == old[7] == old[14] and len(drawn) == 3  # cubic; tubes, edges, surface
+    press(page, "truss-explore", "U1", "PageUp")
+    new = new_table(page, old)
+    assert new[0] > new[7] == new[14] and all(new[6 * i + j] == new[6 * j + i] for i in range(6) for j in range(i))
+    assert "E1" in page.locator(".metanb-truss-explore").inner_text()
+    page.wait_for_function(f"old => ({PLOTTED})('truss-explore').every((x, k) => Math.abs(x / old[k] - 1) > 1e-6 || k < 2)", arg=drawn)
+    press(page, "truss-explore", "U1", "PageDown")
+    assert new_table(page, new) == old
+
+
+def test_topology_and_load_case(page):
+    old = table(page)
+    drawn = page.evaluate(PLOTTED, "truss-explore")
+    control(page, "truss-explore", "load").locator("select").select_option("tension 33")
+    page.get_by_text("tension 33 of 10%").wait_for()
+    page.wait_for_function(f"old => Math.abs(({PLOTTED})('truss-explore')[0] / old[0] - 1) > 0.01", arg=drawn)  # the cell is longer
+    assert table(page) == old
+    control(page, "truss-explore", "lattice 1").locator("select").select_option("diamond")
+    new = new_table(page, old)
+    page.get_by_text("body-centred cubic + diamond").wait_for()
+    control(page, "truss-explore", "lattice 1").locator("select").select_option("octet")
+    assert new_table(page, new) == old
+
+
+def test_designs_for_bone_and_their_files(page):
+    editor = page.locator(".metanb-truss-target")
+    assert "proposals" in editor.inner_text() and editor.locator(".js-plotly-plot").count() == 0
+    editor.get_by_role("button", name="Design").click()
+    editor.locator(".metanb-ranking").wait_for()
+    rows = [row.split("\t") for row in editor.locator(".metanb-ranking tr").all_inner_texts()[1:]]
+    assert len(rows) == 2 and all(0 <= float(row[2]) <= float(row[1]) for row in rows) and float(rows[0][2]) <= float(rows[1][2])
+    editor.locator(".js-plotly-plot .main-svg").first.wait_for()
+    assert len(page.evaluate(PLOTTED, "truss-target")) == 8
+    editor.get_by_role("button", name="make files").click()
+    links = editor.locator("a[download]")
+    links.first.wait_for()
+    nodes = base64.b64decode(links.nth(0).get_attribute("href").split(",")[1]).decode()
+    assert nodes.startswith("node,x_mm,y_mm,z_mm") and links.nth(0).get_attribute("download") == "truss_nodes.csv"
+
+
+def test_a_target_that_is_no_stiffness_is_told_in_words(page):
+    editor = page.locator(".metanb-truss-target")
+    field = control(page, "truss-target", "C12").locator("input")
+    field.fill("9")
+    field.press("Enter")
+    page.wait_for_function("() => /own\\sconstants/.test(document.querySelector('.metanb-truss-target select').selectedOptions[0].text)")  # with a no-break space
+    editor.get_by_role("button", name="Design").click()
+    editor.get_by_text("eigenvalue").wait_for()
+    assert "Traceback" not in page.content()

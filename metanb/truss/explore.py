@@ -121,9 +121,8 @@ def draw_cell(
     "One closed cell with struts of their true diameter."
     lines, axial = strut_lines(design, strain, points=points)
     vertices, faces = tubes(lines, smallest_diameter(design)[0] / 2)
-    top = np.abs(axial).max()
-    shade = np.repeat(colormap("diverging")(0.5 + 0.5 * axial / top) if top > 0 else np.zeros((len(axial), 4)), len(faces) // len(lines), 0)
-    ax.add_collection3d(Poly3DCollection(vertices[faces], facecolors=color if top == 0 else shade, linewidths=0, shade=True))
+    shade = color if strain is None else np.repeat(colormap("diverging")(0.5 + 0.42 * _tone(axial, strain)), len(faces) // len(lines), 0)
+    ax.add_collection3d(Poly3DCollection(vertices[faces], facecolors=shade, linewidths=0, shade=True, rasterized=True))
     edges = _cell_edges(design, strain)
     if box:
         ax.add_collection3d(Line3DCollection(edges, colors="0.6", lw=0.6, ls=":"))
@@ -140,12 +139,18 @@ def draw_surface(
     "Young's modulus in every direction."
     points, E = (x.numpy() for x in elastic_surface(check_stiffness(torch.as_tensor(C).double(), "C"), n))
     limit = limit or float(E.max())
-    ax.plot_surface(*np.moveaxis(points, -1, 0), facecolors=colormap("sequential")(E / limit), rcount=n, ccount=2 * n, lw=0, antialiased=False)
+    ax.plot_surface(*np.moveaxis(points, -1, 0), facecolors=colormap("sequential")(E / limit), rcount=n, ccount=2 * n, lw=0, antialiased=False, rasterized=True)
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), zlim=(-limit, limit), xlabel="1", ylabel="2", zlabel="3", box_aspect=(1, 1, 1))
     ax.tick_params(labelsize=6, pad=-2)
     ax.locator_params(nbins=3)
 
 # %% ../../nbs/truss/explore.ipynb #642ee9b7
+def _tone(axial, strain):
+    "Axial strains from -1 to 1, by the largest one; 0 everywhere where struts do nothing but bend."
+    top = np.abs(axial).max()
+    return axial / top if top > 1e-6 * np.abs(strain).max() else 0 * axial
+
+
 def _cell_edges(design, strain=None):
     "Twelve edges (12, 2, 3) of the cell."
     F = design.deformation_gradient()[0].detach().double().cpu().numpy()
@@ -159,7 +164,7 @@ def _frame(ax, points):
     "A cube around all points, without axes."
     middle, half = (points.max(0) + points.min(0)) / 2, np.ptp(points, axis=0).max() / 2
     ax.set(**{f"{k}lim": (m - half, m + half) for k, m in zip("xyz", middle)})
-    ax.set_box_aspect((1, 1, 1), zoom=1.3)
+    ax.set_box_aspect((1, 1, 1), zoom=1.12)
     ax.set_axis_off()
 
 # %% ../../nbs/truss/explore.ipynb #1bcd8621
@@ -248,7 +253,7 @@ def _number_table(values):
 
 # %% ../../nbs/truss/explore.ipynb #615ff04f
 _PLAIN_SCALE = [[0, CYCLE[0]], [1, CYCLE[0]]]
-_SCALE = [[k / 10, "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * np.array(colormap("diverging")(k / 10)[:3])))] for k in range(11)]
+_SCALE = [[k / 10, "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * np.array(colormap("diverging")(0.08 + 0.084 * k)[:3])))] for k in range(11)]
 
 
 def _tube_trace(design, strain=None):
@@ -257,9 +262,8 @@ def _tube_trace(design, strain=None):
     sides = 6 if len(lines) < 300 else 4
     vertices, faces = tubes(lines, smallest_diameter(design)[0] / 2, sides=sides)
     x, y, z = vertices.T.astype(np.float32)
-    top = np.abs(axial).max() or 1.0
     i, j, k = faces.T.astype(np.int32)
-    shades = np.repeat((axial / top).astype(np.float32), len(vertices) // len(lines))
+    shades = np.repeat((axial if strain is None else _tone(axial, strain)).astype(np.float32), len(vertices) // len(lines))
     return dict(x=x, y=y, z=z, i=i, j=j, k=k, intensity=shades, colorscale=_PLAIN_SCALE if strain is None else _SCALE)
 
 
@@ -492,6 +496,7 @@ def target_editor(
 
 # %% ../../nbs/truss/explore.ipynb #dffe211f
 OWN = "own constants"
+_LARGEST = 40e6  # bytes of a file that a page can hold
 
 
 def _target_figure(unit, tube, edge, *outlines):
@@ -538,7 +543,7 @@ class _TargetEditor:
         self.button = widgets.Button(description="Design", button_style="primary")
         self.shown = widgets.Dropdown(options=[("none yet", 0)], description="shown", **wide)
         self.edge, self.cells = (widgets.BoundedFloatText(5.0, min=0.1, max=1000, description="edge [mm]", layout=widgets.Layout(width="13em")),
-                                 widgets.BoundedIntText(1, min=1, max=4, description="cells", layout=widgets.Layout(width="11em")))
+                                 widgets.BoundedIntText(1, min=1, max=3, description="cells", layout=widgets.Layout(width="11em")))
         self.files, self.links = widgets.Button(description="make files"), widgets.HTML()
         self.status, self.ranking, self.unit, self.figure, self.results = widgets.HTML(), widgets.HTML(), unit, None, widgets.VBox()
         self.target.observe(self.fill, "value")
@@ -619,9 +624,10 @@ class _TargetEditor:
         try:
             design = self.found.design[[self.shown.value]]
             with tempfile.TemporaryDirectory() as folder:
-                coarse = float(smallest_diameter(design, self.edge.value)[0]) / 4
+                coarse = float(smallest_diameter(design, self.edge.value)[0]) / 3.01
                 paths = export(design, folder, 3 * (self.cells.value,), edge=self.edge.value, formats=("csv", "stl"), resolution=coarse)
-                self.links.value = " ".join(_download(path.name, path.read_bytes()) for path in paths)
+                large = [f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, too much for a page; metanb.truss.export writes it" for path in paths if path.stat().st_size > _LARGEST]
+                self.links.value = " ".join([_download(path.name, path.read_bytes()) for path in paths if path.stat().st_size <= _LARGEST] + [html.escape(text) for text in large])
         except (ValueError, ImportError) as error:
             self.links.value = html.escape(str(error))
         finally:
