@@ -220,6 +220,8 @@ def load(
         raise ValueError(f"path={str(path)!r} holds {', '.join(ds.keys())}; allowed: a data set of compressed cells")
     energies, flags = ds["energies"][:], ds["flags"][:]
     params = ds.attributes["params"]
+    if flags.shape[1] != len(FLAGS):
+        raise ValueError(f"path={str(path)!r} has {flags.shape[1]} flags a design, made by another version of the solver; allowed: {len(FLAGS)}, {', '.join(FLAGS)}")
     return Responses(ds, params["max_strain"] * np.array(params["frames"]), energies=dict(zip(ENERGIES, energies.swapaxes(0, 1), strict=True)),
                      flags=dict(zip(FLAGS, flags.T, strict=True)), **{name: ds[name][:] for name in (*CURVES, *NUMBERS)})
 

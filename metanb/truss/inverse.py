@@ -207,8 +207,8 @@ def design_for(
     target: ArrayLike,     # (6, 6) stiffness in Voigt notation
     e_base: float = 1.0,   # Young's modulus of the base material, in the unit of the target
     *,
-    n_candidates: int = 2000,  # drawn and homogenised
-    temperature: float = 1.0,  # of the choice of the topology; higher is more diverse
+    n_candidates: int = 4000,  # drawn and homogenised
+    temperature: float = 10.0,  # of the choice of the topology: 1 draws as the network believes, higher is more diverse and finds more for targets unlike its data
     seed: int = 0,
     keep: int = 8,         # designs returned, each of another topology
     refined: int = 8,      # how many of them are refined; 0: none
