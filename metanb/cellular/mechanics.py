@@ -8,6 +8,7 @@ __all__ = ['FRAMES', 'BLOCK', 'SAFETY', 'PENALTY', 'DEPTH', 'FLAGS', 'ENERGIES',
 # %% ../../nbs/cellular/mechanics.ipynb #c4ff3dfa
 import os
 import shutil
+import sys
 import warnings
 from dataclasses import dataclass, field
 
@@ -79,7 +80,7 @@ def _fill(values: Tensor, size: int, value=0) -> Tensor:
 
 def can_compile() -> bool:
     "Whether `torch.compile` finds a C++ compiler for the CPU."
-    return any(shutil.which(name) for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))
+    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")) is not None
 
 
 class _Model:
@@ -374,17 +375,17 @@ def _march(model: _Model, plan: _Plan, step, measures, progress: bool) -> tuple[
     return out, pictures
 
 
-def _flags(out: dict) -> dict[str, NDArray]:
-    "Which rules a design breaks; the first frame is exempt, since nothing but inertia resists there."
+def _flags(out: dict, exempt: int) -> dict[str, NDArray]:
+    "Which rules a design breaks; the first frames are exempt from the rules of energy and balance, since there is little but inertia yet."
     internal = out["elastic"] + out["plastic"] + out["artificial"]
 
     def worst(values):
         return np.where(np.isfinite(values).all(1), np.abs(values).max(1, initial=0.0), np.inf)
     with np.errstate(invalid="ignore", divide="ignore"):
-        later = {key: worst((out[key] / internal)[:, 1:]) for key in ("kinetic", "penalty", "damping")}
+        later = {key: worst((out[key] / internal)[:, exempt:]) for key in ("kinetic", "penalty", "damping")}
         spent = sum(out[key] for key in ENERGIES if key != "work")
-        unbalanced = worst((spent / out["work"] - 1)[:, 1:])
-        uneven = worst((2 * (out["top"] - out["bottom"]) / (out["top"] + out["bottom"]))[:, 1:])
+        unbalanced = worst((spent / out["work"] - 1)[:, exempt:])
+        uneven = worst((2 * (out["top"] - out["bottom"]) / (out["top"] + out["bottom"]))[:, exempt:])
         return {
             "unfinished": ~np.isfinite(out["top"]).all(1), "kinetic": ~(later["kinetic"] < 0.01), "reactions": ~(uneven < 0.02),
             "penetration": ~(worst(out["penetration"]) < 0.3), "penalty": ~(later["penalty"] < 0.01), "damping": ~(later["damping"] < 0.01),
@@ -392,11 +393,11 @@ def _flags(out: dict) -> dict[str, NDArray]:
         }
 
 
-def _badness(out: dict) -> NDArray:  # (B,)
+def _badness(out: dict, exempt: int) -> NDArray:  # (B,)
     "Number of broken rules; among equals, the part of the energy that was damped away."
     with np.errstate(invalid="ignore", divide="ignore"):
         damped = out["damping"][:, -1] / (out["elastic"] + out["plastic"] + out["artificial"])[:, -1]
-    return np.sum(list(_flags(out).values()), axis=0) + np.clip(np.nan_to_num(damped, nan=1.0), 0, 0.99)
+    return np.sum(list(_flags(out, exempt).values()), axis=0) + np.clip(np.nan_to_num(damped, nan=1.0), 0, 0.99)
 
 # %% ../../nbs/cellular/mechanics.ipynb #9ad81641
 def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, platens="attached", friction=0.4, contact=True, smoothing=0.7, refine=1,
@@ -413,18 +414,19 @@ def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, pl
                      kinetic_target / 4 ** level, damping / 2 ** level / (ny * refine))
         with torch.no_grad():
             return _march(model, plan, *_step_kernel(material, fast), progress)
+    exempt = int(np.searchsorted(frames * max_strain, 0.005))  # frames below half a per cent of strain
     out, fields = run(np.arange(len(designs)), 0)
-    flags, done = _flags(out), np.zeros(len(designs), int)
+    flags, done = _flags(out, exempt), np.zeros(len(designs), int)
     for level in range(1, repeats + 1):
         again = np.nonzero(np.any(list(flags.values()), axis=0))[0]
         if len(again) == 0:
             break
         second, second_fields = run(again, level)
-        better = _badness(second) < _badness({key: out[key][again] for key in out})
+        better = _badness(second, exempt) < _badness({key: out[key][again] for key in out}, exempt)
         for key in out:
             out[key][again[better]] = second[key][better]
         fields[again[better]], done[again] = second_fields[better], level
-        flags = _flags(out)
+        flags = _flags(out, exempt)
     bad = np.nonzero(flags["unfinished"])[0]
     if len(bad):
         warnings.warn(f"designs {bad.tolist()} did not reach the last frame; their later frames are NaN", stacklevel=3)

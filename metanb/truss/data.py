@@ -7,6 +7,7 @@ __all__ = ['SIZES', 'UPPER', 'ORTHOTROPIC', 'AUTHORS', 'to_matrix', 'make_shard'
            'command']
 
 # %% ../../nbs/truss/data.ipynb #6c31a53d
+import hashlib
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
@@ -90,18 +91,28 @@ def statistics(ds: Dataset) -> dict[str, NDArray]:
 
 
 def import_table(path: str | Path, folder: str | Path) -> Dataset:
-    "The authors' published table (CSV with a header: 19 descriptors, nine constants of C_ort, 21 of C) as a store of the same arrays; the other constants of C_ort are NaN."
-    numbers = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-    if numbers.shape[1] != len(COLUMNS) + 30:
-        raise ValueError(f"path {str(path)!r} has {numbers.shape[1]} columns; allowed: {len(COLUMNS) + 30}")
+    "The authors' published table (CSV with a header that names `COLUMNS`, nine constants of C_ort and 21 of C, in any order) as a store of the same arrays; the other constants of C_ort are NaN."
+    constants = [f"C{i + 1}{j + 1}" for i, j in zip(*UPPER)]
+    wanted = [*COLUMNS, *(f"{constants[k]}_ort" for k in ORTHOTROPIC), *constants]
+    with open(path, encoding="utf-8-sig") as lines:
+        header = [name.strip().strip('"') for name in lines.readline().lstrip("# ").split(",")]
+    if missing := [name for name in wanted if name not in header]:
+        raise ValueError(f"path {str(path)!r} has no column {', '.join(missing)}; allowed: a header with all of {', '.join(wanted)}")
+    numbers = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)[:, [header.index(name) for name in wanted]]
+    axes = np.stack([np.hypot(numbers[:, k], numbers[:, k + 1]) for k in (11, 17)], 1)
+    for bad, what, allowed in ((~np.isfinite(numbers), wanted, "finite numbers"), (axes > 1 + 1e-6, ("R1_rot_ax1", "R2_rot_ax1"), "two components of a unit axis")):
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise ValueError(f"path {str(path)!r} has in row {row + 1}, column {what[column]}, the value {numbers[row, wanted.index(what[column])]}; allowed: {allowed}")
     from_table(numbers[:, :19])  # refuses descriptors out of range
     C_ort = np.full((len(numbers), 21), np.nan, np.float32)
     C_ort[:, ORTHOTROPIC] = numbers[:, 19:28]
     arrays = {"descriptor": numbers[:, :19], "C_ort": C_ort, "C": numbers[:, 28:].astype(np.float32)}
 
-    def imported_table(n, seed):
+    def imported_table(n, seed, sha256):
         return arrays
-    return generate(Path(folder), imported_table, n=len(numbers), shard_size=len(numbers), seed=0, progress=False)
+    content = hashlib.sha256(Path(path).read_bytes()).hexdigest()  # another file is another data set
+    return generate(Path(folder), imported_table, n=len(numbers), shard_size=len(numbers), seed=0, params={"sha256": content}, progress=False)
 
 
 def command(

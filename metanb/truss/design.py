@@ -254,9 +254,12 @@ def reduce_compound(compound: Compound) -> Reduced:
     return Reduced(compact[a], compact[b], vectors, weights, abs(sign[used]), sign[a], sign[b], len(group), compact[classes], sign[classes])
 
 # %% ../../nbs/truss/design.ipynb #c5156d13
+_FORMAT = 1  # of what is kept on disk; a change of `build_compound` or `reduce_compound` raises it
+
+
 def _content(slots):
     "A name for the lattices that a compound is made of."
-    return hashlib.sha256(repr([(LATTICES[t].vertices, LATTICES[t].struts, k) for t, k in slots]).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([_FORMAT] + [(LATTICES[t].vertices, LATTICES[t].struts, k) for t, k in slots]).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=None)
@@ -307,6 +310,8 @@ class TrussDesign:
     def __post_init__(self):
         self.types, self.tessellations = (np.atleast_2d(np.asarray(x)) for x in (self.types, self.tessellations))
         n = len(self.types)
+        if n == 0:
+            raise ValueError("types has no rows; allowed: one design or more")
         for name, value, allowed in (("types", self.types, range(len(LATTICES))), ("tessellations", self.tessellations, (1, 2))):
             if value.shape != (n, 3) or not np.issubdtype(value.dtype, np.integer) or not np.isin(value, list(allowed)).all():
                 raise ValueError(f"{name} has shape {value.shape}, type {value.dtype} and values {np.unique(value)[:20]}; allowed: ({n}, 3) integers out of {tuple(allowed)}")

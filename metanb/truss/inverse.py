@@ -8,9 +8,11 @@ __all__ = ['BONE_MODULUS', 'BOUNDS', 'nmse', 'least_density', 'bones', 'refine',
 
 # %% ../../nbs/truss/inverse.ipynb #6e008218
 import math
+import numbers
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from torch import Tensor
 from ..core.elasticity import axis_angle, check_stiffness
 from ..core.store import Dataset, from_pretrained
 from .data import to_matrix
-from .design import TrussDesign, from_table, random_designs, slots_of
+from .design import TrussDesign, compound, from_table, random_designs, slots_of
 from .mechanics import effective_stiffness
 
 # %% ../../nbs/truss/inverse.ipynb #f11aaf2a
@@ -89,8 +91,11 @@ def refine(
     poisson: float = 0.3,
     shear_factor: float = 0.9,
 ) -> TrussDesign:         # B designs of the same topologies, none worse than before
-    "Moves density, stretches and rotations towards a target, within the paper's design space; ValueError for a target that is no stiffness."
-    target = check_stiffness(torch.as_tensor(target).double())
+    "Moves density, stretches and rotations towards a target, within the paper's design space (a start outside it is returned where nothing inside is better); ValueError for a target that is no stiffness."
+    target = torch.as_tensor(np.asarray(target, float))
+    if target.shape != (6, 6):
+        raise ValueError(f"target has shape {tuple(target.shape)}; allowed: (6, 6), one stiffness in Voigt notation")
+    target = check_stiffness(target)
     if isinstance(iterations, bool) or not isinstance(iterations, (int, np.integer)) or iterations < 1:
         raise ValueError(f"iterations is {iterations!r}; allowed: a whole number, 1 or more")
     low = np.log([BOUNDS["relative_density"][0]] + 6 * [BOUNDS["stretch"][0]]).tolist() + 6 * [-np.pi]
@@ -183,7 +188,7 @@ def load_proposer(name: str = "truss/inverse") -> Callable[..., TrussDesign]:
 
 def _checked(target: ArrayLike, e_base: float) -> Tensor:
     "The target per modulus of the base material."
-    if not (isinstance(e_base, (int, float)) and e_base > 0 and math.isfinite(e_base)):
+    if not (isinstance(e_base, numbers.Real) and e_base > 0 and math.isfinite(e_base)):
         raise ValueError(f"e_base is {e_base!r}; allowed: a positive number")
     target = torch.as_tensor(np.asarray(target, float))
     if target.shape != (6, 6):
@@ -236,11 +241,18 @@ def design_for(
     return Designs(designs[order], e_base * C[order], after[order], error[chosen][order], e_base * goal, e_base, n_candidates)
 
 
+@lru_cache(maxsize=None)
+def _struts_of(slots) -> frozenset:
+    "The struts of a set of lattices in the cube, whatever lattices they come from."
+    ends = np.rint(5040 * compound(*zip(*slots)).segments()).astype(int)  # all coordinates are whole multiples of 1/5040
+    return frozenset(frozenset(map(tuple, strut)) for strut in ends.tolist())
+
+
 def _best_of_each(designs: TrussDesign, error: NDArray, keep: int) -> NDArray:  # (K,)
-    "Rows of the best design of each topology, the best topologies first."
+    "Rows of the best design of each topology, the best topologies first; sets of lattices with the same struts are one topology."
     seen: dict = {}
     for i in np.argsort(error, kind="stable"):
-        seen.setdefault(slots_of(designs.types[i], designs.tessellations[i]), i)
+        seen.setdefault(_struts_of(slots_of(designs.types[i], designs.tessellations[i])), i)
         if len(seen) == keep:
             break
     return np.array(list(seen.values()))

@@ -108,6 +108,9 @@ def _solve(graph: _Graph, F: Tensor, density: Tensor | None, poisson: float, she
     if matrix.requires_grad:  # its derivative takes the matrix to be symmetric, and above the diagonal there is not all
         matrix = matrix.tril() + matrix.tril(-1).transpose(1, 2)
     factor, info = torch.linalg.cholesky_ex(matrix)
+    with torch.no_grad():  # a mechanism leaves a pivot of rounding errors, of either sign
+        pivot, least = factor.diagonal(dim1=1, dim2=2) ** 2, 1e3 * torch.finfo(matrix.dtype).eps
+        info = info | (pivot < least * matrix.diagonal(dim1=1, dim2=2)).any(1)
     half = torch.linalg.solve_triangular(factor, load, upper=False)
     stiffness = mean - half.transpose(1, 2) @ half
     return stiffness, torch.sqrt(4 * area / math.pi), factor, half, info
@@ -151,7 +154,7 @@ def effective_stiffness(
     frame: str = "full",  # or "orthotropic": F = U alone, the paper's C_ort
     memory: float | None = None,  # entries of stiffness matrices at a time; None: what stays in the cache of a core, or fills a GPU
     device: str = "auto",
-) -> Tensor:  # (B, 6, 6) per Young's modulus of the base material
+) -> Tensor:  # (B, 6, 6) per Young's modulus of the base material, on the device of the designs
     "Homogenised stiffness in Voigt notation (Bastek et al. 2022, SI Sec. 2); raises ValueError for settings out of range and for structures with a mechanism."
     if frame not in ("full", "orthotropic"):
         raise ValueError(f"frame is {frame!r}; allowed: 'full' or 'orthotropic'")
@@ -172,7 +175,7 @@ def effective_stiffness(
             order.append(index)
     back = torch.empty(len(density), dtype=torch.long, device=device)
     back[torch.cat(order)] = torch.arange(len(density), device=device)
-    return torch.cat(parts)[back]
+    return torch.cat(parts)[back].to(design.relative_density.device)
 
 # %% ../../nbs/truss/mechanics.ipynb #a183a80f
 def _subset(graph: Compound, struts) -> Reduced:
@@ -197,6 +200,7 @@ def graded_stiffness(
     if tuple(areas.shape) != (len(F), len(graph.struts)) or not (torch.isfinite(areas) & (areas >= 0)).all():
         raise ValueError(f"areas has shape {tuple(areas.shape)} and a smallest entry of {float(areas.min()) if areas.numel() else None}; "
                          f"allowed: ({len(F)}, {len(graph.struts)}), finite, not negative")
+    areas = areas.to(F)
     there = (areas > 0).numpy(force=True)
     patterns, pattern = np.unique(there, axis=0, return_inverse=True)
     out = [None] * len(F)

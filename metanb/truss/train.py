@@ -187,9 +187,12 @@ def command(
     out: Annotated[Path, typer.Option(help="folder for weights, cards and checkpoints")] = Path("runs/weights"),
 ) -> None:
     "Train forward and inverse networks and save their weights with cards."
-    names = model or ["affine", "inverse"]
-    for name in names:
-        build(name, preset="test" if preset in SETTINGS else preset)  # refuses unknown names before any work
+    names = sorted(model or ["affine", "inverse"], key=lambda name: name == "inverse")  # which learns through the affine one
+    pick_device(device)
+    for name in names:  # refusals before any work
+        build(name, preset="test" if preset in SETTINGS else preset)
+    if "inverse" in names and "affine" not in names:
+        _forward_for(out)
     data = arrays(dataset(preset=preset, n=n))
     heldout = arrays(dataset(preset=preset, n=HELDOUT[preset], shard_size=HELDOUT[preset], seed=1))
     for name in names:
