@@ -201,8 +201,8 @@ class _Plan:
 
     @property
     def window(self) -> int:
-        "Blocks whose reactions are fitted, at most a third of those from frame to frame: waves that run through the cell average out."
-        return int(np.clip(self.nominal // (3 * BLOCK * len(self.marks)), 2, 8))
+        "Blocks whose reactions are fitted, at most a sixth of those from frame to frame: waves that run through the cell average out. A kink, as when walls meet, is seen rounded by that much."
+        return int(np.clip(self.nominal // (6 * BLOCK * len(self.marks)), 2, 8))
 
     def speed(self, state) -> tuple[NDArray, NDArray]:  # (B,) [pixel / step], (B,) whether the design reaches its frame
         "Speed of the platens in the next block."
@@ -414,7 +414,7 @@ def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, pl
                      kinetic_target / 4 ** level, damping / 2 ** level / (ny * refine))
         with torch.no_grad():
             return _march(model, plan, *_step_kernel(material, fast), progress)
-    exempt = int(np.searchsorted(frames * max_strain, 0.005))  # frames below half a per cent of strain
+    exempt = int(np.searchsorted(frames * max_strain, 0.01 + 1e-9))  # frames up to one per cent of strain
     out, fields = run(np.arange(len(designs)), 0)
     flags, done = _flags(out, exempt), np.zeros(len(designs), int)
     for level in range(1, repeats + 1):
