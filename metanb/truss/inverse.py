@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BONE_MODULUS', 'BOUNDS', 'nmse', 'least_density', 'bones', 'refine', 'random_proposer', 'Designs', 'load_proposer',
-           'design_for', 'closest']
+           'design_for', 'strut_set', 'closest', 'cauchy_limit', 'orthotropic_target', 'cubic_target']
 
 # %% ../../nbs/truss/inverse.ipynb #6e008218
 import math
@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.elasticity import axis_angle, check_stiffness
+from ..core.elasticity import PAIRS, axis_angle, check_stiffness
 from ..core.store import Dataset, from_pretrained
 from .data import to_matrix
 from .design import TrussDesign, compound, from_table, random_designs, slots_of
@@ -145,9 +146,15 @@ def random_proposer(
     n: int,
     temperature: float = 1.0,  # not used
     seed: int = 0,
+    *,
+    lattices: int = 7,  # the types drawn from, with those of `add_lattice` the further ones
 ) -> TrussDesign:
-    "Random designs of the paper's distribution, scaled in density to the target's size: what the inverse network has to beat."
+    "Random designs of the paper's distribution, scaled in density to the target's size: what the inverse network has to beat. With more than seven lattices half of the designs are the last one alone."
     designs = random_designs(n, seed)
+    if lattices != 7:
+        types = np.random.default_rng(seed).integers(0, lattices, (n, 3))
+        types[: n // 2 if lattices > 7 else 0] = lattices - 1
+        designs = replace(designs, types=types)
     C = effective_stiffness(designs)
     scale = (C * target).sum((1, 2)) / (C * C).sum((1, 2))
     return replace(designs, relative_density=(designs.relative_density * scale).clamp(*BOUNDS["relative_density"]))
@@ -242,8 +249,10 @@ def design_for(
 
 
 @lru_cache(maxsize=None)
-def _struts_of(slots) -> frozenset:
-    "The struts of a set of lattices in the cube, whatever lattices they come from."
+def strut_set(
+    slots: tuple[tuple[int, int], ...],  # ((type, tessellation), ...)
+) -> frozenset:                          # of pairs of ends in 1/5040 of the cube
+    "The struts of a set of lattices in the cube, whatever lattices they come from: equal for equal geometries."
     ends = np.rint(5040 * compound(*zip(*slots)).segments()).astype(int)  # all coordinates are whole multiples of 1/5040
     return frozenset(frozenset(map(tuple, strut)) for strut in ends.tolist())
 
@@ -252,7 +261,7 @@ def _best_of_each(designs: TrussDesign, error: NDArray, keep: int) -> NDArray:  
     "Rows of the best design of each topology, the best topologies first; sets of lattices with the same struts are one topology."
     seen: dict = {}
     for i in np.argsort(error, kind="stable"):
-        seen.setdefault(_struts_of(slots_of(designs.types[i], designs.tessellations[i])), i)
+        seen.setdefault(strut_set(slots_of(designs.types[i], designs.tessellations[i])), i)
         if len(seen) == keep:
             break
     return np.array(list(seen.values()))
@@ -273,3 +282,37 @@ def closest(
         i = int(error.argmin())
         best = min(best, (float(error[i]), start + i))
     return from_table(ds["descriptor"][best[1]:best[1] + 1]), best[0]
+
+# %% ../../nbs/truss/inverse.ipynb #edc06a88
+def cauchy_limit(
+    C: Tensor,  # (6, 6)
+) -> float:
+    "NMSE of the nearest tensor that is symmetric in all four indices."
+    C, groups = torch.as_tensor(C).double(), {}
+    for place in product(range(6), repeat=2):
+        groups.setdefault(tuple(sorted(PAIRS[place[0]] + PAIRS[place[1]])), []).append(place)
+    nearest = torch.zeros_like(C)
+    for places in groups.values():
+        rows, columns = zip(*places)
+        nearest[rows, columns] = C[rows, columns].mean()
+    return float(nmse(nearest, C))
+
+
+def orthotropic_target(
+    young: tuple[float, float, float],    # E1, E2, E3
+    poisson: tuple[float, float, float],  # nu12, nu13, nu23
+    shear: tuple[float, float, float],    # G23, G13, G12
+) -> Tensor:                              # (6, 6), in the unit of the moduli
+    "Orthotropic stiffness from engineering constants; ValueError where it is not positive definite."
+    S = torch.diag(torch.tensor([1 / x for x in (*young, *shear)]).double())
+    for (i, j), value in zip(((0, 1), (0, 2), (1, 2)), poisson):
+        S[i, j] = S[j, i] = -value / young[i]
+    return check_stiffness(torch.linalg.inv(S), "young, poisson, shear")
+
+
+def cubic_target(C11: float, C12: float, C44: float) -> Tensor:  # (6, 6)
+    "Cubic stiffness; ValueError where it is not positive definite."
+    C = torch.diag(torch.tensor(3 * [C11 - C12] + 3 * [C44]).double())
+    C[:3, :3] += C12
+    return check_stiffness(C, "C11, C12, C44")
+
