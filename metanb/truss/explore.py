@@ -538,7 +538,7 @@ class _TargetEditor:
         wide = dict(layout=widgets.Layout(width="22em"), style={"description_width": "8.5em"})
         self.target = widgets.Dropdown(options=[*targets, OWN], description="target", **wide)
         self.settings = {"e_base": widgets.FloatText(e_base, description=f"E base [{unit}]", **wide), "n_candidates": widgets.BoundedIntText(n_candidates, min=1, max=100_000, description="candidates", **wide),
-                         "temperature": widgets.FloatText(10.0, description="temperature", **wide), "seed": widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)}
+                         "temperature": widgets.FloatText(200.0, description="temperature", **wide), "seed": widgets.BoundedIntText(0, min=0, max=2**31 - 1, description="seed", **wide)}
         self.constants = {name: widgets.FloatText(0.0, step=0.01, description=f"C{name}", layout=widgets.Layout(width="9.5em"), style={"description_width": "2.4em"}) for name in CONSTANTS}
         self.button = widgets.Button(description="Design", button_style="primary")
         self.shown = widgets.Dropdown(options=[("none yet", 0)], description="shown", **wide)
