@@ -42,7 +42,7 @@ def test_a_slit_closes_at_its_strain():
     slit = np.ones((1, 24, 3), bool)
     slit[:, 11:13] = False
     at = np.array([0.05, 0.08, 0.09, 0.10, 0.12])
-    result = _compress(slit, max_strain=0.12, frames=tuple(at / 0.12), steps=8000, repeats=0, compiled=False)  # the line through the last blocks has to start after the closing
+    result = _compress(slit, max_strain=0.12, frames=tuple(at / 0.12), steps=4000, repeats=0, compiled=False)
     stress = result.stress[0]
     assert np.all(abs(stress[:2]) < 0.3)  # the damping of halves that do not move as the cell at large does: 0.24, it falls as the steps grow
     analytic = np.array([homogeneous_block((strain - 2 / 24) / (1 - 2 / 24), confined=True, steps=100) for strain in at[2:]])
@@ -50,7 +50,7 @@ def test_a_slit_closes_at_its_strain():
     # both faces push with PENALTY * young * depth for each node, one node a pixel: the blocks are spared that depth
     spared = stress[2:] / (2 * PENALTY * Material().young * 24)
     softened = np.array([homogeneous_block((strain - less - 2 / 24) / (1 - 2 / 24), confined=True, steps=100) for strain, less in zip(at[2:], spared)])
-    assert np.all(abs(stress[2:] / softened - 1) < 0.02)  # 0.1 % with 28,000 steps, 1 % soon after the impact with the 8,000 here
+    assert np.all(abs(stress[2:] / softened - 1) < 0.01)
     assert result.penetration[0] == pytest.approx(24 * spared[-1], rel=0.05)
 
 

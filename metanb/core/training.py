@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Phase', 'Fit', 'pick_device', 'permutation', 'Batches', 'learning_rate_factor', 'update_ema', 'ema_decay_at',
-           'save_checkpoint', 'load_checkpoint', 'fit']
+           'save_checkpoint', 'load_checkpoint', 'fit', 'thin']
 
 # %% ../../nbs/core/training.ipynb #835ae1ea
 import json
@@ -531,3 +531,13 @@ def _description(model: nn.Module, batches: Batches, turns: list[_Turn]) -> dict
         "data": [[list(x.shape), str(x.dtype)] for x in batches.data],
         "data_checksum": f"{zlib.crc32(data):08x}",
     }
+
+# %% ../../nbs/core/training.ipynb #df6acfb8
+def thin(
+    history: list[dict],  # rows of `Fit.history`
+    rows: int = 120,      # most rows to keep
+) -> list[dict]:          # the same entries, numbers rounded to five digits
+    "A training curve short enough for a card: evenly spread rows, the last one always."
+    keep = sorted({round(k) for k in np.linspace(0, len(history) - 1, min(rows, len(history)))})
+    return [{k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in history[i].items()} for i in keep]
+

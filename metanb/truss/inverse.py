@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.elasticity import PAIRS, axis_angle, check_stiffness
+from ..core.elasticity import PAIRS, check_stiffness
 from ..core.store import Dataset, from_pretrained
 from .data import to_matrix
 from .design import TrussDesign, compound, from_table, random_designs, slots_of
@@ -59,7 +58,7 @@ _BONES = (
 
 # %% ../../nbs/truss/inverse.ipynb #8014060a
 def bones() -> Tensor:  # (4, 6, 6) [GPa]
-    "Measured stiffness of four samples of trabecular bone (Bastek et al. 2022, Fig. 3A)."
+    "Measured stiffness of four samples of trabecular bone (Bastek et al. 2022, Fig. 3A, after Colabella et al. 2017)."
     return to_matrix(np.array(_BONES))
 
 # %% ../../nbs/truss/inverse.ipynb #774686b5
