@@ -28,10 +28,9 @@ def pair():
 
 def test_a_ring_closes_as_in_calculix():
     case = STORED["ring"]
-    result = compress(design_of(case), smoothing=0.0, refine=2, imperfection=0.0, frames=tuple(case["options"]["frames"]), repeats=0)
+    result = compress(design_of(case), smoothing=0.0, refine=2, imperfection=0.0, frames=tuple(case["options"]["frames"]))  # rings by 2.3 % at one frame before it is repeated
     expected = np.array(STORED["ring_refined"]["stress"])
-    assert not any(broken[0] for rule, broken in result.flags.items() if rule != "reactions"), result.flags
-    assert np.all(abs(result.stress_top[0] / result.stress_bottom[0] - 1) < 0.03)  # 2.3 % at one frame; it takes the repetition, which is left out here, to get below 2 %
+    assert result.passed.all(), result.flags
     assert np.all(abs(result.stress[0] / expected - 1) < 0.06)
     # the slot closes between 12 and 13 %: without contact the stress would stay near 10 MPa
     assert result.stress[0, -1] > 4 * result.stress[0, 11]
