@@ -67,7 +67,7 @@ def check_cells(
 
 def _one(cell: NDArray | Tensor, name: str = "cell") -> NDArray:  # (N, N, N) bool
     "A single binary cell."
-    cell = check_cells(cell, name, binary=True)
+    cell = check_cells(cell, name, binary=True, even=False)
     if cell.ndim != 3:
         raise ValueError(f"{name} has shape {tuple(cell.shape)}; allowed: a single cell (N, N, N)")
     return np.asarray(cell.detach().cpu() if isinstance(cell, Tensor) else cell).astype(bool)
@@ -288,6 +288,12 @@ def _s(t):
     return np.sin(2 * np.pi * np.asarray(t, float))
 
 
+def _octet_plates(x, y, z):
+    x, y, z = (_from_wall(t) for t in (x, y, z))
+    sides = [x + y + z - 1, x - y - z, y - z - x, z - x - y]
+    return np.min([abs(side) for side in np.broadcast_arrays(*sides)], 0) / np.sqrt(3)
+
+
 def _schwarz_p(x, y, z):
     return _c(x) + _c(y) + _c(z)
 
@@ -305,11 +311,11 @@ FAMILIES: dict[str, Callable] = {
     "bars": lambda x, y, z: np.sort(np.broadcast_arrays(*(0.5 - _from_wall(t) for t in (x, y, z))), 0)[1],  # square, through the middle
     "bcc": _struts((_O, (0.5, 0.5, 0.5))),
     "octet": _struts((_O, _XY), (_O, _XZ), (_O, _YZ), (_XY, _XZ), (_XZ, _YZ), (_YZ, _XY)),
+    "octet_plates": _octet_plates,                                                                   # faces of the octet's tetrahedra, closed
     "kelvin": _struts(*zip(_HEXAGON, _HEXAGON[1:] + _HEXAGON[:1])),                                  # edges of truncated octahedra
     "schwarz_p": _schwarz_p,
     "schwarz_p_sheet": lambda x, y, z: abs(_schwarz_p(x, y, z)),
     "iwp": lambda x, y, z: _c(2 * x) + _c(2 * y) + _c(2 * z) - 2 * (_c(x) * _c(y) + _c(y) * _c(z) + _c(z) * _c(x)),
-    "neovius": lambda x, y, z: 3 * _schwarz_p(x, y, z) + 4 * _c(x) * _c(y) * _c(z),
     "gyroid": _gyroid,                                                                               # no mirror planes
     "gyroid_sheet": lambda x, y, z: abs(_gyroid(x, y, z)),                                           # no mirror planes
     "diamond": lambda x, y, z: _s(x) * _s(y) * _s(z) + _s(x) * _c(y) * _c(z) + _c(x) * _s(y) * _c(z) + _c(x) * _c(y) * _s(z),  # no mirror planes
@@ -340,11 +346,24 @@ def family(
     if name not in FAMILIES:
         raise ValueError(f"name={name!r} is not a family; allowed: {', '.join(FAMILIES)}")
     _check_share(volume_fraction)
-    f = np.broadcast_to(FAMILIES[name](*coordinates(size)), 3 * (size,))
-    step = np.rint(f * (1e9 / np.pi)).astype(np.int64)  # incommensurable with the coordinates: no value lies between two steps
-    levels, counts = np.unique(step, return_counts=True)
-    below = np.cumsum(counts) / size**3
-    return step <= levels[np.argmin(abs(below - volume_fraction))]
+    cubic = name in CUBIC_FAMILIES
+    n = size // 2 if cubic else size
+    x, y, z = (t.reshape(-1)[:n] for t in coordinates(size))
+    rank = _rank(np.broadcast_to(FAMILIES[name](x[:, None, None], y[:, None], z), (n, n, n)))
+    first = (rank == 0).mean() if cubic else 0
+    if cubic:
+        low, middle, high = np.sort(n - 1 - np.indices(3 * (n,)) if name == "bars" else np.indices(3 * (n,)), 0)  # bars meet in the middle, the others in the corner
+        rank = ((rank * n + high) * n + middle) * n + low
+    levels, counts = np.unique(rank, return_counts=True)
+    share = np.cumsum(counts) / rank.size
+    solid = rank <= levels[np.argmin(abs(share - max(volume_fraction, first)))]
+    return unfold(solid) if cubic else solid
+
+
+def _rank(f: NDArray) -> NDArray:
+    "Numbers from 0 in the order of the values, the same for values that are equal up to rounding."
+    steps = np.rint(f * (1e9 / np.pi)).astype(np.int64)  # incommensurable with the coordinates: no value lies between two steps
+    return np.unique(steps, return_inverse=True)[1].reshape(f.shape)
 
 # %% ../../nbs/voxel/design.ipynb #bb4d7a52
 @lru_cache(maxsize=8)
@@ -528,8 +547,8 @@ def plot_cell(
     mesh = surface_mesh(cell, repetitions)
     ax = plt.figure(figsize=(3, 3)).add_subplot(projection="3d") if ax is None else ax
     light = 0.35 + 0.65 * np.clip(mesh.face_normals @ np.array([0.4, -0.6, 0.7]), 0, 1)
-    ax.add_collection3d(Poly3DCollection(mesh.triangles, facecolors=light[:, None] * np.asarray(color)))
+    ax.add_collection3d(Poly3DCollection(mesh.triangles, facecolors=light[:, None] * np.asarray(color), edgecolors=light[:, None] * np.asarray(color), linewidths=0.2))
     ax.set(**{f"{axis}lim": (0, repetitions) for axis in "xyz"})
-    ax.set_box_aspect((1, 1, 1))
+    ax.set_box_aspect((1, 1, 1), zoom=1.1)
     ax.set_axis_off()
     return ax
