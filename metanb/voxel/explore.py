@@ -87,7 +87,7 @@ def stiffness_table(
         raise ValueError(f"C has shape {tuple(C.shape)}; allowed: (6, 6)")
     if is_cubic_stiffness(C) and not whole:
         return number_table({"C11": float(C[0, 0]), "C12": float(C[0, 1]), "C44": float(C[3, 3])}, digits=4)
-    rows = "".join("<tr>" + "".join(f"<td style='padding:0 0.4em;text-align:right'>{x + 0.0:.4f}</td>" for x in row) + "</tr>" for row in C.tolist())
+    rows = "".join("<tr>" + "".join(f"<td style='padding:0 0.4em;text-align:right'>{round(x, 4) + 0.0:.4f}</td>" for x in row) + "</tr>" for row in C.tolist())
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
 
@@ -110,7 +110,7 @@ def number_table(
     digits: int = 3,
 ) -> str:  # HTML
     "Names and numbers."
-    rows = "".join(f"<tr><td>{html.escape(name)}</td><td style='padding-left:1em;text-align:right'>{value + 0.0:.{digits}f}</td></tr>" for name, value in values.items())
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td style='padding-left:1em;text-align:right'>{round(value, digits) + 0.0:.{digits}f}</td></tr>" for name, value in values.items())
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
 # %% ../../nbs/voxel/explore.ipynb #72ef6668
@@ -132,15 +132,15 @@ def _surface_trace(C, n=25):
     return dict(zip("xyz", np.moveaxis(points.numpy().astype(np.float32), -1, 0))) | {"surfacecolor": E.numpy().astype(np.float32), "cmin": 0, "cmax": float(E.max()) or 1.0}
 
 
-_BARS = ("K / K_HS", "G Reuss / G_HS", "C44 / G_HS", "C' / G_HS")
+_BARS = {"K / K_HS": "K", "G Reuss / G_HS": "G<sub>Reuss</sub>", "C44 / G_HS": "C<sub>44</sub>", "C' / G_HS": "C'"}
 _LIGHT = dict(ambient=0.5, diffuse=0.75, specular=0.15, roughness=0.7)
 
 
-def _scene(left, right, *, axes=False, **more):
+def _scene(left, right, *, axes=False):
     "A scene between two places of a figure's width."
     axis = dict(showbackground=False, gridcolor="#ddd", nticks=4, tickfont=dict(size=11)) if axes else dict(visible=False, range=[-0.02, 1.02])
     return {f"{k}axis": axis | ({"title": dict(text=str(n))} if axes else {}) for n, k in zip((1, 2, 3), "xyz")} | {
-        "aspectmode": "data" if axes else "cube", "domain": dict(x=[left, right]), "uirevision": "kept", "camera": dict(eye=dict(x=1.25, y=-1.65, z=0.9))} | more
+        "aspectmode": "data" if axes else "cube", "domain": dict(x=[left, right]), "uirevision": "kept", "camera": dict(eye=dict(x=1.5, y=-1.95, z=1.05) if axes else dict(x=1.25, y=-1.65, z=0.9))}
 
 
 def _titles(*texts):
@@ -164,15 +164,17 @@ def _family_figure(mesh, surface, bars):
     traces = [_cell_mesh(mesh), go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover, colorbar=dict(thickness=10, len=0.7, x=0.7, tickformat=".2~g"), **surface),
               go.Bar(marker=dict(color=[CYCLE[0], CYCLE[2], CYCLE[1], CYCLE[4]]), texttemplate="%{y:.2f}", hoverinfo="skip", **bars)]
     line = dict(type="line", xref="x domain", x0=0, x1=1, y0=1, y1=1, line=dict(color="#222", dash="dot", width=1.5))
-    return go.FigureWidget(traces, _layout(scene=_scene(0, 0.36), scene2=_scene(0.38, 0.7, axes=True), xaxis=dict(domain=[0.79, 1], tickfont=dict(size=10)), yaxis=dict(range=[0, 1.6], anchor="x"),
-                                           shapes=[line], annotations=_titles(("cell", 0.18), ("Young's modulus by direction, per E_base", 0.54), ("share of the bound", 0.895))))
+    return go.FigureWidget(traces, _layout(scene=_scene(0, 0.36), scene2=_scene(0.38, 0.7, axes=True), xaxis=dict(domain=[0.79, 1], tickangle=0), yaxis=dict(range=[0, 1.6], anchor="x"),
+                                           shapes=[line], annotations=_titles(("cell", 0.18), ("Young's modulus by direction, per E_base", 0.54), ("share of the Hashin-Shtrikman bound", 0.885))))
 
 
-def _updated(figure, traces):
-    "Replace properties of the first traces in one message."
+def _updated(figure, traces, **layout):
+    "Replace properties of the first traces, and some of the layout, in one message."
     with figure.batch_update():
         for trace, properties in zip(figure.data, traces):
             trace.update(properties, overwrite=True)
+        for name, value in layout.items():
+            figure.layout[name] = value
 
 # %% ../../nbs/voxel/explore.ipynb #977ff3ed
 LIVE = {"dtype": torch.float32, "rtol": 3e-3}  # of `homogenize` while somebody waits: the stiffness is right to about 1e-5
@@ -209,8 +211,8 @@ class _Families:
     "What happens when a control of `family_explorer` moves."
 
     def __init__(self, name, share, sizes):
-        style = {"description_width": "7em"}
-        self.name = widgets.Dropdown(options=list(FAMILIES), value=name, description="family", style=style, layout=widgets.Layout(width="19em"))
+        style = {"description_width": "8em"}
+        self.name = widgets.Dropdown(options=list(FAMILIES), value=name, description="family", style=style, layout=widgets.Layout(width="18em"))
         self.share = widgets.FloatSlider(value=share, min=0.05, max=1, step=0.01, description="volume fraction", style=style, layout=widgets.Layout(width="26em"))
         self.size = widgets.Dropdown(options=[(f"{size} voxels", size) for size in sizes], value=sizes[-1], description="along an edge", style=style, layout=widgets.Layout(width="17em"))
         self.status, self.table, self.numbers, self.figure, self.cell, self.C = widgets.HTML(), widgets.HTML(), widgets.HTML(), None, None, None
@@ -220,29 +222,30 @@ class _Families:
 
     def draw(self, change=None) -> None:
         "Cell, solver, traces, tables; what is refused is told in words."
-        start = time.perf_counter()
         try:
             self.cell = family(self.name.value, self.size.value, self.share.value)
+            start = time.perf_counter()
             found = homogenize(torch.as_tensor(self.cell), **LIVE)
+            wait = f"{int(found.iterations)} iterations, {1e3 * (time.perf_counter() - start):.0f} ms"
         except ValueError as error:
             self.status.value = _paragraphs([], [str(error)])
             return
         self.C, wrong, share = found.C, remarks(self.cell), float(self.cell.mean())
+        fine = ["connected, reaches its neighbours through all faces"] if not wrong else []
         try:
             values = numbers(self.cell, self.C)
         except ValueError:
             values, wrong = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0), [*wrong, "no stiffness against some load"]
-        traces = _mesh_trace(self.cell), _surface_trace(self.C), {"x": _BARS, "y": [values[name] for name in _BARS]}
+        traces = _mesh_trace(self.cell), _surface_trace(self.C), {"x": list(_BARS.values()), "y": [values[name] for name in _BARS]}
         if self.figure is None:
             self.figure = _family_figure(*traces)
         else:
-            _updated(self.figure, traces)
+            _updated(self.figure, traces, **{"yaxis.range": [0, max(1.6, *(1.05 * values[name] for name in _BARS))]})
         if abs(share - self.share.value) > 0.005:
             wrong.append(f"{self.size.value} voxels an edge allow a volume fraction of {share:.3f}, not {self.share.value:.2f}")
         self.table.value = "stiffness / E_base" + stiffness_table(self.C, whole=found.symmetry[0] == "none")
         self.numbers.value = f"<div style='margin-left:2em'>{number_table(values)}</div>"
-        wait = f"{int(found.iterations)} iterations, {1e3 * (time.perf_counter() - start):.0f} ms"
-        self.status.value = _paragraphs([f"{_WORDS[found.symmetry[0]]}; {wait}", "connected, reaches its neighbours through all faces"][:1 if remarks(self.cell) else 2], wrong)
+        self.status.value = _paragraphs([f"{_WORDS[found.symmetry[0]]}; {wait}", *fine], wrong)
 
 # %% ../../nbs/voxel/explore.ipynb #69795cac
 QUANTITIES = {  # of a step or a cubic stiffness with C11, C12, C44; those relative to a bound need the volume fraction
@@ -272,22 +275,26 @@ def optimiser_explorer(
         raise ValueError(f"sizes is {sizes!r}; allowed: whole numbers, 4 or more")
     app = _Optimiser(objective, volume_fraction, seed, sizes, settings)
     controls = widgets.HBox([widgets.VBox([app.objective, app.size]), widgets.VBox([app.share, app.seed])])
-    files = widgets.VBox([widgets.HBox([app.edge, app.cells]), app.link])
-    box = widgets.VBox([controls, widgets.HBox([app.go, app.again]), app.status, app.figure, widgets.HBox([app.numbers, files])])
+    box = widgets.VBox([controls, widgets.HBox([app.go, app.again]), app.status, app.picture, widgets.HBox([app.numbers, app.files])])
     box.add_class("metanb-voxel-optimiser").app = app  # keeps it alive
     return box
 
 # %% ../../nbs/voxel/explore.ipynb #03e5c00e
 _AIMS = {"bulk": "largest bulk modulus", "shear": "largest shear modulus C44", "youngs": "largest Young's modulus", "poisson": "smallest Poisson's ratio"}
-_PAUSE = 0.25  # [s] between two pictures
+_PAUSE = 0.4  # [s] between two pictures
 
 
-def _progress_figure(mesh, image, curve, shares, label):
+def _range(objective):
+    "Of the axis of a quantity; free for one that has no bound."
+    return [0, 1.2] if objective in ("bulk", "shear") else None
+
+
+def _progress_figure(mesh, image, curve, shares, label, limits):
     "Objective and volume fraction over the steps, the middle slice, and the cell."
-    traces = [_cell_mesh(mesh), go.Heatmap(colorscale="Greys", zmin=0, zmax=1, showscale=False, hoverinfo="skip", xaxis="x2", yaxis="y2", **image),
+    traces = [_cell_mesh(mesh), go.Heatmap(colorscale=[[0, "white"], [1, "#222"]], zmin=0, zmax=1, showscale=False, hoverinfo="skip", xaxis="x2", yaxis="y2", **image),
               go.Scatter(mode="lines", line=dict(color=CYCLE[0], width=2), **curve), go.Scatter(mode="lines", line=dict(color=CYCLE[1], width=2), yaxis="y3", **shares)]
     bare = dict(showticklabels=False, showgrid=False, zeroline=False)
-    layout = dict(scene=_scene(0.66, 1), xaxis=dict(domain=[0.06, 0.31], title="step", rangemode="tozero"), yaxis=dict(title=dict(text=label, font=dict(color=CYCLE[0]))),
+    layout = dict(scene=_scene(0.66, 1), xaxis=dict(domain=[0.06, 0.31], title="step", rangemode="tozero"), yaxis=dict(title=dict(text=label, font=dict(color=CYCLE[0])), range=limits),
                   yaxis3=dict(title=dict(text="volume fraction", font=dict(color=CYCLE[1])), overlaying="y", side="right", range=[0, 1], showgrid=False),
                   xaxis2=bare | dict(domain=[0.4, 0.64], anchor="y2", constrain="domain"), yaxis2=bare | dict(anchor="x2", scaleanchor="x2", constrain="domain"),
                   annotations=_titles(("slice through the middle", 0.52), ("cell", 0.83)))
@@ -306,7 +313,7 @@ class _Optimiser:
     "What happens when a control of `optimiser_explorer` moves or a button is pressed."
 
     def __init__(self, objective, share, seed, sizes, settings):
-        wide = dict(layout=widgets.Layout(width="26em"), style={"description_width": "7em"})
+        wide = dict(layout=widgets.Layout(width="26em"), style={"description_width": "8em"})
         self.settings, self.turn, self.running, self.figure, self.optimum, self.drawn = settings, None, None, None, None, 0.0
         self.objective = widgets.Dropdown(options=[(_AIMS[key], key) for key in QUANTITIES], value=objective, description="aim", **wide)
         self.size = widgets.Dropdown(options=[(f"{2 * size} voxels", size) for size in sizes], value=sizes[-1], description="along an edge", **wide)
@@ -315,7 +322,8 @@ class _Optimiser:
         self.go, self.again = widgets.Button(description="start", button_style="primary", icon="play"), widgets.Button(description="reset", icon="undo")
         self.edge = widgets.BoundedFloatText(10.0, min=0.1, max=1000, description="edge [mm]", layout=widgets.Layout(width="13em"))
         self.cells = widgets.Dropdown(options=[("1", 1), ("2 × 2 × 2", 2)], description="cells", layout=widgets.Layout(width="13em"))
-        self.status, self.numbers, self.link = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.status, self.numbers, self.link, self.picture = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.VBox()
+        self.files = widgets.VBox([widgets.HBox([self.edge, self.cells]), self.link], layout=widgets.Layout(display="none", margin="0 0 0 2em"))
         for control in (self.objective, self.size, self.share, self.seed):
             control.observe(self.reset, "value")
         for control in (self.edge, self.cells):
@@ -333,16 +341,20 @@ class _Optimiser:
         "Stop, and go back to the random start."
         self.turn, self.optimum, self.problem = None, None, self.fresh()
         self.numbers.value = self.link.value = ""
+        self.files.layout.display = "none"
         self.show("start", "play")
-        self.draw()
-        self.status.value = "a random start"
+        if self.figure is not None:
+            self.draw()
+        self.status.value = "ready to start from random densities"
 
     def show(self, word: str, icon: str) -> None:
         "What the first button offers to do."
         self.go.description, self.go.icon, self.go.disabled = word, icon, self.problem.finished
 
     def toggle(self, _=None) -> None:
-        "Start, pause or go on."
+        "Start, pause or go on; a click that comes too late does nothing."
+        if self.problem.finished:
+            return
         if self.turn is not None:
             self.turn = None
             self.show("go on", "play")
@@ -350,6 +362,8 @@ class _Optimiser:
             return
         self.turn = object()
         self.show("pause", "pause")
+        if self.figure is None:  # a page that is opened loads one plotly figure less
+            self.draw()
         try:
             self.running = asyncio.get_running_loop().create_task(self.run(self.turn))
         except RuntimeError:  # no event loop here
@@ -383,17 +397,16 @@ class _Optimiser:
 
     def draw(self, cell: NDArray | None = None) -> None:
         "The present cell, its slice and the curves so far; `cell` (N, N, N) instead of the present one."
-        cell = unfold(self.problem.octant()) if cell is None else cell
+        cell = unfold(np.clip(self.problem.octant(), 0, 1)) if cell is None else cell  # the projection rounds
         steps, (label, value) = np.arange(1, len(self.problem.history) + 1), QUANTITIES[self.problem.objective]
         curve = [value(record, record["volume_fraction"]) for record in self.problem.history]
         shares = [record["volume_fraction"] for record in self.problem.history]
         traces = _mesh_trace(cell), {"z": cell[:, :, len(cell) // 2].T.astype(np.float32)}, {"x": steps, "y": curve}, {"x": steps, "y": shares}
         if self.figure is None:
-            self.figure = _progress_figure(*traces, label)
+            self.figure = _progress_figure(*traces, label, _range(self.problem.objective))
+            self.picture.children = [self.figure]
         else:
-            with self.figure.batch_update():
-                _updated(self.figure, traces)
-                self.figure.layout.yaxis.title.text = label
+            _updated(self.figure, traces, **{"yaxis.title.text": label, "yaxis.range": _range(self.problem.objective)})
         self.drawn = time.monotonic()
 
     def finish(self) -> None:
@@ -416,6 +429,7 @@ class _Optimiser:
         "A file of the finished cell."
         if self.optimum is None:
             return
+        self.files.layout.display = ""
         name = f"{self.problem.objective}_{self.optimum.volume_fraction:.2f}_seed{self.problem.seed}"
         try:
             self.link.value = _stl_link(unfold(self.optimum.octant), name, self.edge.value, self.cells.value)
