@@ -307,17 +307,17 @@ def figure(rows, peers):
         some = [row for row in peers if row["solver"] == name and row["cell"] == "random" and "seconds" in row]
         if some:
             axes[0].plot([row["N"] for row in some], [row["seconds"] for row in some], ":", color=color, marker="s", ms=3)
-            axes[0].annotate(name, (some[-1]["N"], some[-1]["seconds"]), xytext=(4, 2), textcoords="offset points", fontsize=7, color=color)
+            axes[0].annotate(name, (some[-1]["N"], some[-1]["seconds"]), xytext=(5, -7 if "diagonal" in name else 2), textcoords="offset points", fontsize=7, color=color)
     sizes = sorted({row["N"] for row in rows} | {row["N"] for row in peers})
     for ax, label in zip(axes, ("CPU seconds a cell", "peak memory of the process [MB]", "iterations")):
         ax.set_xscale("log", base=2)
         ax.set(xlabel="voxels along an edge N", ylabel=label)
         ax.set_xticks(sizes, [str(N) for N in sizes])
     axes[0].set_yscale("log")
-    axes[0].set_xlim(sizes[0] * 0.85, sizes[-1] * 1.6)
+    axes[0].set_xlim(sizes[0] * 0.85, sizes[-1] * 2)
     for ax in axes[1:]:
         ax.set_ylim(0)
-    axes[2].legend(fontsize=7)
+    fig.legend(*axes[2].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
     return fig
 
 
