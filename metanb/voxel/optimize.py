@@ -243,23 +243,31 @@ class InverseHomogenization:
     def result(self) -> "Optimum":
         "The black and white cell of the present densities, homogenised anew: the threshold between 0.1 and 0.9 with the best objective that keeps the volume to 1 %."
         rho = self.octant()
-        levels = np.r_[np.sort(rho, axis=None)[::-1][max(1, round(self.volume_fraction * rho.size)) - 1], np.linspace(0.1, 0.9, 9)].clip(0.1, 0.9)
+        exact = np.sort(rho, axis=None)[::-1][min(rho.size, max(1, round(self.volume_fraction * rho.size))) - 1]
         found = {}
-        for octant in (rho >= level for level in levels):
-            if octant.any() and octant.tobytes() not in found and (octant.mean() <= 1.01 * self.volume_fraction or not found):
-                found[octant.tobytes()] = self._finished(octant)
-        return min(found.values(), key=lambda pair: pair[0])[1] if found else self._finished(rho > rho.max())[1]
-
-    def _finished(self, octant: NDArray[np.bool_]) -> tuple[tuple[bool, float], "Optimum"]:
-        "A black and white octant without islands, and how bad it is."
-        largest = remove_islands(unfold(octant)) if octant.any() else unfold(octant)
-        whole = bool(is_cubic(largest))  # the largest of several equal parts is not
-        octant = fold(largest) if whole else octant
+        for level in (*np.linspace(0.1, 0.9, 9), exact):
+            octant = self._without_islands(rho >= np.clip(level, 0.1, 0.9))
+            if octant[0].mean() <= 1.01 * self.volume_fraction or level == exact:
+                found[octant[0].tobytes()] = octant
+        candidates = list(found.values())
+        if len(candidates) > 1:
+            rough = solve(torch.as_tensor(np.stack([octant for octant, _ in candidates]), dtype=torch.float32), poisson=self.poisson_ratio, rtol=1e-2, strict=False, max_iterations=300)
+            candidates = [candidates[int(np.argmin([self._badness(C) for C in stiffness_of(rough.constants)]))]]
+        octant, whole = candidates[0]
         solution = solve(torch.as_tensor(octant, dtype=torch.float64)[None], poisson=self.poisson_ratio, rtol=1e-4, strict=False, max_iterations=3000)
-        C, step = stiffness_of(solution.constants)[0], len(self.history)
-        f = float(self.function(C, step))
-        badness = (bool(octant.mean() > 1.01 * self.volume_fraction), f + abs(f) * sum(max(0.0, float(g(C, step))) for g in self.functions))
-        return badness, Optimum(octant, self.octant(), C, whole and bool(octant.any()), touches_boundary(unfold(octant)), self.poisson_ratio, list(self.history))
+        return Optimum(octant, rho, stiffness_of(solution.constants)[0], whole, bool(octant.any()) and touches_boundary(unfold(octant)),
+                       self.poisson_ratio, list(self.history))
+
+    def _without_islands(self, octant: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
+        "The largest part of the cell, and whether it could be told from others of its size: if not, all parts."
+        largest = remove_islands(unfold(octant)) if octant.any() else unfold(octant)
+        whole = bool(octant.any()) and bool(is_cubic(largest))
+        return (fold(largest), True) if whole else (octant, False)
+
+    def _badness(self, C: Tensor) -> float:
+        "The objective, plus its own size for each unit by which a constraint is broken."
+        f, step = float(self.function(C, len(self.history))), len(self.history)
+        return f + abs(f) * sum(max(0.0, float(g(C, step))) for g in self.functions)
 
     def settings(self) -> dict[str, Any]:
         "What must be the same when an optimisation is taken up again."
