@@ -15,10 +15,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
 import torch
+import traitlets
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -275,13 +277,13 @@ def optimiser_explorer(
         raise ValueError(f"sizes is {sizes!r}; allowed: whole numbers, 4 or more")
     app = _Optimiser(objective, volume_fraction, seed, sizes, settings)
     controls = widgets.HBox([widgets.VBox([app.objective, app.size]), widgets.VBox([app.share, app.seed])])
-    box = widgets.VBox([controls, widgets.HBox([app.go, app.again]), app.status, app.picture, widgets.HBox([app.numbers, app.files])])
+    box = widgets.VBox([controls, widgets.HBox([app.go, app.again, app.echo]), app.status, app.picture, widgets.HBox([app.numbers, app.files])])
     box.add_class("metanb-voxel-optimiser").app = app  # keeps it alive
     return box
 
 # %% ../../nbs/voxel/explore.ipynb #03e5c00e
 _AIMS = {"bulk": "largest bulk modulus", "shear": "largest shear modulus C44", "youngs": "largest Young's modulus", "poisson": "smallest Poisson's ratio"}
-_PAUSE = 0.4  # [s] between two pictures
+_PAUSE, _PATIENCE = 0.25, 4.0  # [s] between two pictures, and until one that the page has not come to is taken as seen
 
 
 def _range(objective):
@@ -309,12 +311,30 @@ def _stl_link(cell, name, edge, repetitions):
             f'href="data:model/stl;base64,{base64.b64encode(content).decode()}">download STL</a> {len(content) / 1e6:.1f} MB')
 
 
+class _Echo(anywidget.AnyWidget):
+    "Answers from the page, which comes to a question after all that was sent before."
+    asked = traitlets.Int(1).tag(sync=True)
+    answered = traitlets.Int(0).tag(sync=True)  # stays 0 without a page
+    _esm = """
+    export default { initialize({ model }) {
+      const answer = () => { model.set("answered", model.get("asked")); model.save_changes(); };
+      model.on("change:asked", answer);
+      answer();
+    } };
+    """
+
+    @property
+    def is_late(self) -> bool:
+        "Whether there is a page, and it has not come to the last question."
+        return 0 < self.answered < self.asked
+
+
 class _Optimiser:
     "What happens when a control of `optimiser_explorer` moves or a button is pressed."
 
     def __init__(self, objective, share, seed, sizes, settings):
         wide = dict(layout=widgets.Layout(width="26em"), style={"description_width": "8em"})
-        self.settings, self.turn, self.running, self.figure, self.optimum, self.drawn = settings, None, None, None, None, 0.0
+        self.settings, self.turn, self.running, self.figure, self.optimum, self.drawn, self.echo = settings, None, None, None, None, 0.0, _Echo()
         self.objective = widgets.Dropdown(options=[(_AIMS[key], key) for key in QUANTITIES], value=objective, description="aim", **wide)
         self.size = widgets.Dropdown(options=[(f"{2 * size} voxels", size) for size in sizes], value=sizes[-1], description="along an edge", **wide)
         self.share = widgets.FloatSlider(value=share, min=0.1, max=0.9, step=0.01, description="volume fraction", **wide)
@@ -372,9 +392,12 @@ class _Optimiser:
     async def run(self, turn: object) -> None:
         "Step after step, for as long as it is this turn's turn and the page is there."
         try:
+            while self.turn is turn and self.echo.is_late and time.monotonic() - self.drawn < _PATIENCE:
+                await asyncio.sleep(0.02)  # the first steps are worth seeing
             while self.turn is turn and not self.problem.finished and self.figure.comm is not None:
                 self.problem.step()
-                if time.monotonic() - self.drawn > _PAUSE:
+                wait = time.monotonic() - self.drawn
+                if wait > _PATIENCE or (wait > _PAUSE and not self.echo.is_late):  # a slow page gets fewer pictures, not a queue of them
                     self.draw()
                     self.tell()
                 await asyncio.sleep(0.002)  # buttons and sliders are heard here
@@ -408,6 +431,7 @@ class _Optimiser:
         else:
             _updated(self.figure, traces, **{"yaxis.title.text": label, "yaxis.range": _range(self.problem.objective)})
         self.drawn = time.monotonic()
+        self.echo.asked += 1
 
     def finish(self) -> None:
         "The black and white cell, homogenised anew, and its file."
