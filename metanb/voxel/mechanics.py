@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.elasticity import PAIRS
+from ..core.training import pick_device
 
 # %% ../../nbs/voxel/mechanics.ipynb #b77e01cd
 CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))
@@ -24,8 +26,8 @@ CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))
 
 def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
     "Stiffness of the isotropic base material with Young's modulus 1."
-    if not -1 < poisson < 0.5:
-        raise ValueError(f"poisson is {poisson}; allowed: between -1 and 0.5")
+    if not isinstance(poisson, (int, float)) or not -1 < poisson < 0.5:
+        raise ValueError(f"poisson is {poisson!r}; allowed: between -1 and 0.5")
     C = torch.zeros(6, 6, dtype=torch.float64)
     C[:3, :3] = poisson
     C.diagonal()[:] = torch.tensor([1 - poisson] * 3 + [0.5 - poisson] * 3, dtype=torch.float64)
@@ -305,15 +307,16 @@ PRECONDITIONERS = ("auto", "green", "scaled")
 
 
 def _scale(domain: Octant, preconditioner: str, binary: bool) -> Tensor | None:
-    "Factor J^(-1/2) of the preconditioner, 0 where all is void."
+    "Factor of the preconditioner at each node."
     if preconditioner == "green" or (preconditioner == "auto" and binary):
         return None
-    J = domain.nodal_modulus()
-    return torch.where(J > 0, J.clamp_min(torch.finfo(J.dtype).tiny) ** -0.5, 0.0)
+    return (domain.nodal_modulus() + 1e-3) ** -0.35
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:  # (S,)
     S = a.shape[0]
+    if S <= 8:  # faster than one product of matrices with a single row
+        return torch.stack([torch.dot(x, y) for x, y in zip(a.reshape(S, -1), b.reshape(S, -1))])
     return torch.matmul(a.reshape(S, 1, -1), b.reshape(S, -1, 1)).reshape(S)
 
 
@@ -397,7 +400,7 @@ def solve(
     *,
     poisson: float = 0.3,
     symmetry: str = "cubic",  # "cubic": octants, 2 cases; "mirror": octants, 6 cases; "none": whole cells, 6 cases
-    rtol: float = 1e-4,       # of the residual; constants are right to about its square
+    rtol: float = 1e-4,       # of the residual; constants are right to about its square, relative to the largest modulus
     preconditioner: str = "auto",  # "green" for two moduli, "scaled" for many
     guess: Tensor | None = None,   # displacement of an earlier, similar solution
     max_iterations: int = 1000,
@@ -409,21 +412,24 @@ def solve(
     if preconditioner not in PRECONDITIONERS:
         raise ValueError(f"preconditioner is {preconditioner!r}; allowed: {', '.join(PRECONDITIONERS)}")
     least = 10 * torch.finfo(E.dtype).eps
-    if not least <= rtol < 1:
-        raise ValueError(f"rtol is {rtol}; allowed: in [{least:.1g}, 1) for {E.dtype}")
+    if not isinstance(rtol, (int, float)) or not least <= rtol < 1:
+        raise ValueError(f"rtol is {rtol!r}; allowed: in [{math.ceil(least * 1e20) / 1e20:.3g}, 1) for {E.dtype}")
+    if isinstance(max_iterations, bool) or not isinstance(max_iterations, int) or max_iterations < 1:
+        raise ValueError(f"max_iterations is {max_iterations!r}; allowed: a whole number, 1 or more")
     base_stiffness(poisson)
     cases = (0, 3) if symmetry == "cubic" else tuple(range(6))
     pairs = {"cubic": CUBIC, "mirror": ORTHOTROPIC, "none": FULL}[symmetry]
     kind = Periodic if symmetry == "none" else Octant
-    parts = []
-    per_cell = len(cases)
+    parts, per_cell = [], len(cases)
+    largest = E.amax((1, 2, 3), keepdim=True)
+    E = E / torch.where(largest > 0, largest, 1.0)  # squares of very small and large moduli would leave the range of numbers
     together = max(1, _chunks(len(E) * per_cell, E.shape[-1], E) // per_cell)  # cells
     for start in range(0, len(E), together):
         block = slice(start, start + together)
         parts.append(_solve_block(E[block].contiguous(), cases, pairs, kind, poisson, rtol, preconditioner,
                                   None if guess is None else guess[block], max_iterations, strict))
     constants, sensitivity, displacement, iterations, residual = (torch.cat(x) if len(x) > 1 else x[0] for x in zip(*parts))
-    return Solution(constants, sensitivity, displacement, iterations, residual, pairs)
+    return Solution(constants * largest.view(-1, 1), sensitivity, displacement, iterations, residual, pairs)
 
 
 def _solve_block(E, cases, pairs, kind, poisson, rtol, preconditioner, guess, max_iterations, strict) -> tuple[Tensor, ...]:
@@ -434,9 +440,9 @@ def _solve_block(E, cases, pairs, kind, poisson, rtol, preconditioner, guess, ma
     fields, iterations, residuals = [], [], []
     for start in range(0, len(cases), step):
         some = cases[start:start + step]
-        domain = kind(E.repeat_interleave(len(some), 0) if len(some) > 1 else E, [*some] * len(E), poisson)
-        u, steps, residual = _solve_domain(domain, rtol, _scale(domain, preconditioner, binary),
-                                           None if guess is None else guess[:, start:start + step].reshape(domain.shape), max_iterations, strict)
+        before = None if guess is None else guess[:, start:start + step].reshape(-1, *guess.shape[2:])
+        u, steps, residual = _solve_systems(kind, E.repeat_interleave(len(some), 0) if len(some) > 1 else E, [*some] * len(E), poisson, rtol, preconditioner, binary,
+                                            before, max_iterations, strict)
         fields += [u.view(len(E), len(some), *u.shape[1:])]
         iterations += [steps.view(len(E), -1)]
         residuals += [residual.view(len(E), -1)]
@@ -450,12 +456,44 @@ def _solve_block(E, cases, pairs, kind, poisson, rtol, preconditioner, guess, ma
     return (E[:, None] * energy).mean((2, 3, 4)), energy, u, torch.cat(iterations, 1), torch.cat(residuals, 1)
 
 
-def _solve_domain(domain: Octant, rtol: float, scale: Tensor | None, guess: Tensor | None, max_iterations: int, strict: bool) -> tuple[Tensor, Tensor, Tensor]:
-    "Solve the systems of a domain; the residual that is returned was computed anew from the solution."
+def _preconditioner(domain: Octant, preconditioner: str, binary: bool) -> Callable[[Tensor], Tensor]:
+    scale = _scale(domain, preconditioner, binary)
+    return domain.green if scale is None else lambda r: scale * domain.green(scale * r)
+
+
+def _refined(kind: type, domain: Octant, cases: Sequence[int], preconditioner: str, binary: bool, b: Tensor, limit: Tensor, guess: Tensor | None, max_iterations: int) -> tuple[Tensor, Tensor]:
+    "Solutions in double precision by corrections found in single precision; by conjugate gradients in double precision from where those stop helping."
+    single = kind(domain.E.float(), cases, domain.poisson)
+    precondition = _preconditioner(single, preconditioner, binary)
+    u = torch.zeros_like(b) if guess is None else guess.clone()
+    steps, before = torch.zeros(len(b), dtype=torch.long, device=b.device), None
+    r = b.clone() if guess is None else b - domain.times(u)
+    while True:
+        norm = _dot(r, r).sqrt()
+        active = norm > limit
+        if not active.any():
+            return u, steps
+        if int(steps.max()) >= max_iterations or (before is not None and (active & (norm > 0.5 * before)).any()):
+            break
+        size = torch.where(active, norm, 1.0)
+        goal = torch.where(active, (0.5 * limit / size).clamp_min(1e-4), 2.0)  # relative to a residual of norm 1; single precision bears 1e-4 without trouble
+        part, more, _ = conjugate_gradients(single.times, precondition, (r / size.view(-1, 1, 1, 1, 1)).float(), goal.float(), max_iterations=max_iterations - int(steps.max()))
+        u += size.view(-1, 1, 1, 1, 1) * torch.where(active.view(-1, 1, 1, 1, 1), part.double(), 0.0)
+        steps, before, r = steps + more * active, norm, b - domain.times(u)
+    u, more, _ = conjugate_gradients(domain.times, _preconditioner(domain, preconditioner, binary), b, limit, guess=u, max_iterations=max(1, max_iterations - int(steps.max())))
+    return u, steps + more
+
+
+def _solve_systems(kind: type, E: Tensor, cases: Sequence[int], poisson: float, rtol: float, preconditioner: str, binary: bool, guess: Tensor | None,
+                   max_iterations: int, strict: bool) -> tuple[Tensor, Tensor, Tensor]:
+    "Solve a load case for each of the elements' arrays; the residual that is returned was computed anew from the solution."
+    domain = kind(E, cases, poisson)
     load = (domain.E**2).sum((1, 2, 3)).sqrt() * (domain.affine @ domain.k).norm(dim=1)
-    precondition = domain.green if scale is None else lambda r: scale * domain.green(scale * r)
-    b = domain.load()
-    u, steps, _ = conjugate_gradients(domain.times, precondition, b, rtol * load, guess=guess, max_iterations=max_iterations)
+    b, limit = domain.load(), rtol * load
+    if E.dtype == torch.float64:
+        u, steps = _refined(kind, domain, cases, preconditioner, binary, b, limit, None if guess is None else guess.double(), max_iterations)
+    else:
+        u, steps, _ = conjugate_gradients(domain.times, _preconditioner(domain, preconditioner, binary), b, limit, guess=guess, max_iterations=max_iterations)
     residual = (b - domain.times(u)).flatten(1).norm(dim=1) / load.clamp_min(torch.finfo(load.dtype).tiny)
     if strict and not (residual <= 2 * rtol).all():
         raise ValueError(f"rtol={rtol} was not reached: residual {float(residual.max()):.2g} after {int(steps.max())} iterations; allowed: a larger rtol, "
@@ -521,7 +559,13 @@ class Homogenization:
 
 def _moduli(cell: Tensor, e_void: float, dtype: torch.dtype | None, device: str | torch.device | None) -> Tensor:  # (B, N, N, N)
     "Checked cells as moduli."
-    cell = torch.as_tensor(cell, device=device)
+    device = None if device is None else pick_device(device)
+    try:
+        cell = torch.as_tensor(cell if isinstance(cell, Tensor) else np.ascontiguousarray(cell), device=device)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"cell is {type(cell).__name__}: {error}; allowed: an array or a tensor of numbers") from None
+    if cell.is_complex():
+        raise ValueError("cell is complex; allowed: real moduli, or booleans")
     if cell.ndim not in (3, 4) or len(set(cell.shape[-3:])) != 1 or cell.shape[-1] < 2:
         raise ValueError(f"cell has the shape {tuple(cell.shape)}; allowed: (N, N, N) or (B, N, N, N) with N of at least 2")
     if dtype not in (None, torch.float32, torch.float64):
@@ -549,7 +593,7 @@ def homogenize(
     *,
     e_void: float = 0.0,   # modulus where the cell is 0
     symmetry: str = "auto",   # "cubic" and "mirror" are checked, "none" uses whole cells in any case
-    rtol: float = 1e-4,       # of the residual; the stiffness is right to about its square
+    rtol: float = 1e-4,       # of the residual; the stiffness is right to about its square, relative to the base material
     dtype: torch.dtype | None = None,  # of the solution: float32 or float64; that of the cell, float64 if that is neither
     device: str | torch.device | None = None,
     preconditioner: str = "auto",
@@ -559,7 +603,8 @@ def homogenize(
     if symmetry not in SYMMETRIES:
         raise ValueError(f"symmetry is {symmetry!r}; allowed: {', '.join(SYMMETRIES)}")
     base_stiffness(poisson)
-    single, E = torch.as_tensor(cell).ndim == 3, _moduli(cell, e_void, dtype, device)
+    E = _moduli(cell, e_void, dtype, device)
+    single = np.ndim(cell) == 3
     known = ["none" if symmetry == "none" else symmetry_of(e) for e in E.detach()]
     if symmetry in ("cubic", "mirror"):
         wrong = [i for i, kind in enumerate(known) if kind not in (symmetry, "cubic")]

@@ -187,7 +187,7 @@ class InverseHomogenization:
         by_constants = torch.stack([torch.autograd.grad(value, constants, retain_graph=True)[0] for value in values])  # (1 + m, 3)
         by_voxel = solution.sensitivity[0].cpu().reshape(3, -1).numpy() / self.size**3
         by_density = self.times * by_voxel[:, self.images[0]] * (1 - E_MIN) * self.penalty * rho ** (self.penalty - 1)
-        return float(values[0]), [float(v) for v in values[1:]], (by_constants.numpy() @ by_density * slope) @ self.H, C.detach()
+        return float(values[0].detach()), [float(v.detach()) for v in values[1:]], (by_constants.numpy() @ by_density * slope) @ self.H, C.detach()
 
     def step(self) -> dict[str, Any]:
         "One step; returns what the history keeps of it."
