@@ -116,11 +116,14 @@ def number_table(
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
 # %% ../../nbs/voxel/explore.ipynb #72ef6668
-def _mesh_trace(cell):
-    "Coordinates and triangles of a cell's surface as properties of a Mesh3d."
-    cell = np.asarray(cell, np.float32)
+def _mesh_trace(cell, cut=False):
+    "Coordinates and triangles of a cell's surface as properties of a Mesh3d; a cut takes away the octant that is nearest to the eye."
+    cell = np.array(cell, np.float32)
     if not (cell > 0.5).any():
-        cell = cell >= np.quantile(cell, 1 - cell.mean())
+        cell = (cell >= np.quantile(cell, 1 - cell.mean())).astype(np.float32)
+    n = len(cell) // 2
+    if cut and cell.sum() > cell[n:, :n, n:].sum():
+        cell[n:, :n, n:] = 0
     mesh = surface_mesh(cell)
     return dict(zip("xyz", mesh.vertices.T.astype(np.float32))) | dict(zip("ijk", mesh.faces.T.astype(np.int32)))
 
@@ -196,7 +199,7 @@ def family_explorer(
     if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 4 or size % 2 for size in sizes):
         raise ValueError(f"sizes is {sizes!r}; allowed: even whole numbers, 4 or more")
     app = _Families(name, volume_fraction, sizes)
-    box = widgets.VBox([widgets.HBox([app.name, app.share, app.size]), app.status, app.figure, widgets.HBox([app.table, app.numbers])])
+    box = widgets.VBox([widgets.HBox([app.name, app.share, app.size, app.cut]), app.status, app.figure, widgets.HBox([app.table, app.numbers])])
     box.add_class("metanb-voxel-families").app = app  # keeps it alive
     return box
 
@@ -218,7 +221,8 @@ class _Families:
         self.share = widgets.FloatSlider(value=share, min=0.05, max=1, step=0.01, description="volume fraction", style=style, layout=widgets.Layout(width="26em"))
         self.size = widgets.Dropdown(options=[(f"{size} voxels", size) for size in sizes], value=sizes[-1], description="along an edge", style=style, layout=widgets.Layout(width="17em"))
         self.status, self.table, self.numbers, self.figure, self.cell, self.C = widgets.HTML(), widgets.HTML(), widgets.HTML(), None, None, None
-        for control in (self.name, self.share, self.size):
+        self.cut = widgets.Checkbox(value=False, description="cut open", indent=False, layout=widgets.Layout(width="8em"))
+        for control in (self.name, self.share, self.size, self.cut):
             control.observe(self.draw, "value")
         self.draw()
 
@@ -238,7 +242,7 @@ class _Families:
             values = numbers(self.cell, self.C)
         except ValueError:
             values, wrong = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0), [*wrong, "no stiffness against some load"]
-        traces = _mesh_trace(self.cell), _surface_trace(self.C), {"x": list(_BARS.values()), "y": [values[name] for name in _BARS]}
+        traces = _mesh_trace(self.cell, self.cut.value), _surface_trace(self.C), {"x": list(_BARS.values()), "y": [values[name] for name in _BARS]}
         if self.figure is None:
             self.figure = _family_figure(*traces)
         else:
@@ -277,7 +281,7 @@ def optimiser_explorer(
         raise ValueError(f"sizes is {sizes!r}; allowed: whole numbers, 4 or more")
     app = _Optimiser(objective, volume_fraction, seed, sizes, settings)
     controls = widgets.HBox([widgets.VBox([app.objective, app.size]), widgets.VBox([app.share, app.seed])])
-    box = widgets.VBox([controls, widgets.HBox([app.go, app.again, app.echo]), app.status, app.picture, widgets.HBox([app.numbers, app.files])])
+    box = widgets.VBox([controls, widgets.HBox([app.go, app.again, app.cut, app.echo]), app.status, app.picture, widgets.HBox([app.numbers, app.files])])
     box.add_class("metanb-voxel-optimiser").app = app  # keeps it alive
     return box
 
@@ -297,7 +301,7 @@ def _progress_figure(mesh, image, curve, shares, label, limits):
               go.Scatter(mode="lines", line=dict(color=CYCLE[0], width=2), **curve), go.Scatter(mode="lines", line=dict(color=CYCLE[1], width=2), yaxis="y3", **shares)]
     bare = dict(showticklabels=False, showgrid=False, zeroline=False)
     layout = dict(scene=_scene(0.66, 1), xaxis=dict(domain=[0.06, 0.31], title="step", rangemode="tozero"), yaxis=dict(title=dict(text=label, font=dict(color=CYCLE[0])), range=limits),
-                  yaxis3=dict(title=dict(text="volume fraction", font=dict(color=CYCLE[1])), overlaying="y", side="right", range=[0, 1], showgrid=False),
+                  yaxis3=dict(title=dict(text="volume fraction", font=dict(color=CYCLE[1])), overlaying="y", side="right", range=[0, 1.2], dtick=0.2, showgrid=False),
                   xaxis2=bare | dict(domain=[0.4, 0.64], anchor="y2", constrain="domain"), yaxis2=bare | dict(anchor="x2", scaleanchor="x2", constrain="domain"),
                   annotations=_titles(("slice through the middle", 0.52), ("cell", 0.83)))
     return go.FigureWidget(traces, _layout(height=340) | layout)
@@ -340,6 +344,7 @@ class _Optimiser:
         self.share = widgets.FloatSlider(value=share, min=0.1, max=0.9, step=0.01, description="volume fraction", **wide)
         self.seed = widgets.IntSlider(value=seed, min=0, max=99, description="random start", **wide)
         self.go, self.again = widgets.Button(description="start", button_style="primary", icon="play"), widgets.Button(description="reset", icon="undo")
+        self.cut = widgets.Checkbox(value=True, description="cut open", indent=False, layout=widgets.Layout(width="8em"))
         self.edge = widgets.BoundedFloatText(10.0, min=0.1, max=1000, description="edge [mm]", layout=widgets.Layout(width="13em"))
         self.cells = widgets.Dropdown(options=[("1", 1), ("2 × 2 × 2", 2)], description="cells", layout=widgets.Layout(width="13em"))
         self.status, self.numbers, self.link, self.picture = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.VBox()
@@ -348,6 +353,7 @@ class _Optimiser:
             control.observe(self.reset, "value")
         for control in (self.edge, self.cells):
             control.observe(self.offer, "value")
+        self.cut.observe(self.redraw, "value")
         self.go.on_click(self.toggle)
         self.again.on_click(self.reset)
         self.problem = self.fresh()
@@ -424,7 +430,7 @@ class _Optimiser:
         steps, (label, value) = np.arange(1, len(self.problem.history) + 1), QUANTITIES[self.problem.objective]
         curve = [value(record, record["volume_fraction"]) for record in self.problem.history]
         shares = [record["volume_fraction"] for record in self.problem.history]
-        traces = _mesh_trace(cell), {"z": cell[:, :, len(cell) // 2].T.astype(np.float32)}, {"x": steps, "y": curve}, {"x": steps, "y": shares}
+        traces = _mesh_trace(cell, self.cut.value), {"z": cell[:, :, len(cell) // 2].T.astype(np.float32)}, {"x": steps, "y": curve}, {"x": steps, "y": shares}
         if self.figure is None:
             self.figure = _progress_figure(*traces, label, _range(self.problem.objective))
             self.picture.children = [self.figure]
@@ -432,6 +438,11 @@ class _Optimiser:
             _updated(self.figure, traces, **{"yaxis.title.text": label, "yaxis.range": _range(self.problem.objective)})
         self.drawn = time.monotonic()
         self.echo.asked += 1
+
+    def redraw(self, change=None) -> None:
+        "The same picture once more, if there is one."
+        if self.figure is not None:
+            self.draw(None if self.optimum is None else unfold(self.optimum.octant))
 
     def finish(self) -> None:
         "The black and white cell, homogenised anew, and its file."
