@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import zipfile
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 import torch
 import zarr
 from metanb.core import store
+from metanb.core.runs import main
 from metanb.core.unet import UNet
 
 OPTIONS = dict(n=50, shard_size=8, seed=5, progress=False)
@@ -271,6 +274,354 @@ def test_error_in_a_shard_comes_through_and_keeps_the_others(tmp_path, threads):
     assert missing == [3, 4, 5, 6] if threads is None else 3 in missing
 
 
+# ---------------------------------------------------------------- clusters
+
+LOGGED = dict(n=96, shard_size=8, seed=5, progress=False)
+
+
+def make_logged(n: int, seed: int, log: str, delay: float) -> dict[str, np.ndarray]:
+    "Cells; begin and end of each call, with the process that made it and its threads, go to a file."
+    def note(word: str) -> None:
+        with open(log, "a") as file:
+            file.write(f"{word} {seed} {os.getpid()} {torch.get_num_threads()}\n")
+
+    note("begin")
+    time.sleep(delay)
+    note("end")
+    return make_cells(n, seed)
+
+
+def log_lines(log: Path, word: str) -> list[list[int]]:
+    "Seed, process and threads of each call that came to `word`."
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [[int(number) for number in line.split()[1:]] for line in lines if line.startswith(word + " ")]
+
+
+def assert_complete(ds: store.Dataset) -> None:
+    "Digests and contents are those of a serial run, each shard is there once, nothing else is."
+    rows = store.shard_rows(LOGGED["n"], LOGGED["shard_size"])
+    serial = [make_cells(r.stop - r.start, store.shard_seed(LOGGED["seed"], i)) for i, r in enumerate(rows)]
+    recorded = zarr.open_group(ds.path, mode="r")[store.DIGEST][:]
+    assert [digest.tobytes() for digest in recorded] == [store.digest(shard) for shard in serial]
+    assert store.verify(ds.path, progress=False) == []
+    assert_same(contents(ds.path), {key: np.concatenate([shard[key] for shard in serial]) for key in serial[0]})
+    files = {str(p.relative_to(ds.path)) for p in ds.path.rglob("*") if p.is_file()}
+    shards = {f"{key}/c/{i}{tail}" for i in range(len(rows)) for key, tail in (("angle", "/0/0"), ("count", ""), ("sha256", "/0"))}
+    assert files == shards | {"zarr.json", "angle/zarr.json", "count/zarr.json", "sha256/zarr.json"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    "A scheduler and two workers, each a process with one thread, that a nanny starts again when they end."
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def kill_one_at_work(log: Path, after: int, killed: list[int]) -> None:
+    "Kill a process in the middle of a shard, once `after` shards are finished."
+    while not killed:
+        ended = log_lines(log, "end")
+        at_work = [(seed, pid) for seed, pid, _ in log_lines(log, "begin") if [seed, pid] not in [line[:2] for line in ended]]
+        if len(ended) >= after and at_work:
+            os.kill(at_work[-1][1], signal.SIGKILL)
+            killed.append(at_work[-1][0])
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_killed_dask_worker_costs_nothing(tmp_path, cluster):
+    log, killed = tmp_path / "log", []
+    killer = threading.Thread(target=kill_one_at_work, args=(log, 3, killed))
+    killer.start()
+    with store.workers(cluster.scheduler_address) as pool:
+        assert pool.in_flight == 4
+        ds = store.generate(tmp_path / "set", make_logged, params={"log": str(log), "delay": 0.2}, executor=pool, **LOGGED)
+    killer.join()
+    begun, ended = ([line[0] for line in log_lines(log, word)] for word in ("begin", "end"))
+    assert begun.count(killed[0]) == 2 and ended.count(killed[0]) == 1  # cut off, and made again
+    assert len({pid for _, pid, _ in log_lines(log, "end")}) > 1 and {threads for *_, threads in log_lines(log, "end")} == {1}
+    assert_complete(ds)
+
+
+def test_truss_command_on_a_cluster(tmp_path, cluster, capsys):
+    digests = []
+    for scheduler in (cluster.scheduler_address, "local:1"):
+        with pytest.raises(SystemExit) as end:
+            main(["data", "truss", "--preset", "test", "--scheduler", scheduler, "--out", str(tmp_path / scheduler[:3])])
+        assert end.value.code == 0 and "std  authors" in capsys.readouterr().out
+        assert store.verify(tmp_path / scheduler[:3] / "truss_n2000_seed0", progress=False) == []
+        digests.append(zarr.open_group(tmp_path / scheduler[:3] / "truss_n2000_seed0", mode="r")[store.DIGEST][:])
+    np.testing.assert_array_equal(*digests)
+
+
+def test_errors_on_a_cluster_come_through(tmp_path, cluster):
+    with pytest.raises(RuntimeError, match="no such cell"), store.workers(cluster.scheduler_address) as pool:
+        store.generate(tmp_path / "set", fail_once, params={"bad": store.shard_seed(5, 3)}, executor=pool, **OPTIONS)
+    assert 3 in store.verify(tmp_path / "set", progress=False)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="a worker has metanb .*, its caller 0.0"), store.workers(cluster.scheduler_address) as pool:
+        patch.setattr(store.metanb, "__version__", "0.0")
+        store.generate(tmp_path / "other", make_cells, executor=pool, **OPTIONS)
+    assert not (tmp_path / "other").exists()
+
+
+SCHEDULER = """
+import distributed, sys, time
+
+if __name__ == "__main__":
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_lost_scheduler_keeps_what_is_finished(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    (tmp_path / "scheduler.py").write_text(SCHEDULER)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    child = subprocess.Popen([sys.executable, tmp_path / "scheduler.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    address, params = child.stdout.readline().strip(), {"log": str(tmp_path / "log"), "delay": 0.1}
+    killer = threading.Thread(target=kill_one_at_work, args=(tmp_path / "log", 3, []))
+    killer.start()
+    with pytest.raises(ConnectionError, match="scheduler='tcp://.*the connection was lost"), store.workers(address) as pool:
+        store.generate(tmp_path / "set", make_logged, params=params, executor=pool, **LOGGED)
+    killer.join()
+    child.communicate(timeout=300)
+    assert 0 < len(store.verify(tmp_path / "set", progress=False)) < 12
+    with pytest.raises(ValueError, match="no dask scheduler answers"), store.workers(address):
+        pass
+    assert_complete(store.generate(tmp_path / "set", make_logged, params=params, **LOGGED))
+
+
+ON_CLUSTER = """
+import sys
+from metanb.core import store
+from test_store import LOGGED, make_logged
+
+if __name__ == "__main__":
+    address, folder = sys.argv[1:]
+    with store.workers(address) as pool:
+        store.generate(folder + "/set", make_logged, params={"log": folder + "/log", "delay": 0.1}, executor=pool, **LOGGED)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to a process group")
+def test_ctrl_c_leaves_the_cluster_idle(tmp_path, cluster, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    (tmp_path / "child.py").write_text(ON_CLUSTER)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    child = subprocess.Popen([sys.executable, tmp_path / "child.py", cluster.scheduler_address, tmp_path], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_shards(tmp_path / "set", 3, child)
+    os.killpg(child.pid, signal.SIGINT)
+    _, errors = child.communicate(timeout=300)
+    assert child.returncode != 0 and "KeyboardInterrupt" in errors and errors.count("Traceback") == 1, errors
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+        assert wait_until(lambda: not any(client.processing().values()))  # no shard is left to compute
+    assert 0 < len(store.verify(tmp_path / "set", progress=False)) <= 9
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def wait_until(true, seconds: float = 120) -> bool:
+    "Whether something comes true in time."
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    return true()
+
+
+@pytest.mark.parametrize("scheduler", ["", "pbs", "local:0", "local:-1", "local:two", "tcp://", "tcp://host", "tcp:/host:8786", "http://host:80", "slurm:4", "slurm ", 4])
+def test_unknown_schedulers(tmp_path, scheduler):
+    with pytest.raises(ValueError, match=f"^scheduler={scheduler!r}; allowed: local, local:N .* tcp://host:port .* slurm$"), store.workers(scheduler):
+        pass
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 1.5, True, None])
+def test_unusable_jobs(jobs):
+    with pytest.raises(ValueError, match=f"^jobs={jobs}"), store.workers(None, jobs):
+        pass
+
+
+@pytest.mark.parametrize("scheduler, module", [("tcp://127.0.0.1:8786", "distributed"), ("slurm", "dask_jobqueue")])
+def test_a_missing_extra_is_named(monkeypatch, scheduler, module):
+    pytest.importorskip("distributed")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValueError, match=rf"scheduler='{scheduler}' needs {module}.*pip install 'metanb\[cluster\]'"), store.workers(scheduler):
+        pass
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://no-such-host.invalid:8786", "tls://127.0.0.1:1"])
+def test_nobody_answers(address, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(store, "TIMEOUT", 2)
+    with pytest.raises(ValueError, match=f"scheduler='{address}': no dask scheduler answers there: ."), store.workers(address):
+        pass
+
+
+@pytest.mark.parametrize("space", ["kirigami", "truss", "cellular"])
+def test_every_data_command_knows_schedulers(tmp_path, space, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["data", space, "--preset", "test", "--scheduler", "cloud", "--out", str(tmp_path)])
+    assert end.value.code == 2 and "scheduler='cloud'; allowed: local" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scheduler", [None, "local", "local:3"])
+def test_local_workers(scheduler):
+    with store.workers(scheduler, 1) as pool:
+        assert isinstance(pool, ProcessPoolExecutor) and pool._max_workers == (3 if scheduler == "local:3" else 1)
+
+
+# ---------------------------------------------------------------- SLURM
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    "Commands `sbatch` and `scancel` that run jobs on this machine, and the settings that a user would have."
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "jobs").mkdir()
+    for name, text in {"sbatch": SBATCH, "scancel": 'kill -9 -- -"$1"; rm -f {jobs}/"$1"'}.items():
+        (tmp_path / name).write_text("#!/bin/bash\n" + text.format(jobs=tmp_path / "jobs", python=sys.executable))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    with dask.config.set({"jobqueue.slurm.memory": "1GB", "jobqueue.slurm.queue": "night", "jobqueue.slurm.walltime": "02:00:00",
+                          "jobqueue.slurm.scheduler-options": {"dashboard_address": ":0"}, "distributed.deploy.lost-worker-timeout": "500ms"}):
+        yield tmp_path / "jobs"
+
+
+SBATCH = """[ -e {jobs}/refuse ] && {{ rm {jobs}/refuse; echo "invalid partition" >&2; exit 1; }}
+cp "$1" {jobs}/script.sh
+setsid bash {jobs}/script.sh > /dev/null 2>&1 &
+echo $! >> {jobs}/submitted; touch {jobs}/$!
+echo "Submitted batch job $!"
+"""
+
+
+def test_slurm_jobs_compute_the_shards(tmp_path, slurm, monkeypatch):
+    monkeypatch.setattr(store, "TIMEOUT", 10)
+    with store.workers("slurm", 2) as pool:
+        assert pool.in_flight == 4
+        ds = store.generate(tmp_path / "set", make_logged, params={"log": str(tmp_path / "log"), "delay": 0.1}, executor=pool, **LOGGED)
+    assert_complete(ds)
+    script = (slurm / "script.sh").read_text()
+    for line in ("#SBATCH -n 1", "#SBATCH --cpus-per-task=1", "#SBATCH --mem=954M", "#SBATCH -p night", "#SBATCH -t 02:00:00", "--nthreads 1"):
+        assert line in script
+    assert len((slurm / "submitted").read_text().split()) == 2
+    assert wait_until(lambda: not [p for p in slurm.iterdir() if p.name.isdigit()])  # all jobs are cancelled at the end
+
+
+def test_slurm_jobs_that_end_early_are_replaced(tmp_path, slurm, monkeypatch):
+    monkeypatch.setattr(store, "TIMEOUT", 5)
+    log = tmp_path / "log"
+
+    def end_all_jobs() -> None:  # as a walltime does, and SLURM is busy for a moment afterwards
+        wait_until(lambda: len(log_lines(log, "end")) >= 2)
+        (slurm / "refuse").touch()
+        for job in (slurm / "submitted").read_text().split():
+            os.killpg(int(job), signal.SIGKILL)
+
+    threading.Thread(target=end_all_jobs).start()
+    with store.workers("slurm", 1) as pool:
+        ds = store.generate(tmp_path / "set", make_logged, params={"log": str(log), "delay": 0.2}, executor=pool, **LOGGED)
+    assert_complete(ds)
+    assert not (slurm / "refuse").exists() and len((slurm / "submitted").read_text().split()) == 2
+    assert len({pid for _, pid, _ in log_lines(log, "end")}) == 2
+
+
+def test_slurm_settings_with_several_cores(slurm):
+    import dask
+    from dask_jobqueue import SLURMCluster
+
+    with dask.config.set({"jobqueue.slurm.cores": 4}), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SLURMCluster, "_correct_state", lambda self: (_ for _ in ()).throw(RuntimeError(self.job_script())))
+        with pytest.raises(ValueError, match="--cpus-per-task=4\n(.|\n)*--nthreads 1 --nworkers 4"), store.workers("slurm", 8):
+            pass
+
+
+@pytest.mark.parametrize("broken, message", [("memory", "memory per job"), ("refuse", "invalid partition"), ("PATH", "sbatch")])
+def test_slurm_that_cannot_be_used(slurm, monkeypatch, broken, message):
+    import dask
+
+    if broken == "PATH":
+        monkeypatch.setenv("PATH", "")
+    (slurm / "refuse").touch()
+    with dask.config.set({"jobqueue.slurm.memory": None if broken == "memory" else "1GB"}):
+        with pytest.raises(ValueError, match=rf"^scheduler='slurm': no workers from SLURM(.|\n)*{message}"), store.workers("slurm"):
+            pass
+    assert not (slurm / "submitted").exists()
+
+
+# ---------------------------------------------------------------- packed data sets
+
+def test_every_damaged_byte_of_a_packed_set_is_noticed(tmp_path, whole):
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    file = store.pack_dataset(tmp_path / "set", tmp_path / "set.zip")
+    intact, silent = file.read_bytes(), 0
+    for position in [*random.sample(range(len(intact)), 150), *range(len(intact) - 22, len(intact))]:
+        file.write_bytes(intact[:position] + bytes([intact[position] ^ random.randrange(1, 256)]) + intact[position + 1:])
+        try:
+            damaged = store.verify(file, progress=False)
+        except ValueError:
+            continue
+        if not damaged:
+            silent += 1
+            assert_same(contents(file), whole)
+    assert silent < 100
+
+
+def test_a_packed_set_travels_and_leaves_nothing_behind(tmp_path, whole):
+    ds = store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    (tmp_path / "set" / "angle" / "half.partial").write_bytes(b"half")
+    file = store.pack_dataset(ds.path, tmp_path / "deep" / "set.zip")
+    with zipfile.ZipFile(file) as archive:
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED} and "angle/half.partial" not in archive.namelist()
+    shutil.rmtree(tmp_path / "set")
+    with store.processes(1) as pool:
+        np.testing.assert_array_equal(pool.submit(store.open_dataset(file).rows, "angle", [49, 0, 7]).result(), whole["angle"][[49, 0, 7]])
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["deep", "set.zip"]
+
+
+def test_a_failed_pack_keeps_the_file_that_was_there(tmp_path, monkeypatch):
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    file = store.pack_dataset(tmp_path / "set", tmp_path / "set.zip")
+    before = file.read_bytes()
+    content = (tmp_path / "set" / "count" / "c" / "2").read_bytes()
+    (tmp_path / "set" / "count" / "c" / "2").write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"shards \[2\] are damaged"):
+        store.pack_dataset(tmp_path / "set", file)
+    (tmp_path / "set" / "count" / "c" / "2").write_bytes(content)
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", lambda *args, **options: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        store.pack_dataset(tmp_path / "set", file)
+    assert file.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == ["set", "set.zip"]
+
+
+def test_shipped_data_sets(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr(store, "_shipped", lambda what: tmp_path / what)
+    assert store.datasets() == []
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    for name in ("truss_small", "voxel_a", "voxel_b"):
+        store.pack_dataset(tmp_path / "set", tmp_path / "datasets" / f"{name}.zip")
+    assert store.datasets() == ["truss_small", "voxel_a", "voxel_b"] and store.datasets("voxel") == ["voxel_a", "voxel_b"]
+    assert_same(contents(store.shipped("voxel_b").path), whole)
+    with pytest.raises(ValueError, match="name='voxel_c'; shipped data sets: truss_small, voxel_a, voxel_b"):
+        store.shipped("voxel_c")
+    with pytest.raises(ValueError, match="space='kirigami'.*truss, voxel"):
+        store.datasets("kirigami")
+
+
+def test_a_packed_set_of_compressed_cells(tmp_path):
+    from metanb.cellular import data
+
+    made = data.dataset(preset="test", n=2, pixels=5, shard_size=2, max_strain=0.05, device="cpu", folder=tmp_path, progress=False)
+    folder, packed = data.load(made.path), data.load(store.pack_dataset(made.path, tmp_path / "cells.zip"))
+    np.testing.assert_array_equal(folder.field("sigma22"), packed.field("sigma22"))
+    facts, expected = data.statistics(packed), data.statistics(folder)
+    assert facts["bytes_per_design"] == (tmp_path / "cells.zip").stat().st_size / 2
+    assert {**facts, "bytes_per_design": None} == {**expected, "bytes_per_design": None}
+
+
 # ---------------------------------------------------------------- damage
 
 def shard_files(path: Path) -> dict[Path, int]:
@@ -465,10 +816,10 @@ def assert_same_network(a, b):
 
 
 def test_names_of_the_package(tmp_path, net, monkeypatch):
-    monkeypatch.setattr(store, "_shipped", lambda: tmp_path)
+    monkeypatch.setattr(store, "_shipped", lambda what: tmp_path / what)
     assert store.weights() == []
     for name in ("kirigami/ddpm_60", "kirigami/ddpm_90", "truss/vae"):
-        store.save_pretrained(net, tmp_path / name, {"title": name})
+        store.save_pretrained(net, tmp_path / "weights" / name, {"title": name})
     assert store.weights() == ["kirigami/ddpm_60", "kirigami/ddpm_90", "truss/vae"] and store.weights("truss") == ["truss/vae"]
     assert store.card("truss/vae")["title"] == "truss/vae"
     assert_same_network(net, store.from_pretrained("kirigami/ddpm_60"))

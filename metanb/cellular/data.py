@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from .design import fill_fraction, random_designs
 from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
-from ..core.store import Dataset, data_root, generate, open_dataset, processes
+from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, open_dataset, workers
 
 # %% ../../nbs/cellular/data.ipynb #2dffd3ab
 FIELDS = ("u1", "u2", "sigma22", "plastic_strain")
@@ -212,7 +212,7 @@ def _field(name: str) -> str:
 
 
 def load(
-    path: str | Path,  # folder of a data set, see `dataset`
+    path: str | Path,  # folder of a data set, see `dataset`, or the .zip of a packed one
 ) -> Responses:
     "Open a data set of compressed cells; `ValueError` when there is none, or when it is not finished."
     ds = open_dataset(path)
@@ -237,7 +237,6 @@ def statistics(
     fill = np.concatenate([fill_fraction(data.designs(rows)) for rows in data.dataset.shards])
     finished = data.stress[~data.flags["unfinished"]]
     stress = np.quantile(finished, quantiles, axis=0) if len(finished) else np.full((len(quantiles), len(data.strain)), np.nan)
-    size = sum(file.stat().st_size for file in data.dataset.path.rglob("*") if file.is_file())
     ran = data.steps[data.steps > 0]
     return {
         "n": len(data), "pixels": data.pixels, "passed": float(data.passed.mean()), "repeated": float((data.repeats > 0).mean()),
@@ -246,7 +245,7 @@ def statistics(
         "quantiles": list(quantiles), "strain": data.strain.tolist(),
         "stress": [[float(v) if np.isfinite(v) else None for v in row] for row in stress],
         "steps": {"median": float(np.median(ran)) if len(ran) else None, "largest": int(ran.max(initial=0))},
-        "bytes_per_design": size / len(data),
+        "bytes_per_design": data.dataset.bytes_on_disk / len(data),
     }
 
 
@@ -283,6 +282,11 @@ class Reporting:
     ):
         self.executor, self.done, self.passed, self.lock = executor, 0, 0, threading.Lock()
 
+    @property
+    def in_flight(self) -> int | None:
+        "As the executor has it: shards submitted at a time, None for the default."
+        return getattr(self.executor, "in_flight", None)
+
     def submit(self, function, *arguments) -> Future:
         "As the executor does."
         future = self.executor.submit(function, *arguments)
@@ -313,14 +317,13 @@ def command(
     max_strain: Annotated[float, typer.Option(help="strain at the last frame")] = 0.2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     seed: Annotated[int, typer.Option(help="seed")] = 0,
-    jobs: Annotated[int, typer.Option(help="processes, each with one thread")] = 2,
+    jobs: Jobs = 2,
+    scheduler: Scheduler = None,
     out: Annotated[Path | None, typer.Option(help="folder of the data sets")] = None,
 ) -> None:
     "Compress random cells: designs, stress-strain curves and fields."
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}; allowed: a whole number of processes, 1 or more")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes: they start with this environment
-    with processes(jobs) as pool:
+    with workers(scheduler, jobs) as pool:
         ds = dataset(preset=preset, n=n, pixels=pixels, shard_size=shard_size, seed=seed, folder=out, executor=Reporting(pool),
                      platens=platens, max_strain=max_strain, device=device)
     facts = statistics(load(ds.path))

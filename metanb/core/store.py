@@ -15,28 +15,35 @@ import signal
 import sys
 import threading
 import time
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 import zarr
 from tqdm.auto import tqdm
 
 import metanb
 
 # %% auto #0
-__all__ = ['DIGEST', 'WEIGHTS', 'CARD', 'data_root', 'shard_seed', 'shard_rows', 'digest', 'Dataset', 'open_dataset', 'processes',
-           'generate', 'verify', 'save_pretrained', 'weights', 'card', 'from_pretrained']
+__all__ = ['DIGEST', 'TIMEOUT', 'Scheduler', 'Jobs', 'WEIGHTS', 'CARD', 'data_root', 'shard_seed', 'shard_rows', 'digest',
+           'Dataset', 'open_dataset', 'processes', 'workers', 'generate', 'verify', 'pack_dataset', 'datasets',
+           'shipped', 'save_pretrained', 'weights', 'card', 'from_pretrained']
 
 # %% ../../nbs/core/store.ipynb #d155472f
 if TYPE_CHECKING:
-    import torch  # loaded by the functions that need it: data sets do not
+    import dask_jobqueue  # these are loaded by the functions that need them: data sets do not
+    import distributed
+    import torch
 
 # %% ../../nbs/core/store.ipynb #b400338a
 def data_root() -> Path:
@@ -112,11 +119,14 @@ def _call(make_shard: Callable, n: int, seed: int, params: dict) -> dict[str, np
 
 # %% ../../nbs/core/store.ipynb #e510de7e
 def _open(path: str | Path, mode: str = "r") -> tuple[dict[str, zarr.Array], dict]:
-    "Arrays of a data set, digests included, and its record."
-    if not (Path(path) / "zarr.json").is_file():
+    "Arrays of a data set, a folder or a packed one, digests included, and its record."
+    packed = zipfile.is_zipfile(path)
+    if not packed and not (Path(path) / "zarr.json").is_file():
         raise ValueError(f"path={str(path)!r} holds no data set of metanb")
+    if packed and mode != "r":
+        raise ValueError(f"path={str(path)!r} is a packed data set, which is never changed; repair the folder it was made from and pack it again")
     try:
-        group = zarr.open_group(path, mode=mode, zarr_format=3)
+        group = zarr.open_group(zarr.storage.ZipStore(Path(path).absolute()) if packed else path, mode=mode, zarr_format=3)
         return dict(group.arrays()), group.attrs["metanb"]
     except Exception as error:  # damaged JSON shows as one of many types
         raise ValueError(f"path={str(path)!r}: a zarr.json in it is damaged or not of metanb: {error}") from None
@@ -170,7 +180,7 @@ def _recorded(arrays: dict[str, zarr.Array], index: int) -> bytes | None:
     "Digest stored with a shard; None when the shard is not finished or the file of the digest is damaged."
     try:
         stored = arrays[DIGEST][index].tobytes()
-    except (KeyError, ValueError):
+    except Exception:  # as in _found
         return None
     return stored if any(stored) else None
 
@@ -185,22 +195,26 @@ def _found(arrays: dict[str, zarr.Array], rows: slice) -> bytes | None:
 
 def _missing(path: Path, record: dict) -> list[int]:
     "Indices of the shards that are not finished yet."
-    shards = range(len(shard_rows(record["n"], record["shard_size"])))
     if not path.exists() or path.is_dir() and all(p.suffix == ".partial" for p in path.iterdir()):
-        return list(shards)  # nothing there, or what a kill during the very first file left
+        return list(range(len(shard_rows(record["n"], record["shard_size"]))))  # nothing there, or what a kill during the very first file left
     if not (path / "zarr.json").is_file():
         raise ValueError(f"path={str(path)!r} is a file or holds other files; give a new or empty folder")
     arrays, held = _open(path)
     for name, value in record.items():
         if held.get(name) != value:
             raise ValueError(f"{name}={value!r}, but {str(path)!r} was begun with {name}={held.get(name)!r}: keep that or choose another path")
-    return [index for index in shards if _recorded(arrays, index) is None]
+    return _unfinished(arrays, record)
+
+
+def _unfinished(arrays: dict[str, zarr.Array], record: dict) -> list[int]:
+    "Indices of the shards without digest."
+    return [index for index in range(len(shard_rows(record["n"], record["shard_size"]))) if _recorded(arrays, index) is None]
 
 # %% ../../nbs/core/store.ipynb #2184dd0a
 @dataclass(frozen=True, eq=False)
 class Dataset:
     "A finished data set on disk."
-    path: Path                     # its folder
+    path: Path                     # its folder or its .zip
     arrays: dict[str, zarr.Array]  # key -> array (N, ...), open for reading
     attributes: dict               # n, shard_size, seed, params and the name of make_shard
 
@@ -227,13 +241,19 @@ class Dataset:
         "Rows of each shard."
         return shard_rows(self.attributes["n"], self.attributes["shard_size"])
 
+    @property
+    def bytes_on_disk(self) -> int:
+        "Size of its files, or of its .zip."
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
 
 def open_dataset(
-    path: str | Path,  # folder of a finished data set
+    path: str | Path,  # folder of a finished data set, or the .zip of a packed one
 ) -> Dataset:
     "Open a data set for reading; ValueError when there is none or when it is not finished."
     arrays, record = _open(path)
-    missing = _missing(Path(path), record)
+    missing = _unfinished(arrays, record)
     ds = Dataset(Path(path), {key: a for key, a in arrays.items() if key != DIGEST}, record)
     if missing:
         raise ValueError(f"path={str(path)!r}: {len(missing)} of {len(ds.shards)} shards are missing; call generate again to finish it")
@@ -255,7 +275,12 @@ def _start_worker() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = "1"  # threads of several processes that wait for each other cost ten times
+    _one_thread()
+
+
+def _one_thread() -> None:
+    "Threads of several processes that wait for each other cost ten times."
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by libraries that are loaded later
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
@@ -263,7 +288,7 @@ def _start_worker() -> None:
 def _as_completed(
     executor: Executor | None,  # None: this process
     calls: dict[int, tuple],    # shard index -> function and its arguments
-    in_flight: int,             # most calls submitted at a time
+    in_flight: int | None,      # most calls submitted at a time; None: what the executor says, else twice the number of local cores
 ) -> Iterator[tuple[int, dict]]:  # shard index and result
     "Results in the order in which they are finished."
     if executor is None:
@@ -272,7 +297,8 @@ def _as_completed(
     todo, pending = iter(calls.items()), {}
     try:
         while True:
-            pending |= {executor.submit(*call): index for index, call in islice(todo, in_flight - len(pending))}
+            most = in_flight or getattr(executor, "in_flight", None) or 2 * (os.cpu_count() or 1)  # asked again: a cluster grows
+            pending |= {executor.submit(*call): index for index, call in islice(todo, max(0, most - len(pending)))}
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -280,6 +306,103 @@ def _as_completed(
     finally:
         for future in pending:
             future.cancel()
+
+# %% ../../nbs/core/store.ipynb #7b79394c
+class _DaskExecutor(Executor):
+    "The workers of a dask scheduler, each call with one thread."
+
+    def __init__(self, client: "distributed.Client", jobs: int):
+        self.client, self.jobs, self.pool = client, jobs, client.get_executor(pure=False)
+
+    @property
+    def in_flight(self) -> int:
+        "Two shards for each thread of the workers that are there, or of those that were asked for."
+        return 2 * max(self.jobs, sum(self.client.nthreads().values()))
+
+    def submit(self, function: Callable, /, *arguments) -> Future:
+        "A call that is made again elsewhere when its worker is lost."
+        return self.pool.submit(_on_worker, metanb.__version__, function, *arguments)
+
+
+def _on_worker(version: str, function: Callable, *arguments) -> dict[str, np.ndarray]:
+    "What a worker does: other code might give other numbers, so its version has to be that of the caller."
+    if version != metanb.__version__:
+        raise RuntimeError(f"a worker has metanb {metanb.__version__}, its caller {version}")
+    _one_thread()
+    return function(*arguments)
+
+
+def _extra(module: str, scheduler: str) -> ModuleType:
+    "A module of the optional extra `cluster`."
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ValueError(f"scheduler={scheduler!r} needs {module}, which is not installed: pip install 'metanb[cluster]'") from None
+
+
+@contextmanager
+def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
+    "The workers of a running scheduler or of SLURM."
+    distributed = _extra("distributed", scheduler)
+    with ExitStack() as stack:
+        where = stack.enter_context(_slurm(jobs)) if scheduler == "slurm" else scheduler
+        try:
+            client = stack.enter_context(distributed.Client(where, timeout=TIMEOUT, set_as_default=False))
+        except Exception as error:  # no such host, nobody there, another protocol, no certificate
+            raise ValueError(f"scheduler={scheduler!r}: no dask scheduler answers there: {error}") from None
+        pool = _DaskExecutor(client, jobs)
+        if scheduler != "slurm" and not client.nthreads():
+            warnings.warn(f"scheduler={scheduler!r} has no workers yet; waiting for some", stacklevel=4)
+        try:
+            yield pool
+        except (CancelledError, distributed.comm.CommClosedError):
+            raise ConnectionError(f"scheduler={scheduler!r}: the connection was lost; finished shards are kept, the same call goes on") from None
+        finally:
+            pool.pool.shutdown(wait=False)
+
+
+@contextmanager
+def _slurm(jobs: int) -> "Iterator[dask_jobqueue.SLURMCluster]":
+    "A scheduler in this process and `jobs` workers in jobs of SLURM, which are cancelled at the end."
+    jobqueue, config = _extra("dask_jobqueue", "slurm"), _extra("dask.config", "slurm")
+    cores = config.get("jobqueue.slurm.cores") or 1
+    with ExitStack() as stack:
+        async def fill() -> None:
+            "Submit what is missing: at the start all; later those that ended early, or that SLURM refused a moment ago."
+            for name in [name for name, job in cluster.workers.items() if job.job_id is None]:
+                await cluster.workers.pop(name).close()
+            cluster.scale(jobs)
+            await cluster._correct_state()
+
+        try:
+            cluster = stack.enter_context(jobqueue.SLURMCluster(cores=cores, processes=cores))
+            cluster.sync(fill)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"scheduler='slurm': no workers from SLURM with the settings jobqueue.slurm of dask: {error}") from None
+        keeper = _extra("tornado.ioloop", "slurm").PeriodicCallback(fill, 1000 * TIMEOUT)
+        cluster.loop.add_callback(keeper.start)
+        stack.callback(cluster.loop.add_callback, keeper.stop)
+        yield cluster
+
+# %% ../../nbs/core/store.ipynb #536c8653
+TIMEOUT = 10  # seconds to wait for a scheduler, and between looks for lost SLURM jobs
+Scheduler = Annotated[str | None, typer.Option(help="local, local:N for N processes, tcp://host:port of a dask scheduler, or slurm; local without")]
+Jobs = Annotated[int, typer.Option(help="local processes or SLURM workers, each with one thread")]
+
+
+@contextmanager
+def workers(
+    scheduler: str | None = None,  # "local", "local:N", "tcp://host:port", "tls://host:port" or "slurm"; None: local
+    jobs: int = 2,                 # local processes, or cores to ask SLURM for; a running scheduler has as many as it has
+) -> Iterator[Executor]:           # for generate(..., executor=...)
+    "Those who compute shards; ValueError for what is not there."
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise ValueError(f"jobs={jobs!r} must be a number of workers, 1 or more")
+    if not re.fullmatch(r"local|local:[1-9]\d*|slurm|(tcp|tls)://\S+:\d+", "local" if scheduler is None else str(scheduler)):
+        raise ValueError(f"scheduler={scheduler!r}; allowed: local, local:N with N processes, tcp://host:port or tls://host:port of a dask scheduler, slurm")
+    kind, _, number = (scheduler or "local").partition(":")
+    with processes(int(number or jobs)) if kind == "local" else _connected(scheduler, jobs) as pool:
+        yield pool
 
 # %% ../../nbs/core/store.ipynb #b1c808cd
 def generate(
@@ -291,7 +414,7 @@ def generate(
     seed: int = 0,         # seed of the data set
     params: dict | None = None,  # further arguments of make_shard, JSON values
     executor: Executor | None = None,  # who computes the shards; None: this process
-    in_flight: int | None = None,      # most shards submitted at a time; None: twice the number of local cores
+    in_flight: int | None = None,      # most shards submitted at a time; None: executor.in_flight, else twice the number of local cores
     progress: bool = True,
 ) -> Dataset:
     "Compute the missing shards of a data set; ValueError when `path` holds another one or cannot be written to."
@@ -306,7 +429,7 @@ def generate(
         return open_dataset(path)
     arrays, done = None, len(shards) - len(missing)
     with _folder(path, "path"), tqdm(total=len(shards), initial=done, unit="shard", disable=not progress) as bar:
-        for index, shard in _as_completed(executor, calls, in_flight or 2 * (os.cpu_count() or 1)):
+        for index, shard in _as_completed(executor, calls, in_flight):
             arrays = arrays or _create(path, record, shard)
             _write(arrays, index, shards[index], shard)
             bar.update()
@@ -317,8 +440,8 @@ def generate(
 
 # %% ../../nbs/core/store.ipynb #4be62aba
 def verify(
-    path: str | Path,      # folder of a data set, finished or not
-    repair: bool = False,  # compute damaged and missing shards again
+    path: str | Path,      # folder of a data set, finished or not, or the .zip of a packed one
+    repair: bool = False,  # compute damaged and missing shards again; of a folder only
     *,
     make_shard: Callable | None = None,  # the function that made the data set, needed for repair
     progress: bool = True,
@@ -342,6 +465,55 @@ def verify(
                 shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
             _write(_create(Path(path), record, shard), index, rows, shard)
     return damaged
+
+# %% ../../nbs/core/store.ipynb #5095339f
+def pack_dataset(
+    path: str | Path,  # folder of a finished data set
+    file: str | Path,  # the .zip to write; one that is there is replaced
+) -> Path:             # the file
+    "Put a data set into one file, whole or not at all; ValueError when a shard is missing or damaged."
+    path, file = Path(path), Path(file)
+    if file.suffix != ".zip" or file.is_dir():
+        raise ValueError(f"file={str(file)!r} must be the name of a .zip")
+    if not path.is_dir():
+        raise ValueError(f"path={str(path)!r} is no folder with a data set")
+    if damaged := verify(open_dataset(path).path, progress=False):
+        raise ValueError(f"path={str(path)!r}: shards {damaged} are damaged; repair them with verify")
+    new = file.with_name(f".{file.name}.{os.getpid()}.new")
+    with _folder(file.parent, "file"):
+        try:
+            with zipfile.ZipFile(new, "w") as archive:  # stored as they are; ZipInfo has a fixed date
+                for name, part in sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file() and p.suffix != ".partial"):
+                    archive.writestr(zipfile.ZipInfo(name), part.read_bytes())
+            new.replace(file)
+        finally:
+            new.unlink(missing_ok=True)
+    return file
+
+# %% ../../nbs/core/store.ipynb #0d363aea
+def _shipped(what: str) -> Path:
+    "Folder of the data sets or of the weights that come with the package."
+    return Path(metanb.__file__).parent / what
+
+
+def datasets(
+    space: str | None = None,  # "kirigami", "truss", ...; None: all
+) -> list[str]:                # names such as "cellular_demo"
+    "Names of the data sets that come with the package."
+    names = sorted(file.stem for file in _shipped("datasets").glob("*.zip"))
+    spaces = sorted({name.split("_")[0] for name in names})
+    if space is not None and space not in spaces:
+        raise ValueError(f"space={space!r} has no data sets; there are some for: {', '.join(spaces) or 'none'}")
+    return [name for name in names if space in (None, name.split("_")[0])]
+
+
+def shipped(
+    name: str,   # one of `datasets()`
+) -> Dataset:
+    "Open a data set that comes with the package."
+    if name not in datasets():
+        raise ValueError(f"name={name!r}; shipped data sets: {', '.join(datasets()) or 'none'}")
+    return open_dataset(_shipped("datasets") / f"{name}.zip")
 
 # %% ../../nbs/core/store.ipynb #23548ff8
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -422,21 +594,16 @@ def weights(
     space: str | None = None,  # "kirigami", "truss", ...; None: all
 ) -> list[str]:                # names such as "kirigami/ddpm_60"
     "Names of the weights that come with the package."
-    names = sorted("/".join(file.parts[-3:-1]) for file in _shipped().glob(f"*/*/{CARD}"))
+    names = sorted("/".join(file.parts[-3:-1]) for file in _shipped("weights").glob(f"*/*/{CARD}"))
     spaces = sorted({name.split("/")[0] for name in names})
     if space is not None and space not in spaces:
         raise ValueError(f"space={space!r} has no weights; there are some for: {', '.join(spaces) or 'none'}")
     return [name for name in names if space in (None, name.split("/")[0])]
 
 
-def _shipped() -> Path:
-    "Folder of the weights that come with the package."
-    return Path(metanb.__file__).parent / "weights"
-
-
 def _find(name_or_folder: str | Path) -> Path:
     "Folder of weights; a name of the package comes before a folder of the same name."
-    folder = _shipped() / name_or_folder if str(name_or_folder) in weights() else Path(name_or_folder)
+    folder = _shipped("weights") / name_or_folder if str(name_or_folder) in weights() else Path(name_or_folder)
     if not (folder / CARD).is_file():
         raise ValueError(f"name_or_folder={str(name_or_folder)!r} is no folder with a {CARD}; shipped weights: {', '.join(weights()) or 'none'}")
     return folder

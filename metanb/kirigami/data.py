@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from ..core.store import Dataset, data_root, generate, processes
+from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
 from .design import base_angles, sample_admissible
 
 # %% ../../nbs/kirigami/data.ipynb #2d38392d
@@ -91,13 +91,12 @@ def command(
     sweeps: Annotated[int | None, typer.Option(help="sweeps, instead of the preset's")] = None,
     size: Annotated[int, typer.Option(help="cuts per side")] = 6,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
-    jobs: Annotated[int, typer.Option(help="processes")] = 2,
+    jobs: Jobs = 2,
+    scheduler: Scheduler = None,
     out: Annotated[Path | None, typer.Option(help="folder of the data sets")] = None,
 ) -> None:
     "Generate the kirigami data sets of admissible cells."
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}; allowed: a whole number of processes, 1 or more")
-    with processes(jobs) as pool:
+    with workers(scheduler, jobs) as pool:
         for beta in beta_max or BETA_MAX:
             ds = dataset(beta, preset=preset, n=n, sweeps=sweeps, size=size, seed=seed, folder=out, executor=pool)
             print(f"{ds.path}: {len(ds)} cells")

@@ -18,7 +18,7 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.store import Dataset, data_root, generate, processes
+from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
 from .design import COLUMNS, from_table, random_designs, to_table
 from .mechanics import effective_stiffness
 
@@ -120,11 +120,12 @@ def command(
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,
     shard_size: Annotated[int | None, typer.Option(help="designs per shard, instead of the preset's")] = None,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
-    jobs: Annotated[int, typer.Option(help="processes, each with one thread")] = 2,
+    jobs: Jobs = 2,
+    scheduler: Scheduler = None,
     out: Annotated[str | None, typer.Option(help="folder of the data sets")] = None,
 ) -> None:
     "Draw random trusses and homogenise them."
-    with processes(jobs) as pool:
+    with workers(scheduler, jobs) as pool:
         ds = dataset(preset=preset, n=n, shard_size=shard_size, seed=seed, folder=out, executor=pool)
     found = statistics(ds)
     typer.echo("C_ort [1e-3]  " + "  ".join(f"{name:>7}" for name in ("C11", "C12", "C13", "C22", "C23", "C33", "C44", "C55", "C66")))
