@@ -425,3 +425,24 @@ def test_the_benchmark_runs(tmp_path):
     record = json.loads((tmp_path / "voxel_homogenize.json").read_text())
     assert {row["N"] for row in record["cost"]} == {8, 16} and all(row["error"] < 1e-4 for row in record["cost"])
     assert (tmp_path / "voxel_homogenize.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("dtype, factor", [(torch.float32, 1e-22), (torch.float32, 1e20), (torch.float64, 1e-170), (torch.float64, 1e200)])
+def test_very_small_and_large_moduli_only_scale_the_result(dtype, factor):
+    cell = torch.rand(6, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.1
+    expected = effective_stiffness(cell, rtol=1e-5)
+    np.testing.assert_allclose(effective_stiffness((cell * factor).to(dtype), rtol=1e-5).double() / factor, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_views_with_negative_strides_are_cells():
+    cell = np.random.default_rng(0).random((4, 4, 4))
+    np.testing.assert_allclose(homogenize(np.flip(cell, 0), rtol=1e-8).C[0, 0], homogenize(cell, rtol=1e-8).C[0, 0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("cell, options, name", [
+    (torch.ones(4, 4, 4, dtype=torch.complex64), {}, "cell"), (None, {}, "cell"), ("abc", {}, "cell"), (HALF, {"poisson": "a"}, "poisson"),
+    (HALF, {"rtol": "a"}, "rtol"), (HALF, {"max_iterations": 2.5}, "max_iterations"), (HALF, {"max_iterations": 0}, "max_iterations"),
+    (HALF, {"device": "tpu"}, "device"), (HALF, {"rtol": 1e-6, "dtype": torch.float32}, "1.19e-06")])
+def test_arguments_of_wrong_kinds_are_named(cell, options, name):
+    with pytest.raises(ValueError, match=name):
+        effective_stiffness(cell, **options)

@@ -476,14 +476,16 @@ def _refined(kind: type, domain: Octant, cases: Sequence[int], preconditioner: s
         active = norm > limit
         if not active.any():
             return u, steps
-        if int(steps.max()) >= max_iterations or (before is not None and (active & (norm > 0.5 * before)).any()):
+        if int(steps.max()) >= max_iterations:
+            return u, steps
+        if before is not None and (active & (norm > 0.5 * before)).any():
             break
         size = torch.where(active, norm, 1.0)
         goal = torch.where(active, (0.5 * limit / size).clamp_min(1e-4), 2.0)  # relative to a residual of norm 1; single precision bears 1e-4 without trouble
         part, more, _ = conjugate_gradients(single.times, precondition, (r / size.view(-1, 1, 1, 1, 1)).float(), goal.float(), max_iterations=max_iterations - int(steps.max()))
         u += size.view(-1, 1, 1, 1, 1) * torch.where(active.view(-1, 1, 1, 1, 1), part.double(), 0.0)
         steps, before, r = steps + more * active, norm, b - domain.times(u)
-    u, more, _ = conjugate_gradients(domain.times, _preconditioner(domain, preconditioner, binary), b, limit, guess=u, max_iterations=max(1, max_iterations - int(steps.max())))
+    u, more, _ = conjugate_gradients(domain.times, _preconditioner(domain, preconditioner, binary), b, limit, guess=u, max_iterations=max_iterations - int(steps.max()))
     return u, steps + more
 
 
