@@ -212,6 +212,11 @@ def _paragraphs(lines, wrong=()):
     return "<br>".join([html.escape(line) for line in lines] + [f"<span style='color:#c1272d'>{html.escape(line)}</span>" for line in wrong])
 
 
+def _beyond(values):
+    "A remark on moduli that cannot be."
+    return ["stiffer than the bound allows: too few voxels for so thin walls"] if max(values["K / K_HS"], values["G Reuss / G_HS"]) > 1 + 1e-6 else []
+
+
 class _Families:
     "What happens when a control of `family_explorer` moves."
 
@@ -247,6 +252,7 @@ class _Families:
             self.figure = _family_figure(*traces)
         else:
             _updated(self.figure, traces, **{"yaxis.range": [0, max(1.6, *(1.05 * values[name] for name in _BARS))]})
+        wrong += _beyond(values)
         if abs(share - self.share.value) > 0.005:
             wrong.append(f"{self.size.value} voxels an edge allow a volume fraction of {share:.3f}, not {self.share.value:.2f}")
         self.table.value = "stiffness / E_base" + stiffness_table(self.C, whole=found.symmetry[0] == "none")
@@ -454,7 +460,8 @@ class _Optimiser:
         try:
             constants = dict(zip(("C11", "C12", "C44"), (float(self.optimum.C[i, j]) for i, j in ((0, 0), (0, 1), (3, 3)))))
             lines[0] += f" {label} = {value(constants, self.optimum.volume_fraction):.3f}"
-            self.numbers.value = number_table(constants | numbers(cell, self.optimum.C, poisson=self.optimum.base_poisson))
+            values = numbers(cell, self.optimum.C, poisson=self.optimum.base_poisson)
+            self.numbers.value, wrong = number_table(constants | values), wrong + _beyond(values)
         except ValueError:
             wrong.append("no stiffness against some load")
         self.status.value = _paragraphs(lines if wrong else [*lines, "connected, reaches its neighbours through all faces"], wrong)
