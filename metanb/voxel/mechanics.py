@@ -303,7 +303,7 @@ def _free(n: int, cases: tuple[int, ...], dtype: torch.dtype, device: torch.devi
     return free.to(device)
 
 # %% ../../nbs/voxel/mechanics.ipynb #66f49f2d
-PRECONDITIONERS = ("auto", "green", "scaled", "soft")
+PRECONDITIONERS = ("auto", "green", "scaled")
 
 
 def _scale(domain: Octant, preconditioner: str, binary: bool) -> Tensor | None:
@@ -311,8 +311,6 @@ def _scale(domain: Octant, preconditioner: str, binary: bool) -> Tensor | None:
     if preconditioner == "green" or (preconditioner == "auto" and binary):
         return None
     J = domain.nodal_modulus()
-    if preconditioner == "soft":
-        return (J + 1e-3) ** -0.35
     return torch.where(J > 0, J.clamp_min(torch.finfo(J.dtype).tiny) ** -0.5, 0.0)
 
 
@@ -404,7 +402,7 @@ def solve(
     poisson: float = 0.3,
     symmetry: str = "cubic",  # "cubic": octants, 2 cases; "mirror": octants, 6 cases; "none": whole cells, 6 cases
     rtol: float = 1e-4,       # of the residual; constants are right to about its square, relative to the largest modulus
-    preconditioner: str = "auto",  # "green" for two moduli, "scaled" for many, "soft" for many to a loose tolerance
+    preconditioner: str = "auto",  # "green" for two moduli, "scaled" for many
     guess: Tensor | None = None,   # displacement of an earlier, similar solution
     max_iterations: int = 1000,
     strict: bool = True,           # raise if the tolerance is not reached; without, the residual tells

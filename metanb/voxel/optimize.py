@@ -178,7 +178,7 @@ class InverseHomogenization:
         "Objective, constraints, the derivatives of all by x (1 + m, W), and the stiffness."
         rho, slope = self.densities()
         E = torch.as_tensor(E_MIN + (1 - E_MIN) * rho**self.penalty)[self.number].reshape(1, *(self.size,) * 3)
-        solution = solve(E.to(self.dtype).to(self.device), poisson=self.poisson_ratio, rtol=self.rtol, preconditioner="soft", guess=self.displacement,
+        solution = solve(E.to(self.dtype).to(self.device), poisson=self.poisson_ratio, rtol=self.rtol, preconditioner="scaled", guess=self.displacement,
                          max_iterations=300, strict=False)  # nearly void joints can cost any number of iterations; the next step goes on from here
         self.displacement = solution.displacement
         constants = solution.constants[0].cpu().requires_grad_()
