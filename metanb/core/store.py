@@ -364,25 +364,46 @@ def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
 @contextmanager
 def _slurm(jobs: int) -> "Iterator[dask_jobqueue.SLURMCluster]":
     "A scheduler in this process and `jobs` workers in jobs of SLURM, which are cancelled at the end."
-    jobqueue, config = _extra("dask_jobqueue", "slurm"), _extra("dask.config", "slurm")
-    cores = config.get("jobqueue.slurm.cores") or 1
-    with ExitStack() as stack:
-        async def fill() -> None:
-            "Submit what is missing: at the start all; later those that ended early, or that SLURM refused a moment ago."
-            for name in [name for name, job in cluster.workers.items() if job.job_id is None]:
-                await cluster.workers.pop(name).close()
-            cluster.scale(jobs)
-            await cluster._correct_state()
+    jobqueue, config, core, ioloop = (_extra(module, "slurm") for module in ("dask_jobqueue", "dask.config", "distributed.core", "tornado.ioloop"))
+    cores, absent = config.get("jobqueue.slurm.cores") or 1, {}
 
+    class Job(jobqueue.slurm.SLURMJob):
+        async def close(self) -> None:
+            await super().close()
+            self.status = core.Status.closed  # dask looks at it at the end, and stumbles over a job that seems to run
+
+    async def refill() -> None:
         try:
-            cluster = stack.enter_context(jobqueue.SLURMCluster(cores=cores, processes=cores))
-            cluster.sync(fill)
+            await _fill(cluster, -(-jobs // cores), absent)
+        except (OSError, RuntimeError, ValueError) as error:
+            warnings.warn(f"SLURM took no job, asking again in {TIMEOUT} s: {error}", stacklevel=1)
+
+    with ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(jobqueue.SLURMCluster(cores=cores, processes=cores, job_cls=Job))
+            cluster.sync(_fill, cluster, -(-jobs // cores), absent)
         except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"scheduler='slurm': no workers from SLURM with the settings jobqueue.slurm of dask: {error}") from None
-        keeper = _extra("tornado.ioloop", "slurm").PeriodicCallback(fill, 1000 * TIMEOUT)
+        keeper = ioloop.PeriodicCallback(refill, 1000 * TIMEOUT)
         cluster.loop.add_callback(keeper.start)
         stack.callback(cluster.loop.add_callback, keeper.stop)
         yield cluster
+
+
+async def _fill(cluster: "dask_jobqueue.SLURMCluster", jobs: int, absent: dict[str, int]) -> None:
+    "Submit what is missing: at the start all jobs, later those that were refused or whose workers were `absent` twice. (dask itself leaves a lost job lost.)"
+    here = {str(name) for name in cluster.observed}
+    for name, job in list(cluster.workers.items()):
+        if any(worker == name or worker.startswith(f"{name}-") for worker in here):
+            absent[name] = 0
+        elif name in absent:
+            absent[name] += 1
+        if job.job_id is None or absent.get(name, 0) > 1:
+            absent.pop(name, None)
+            await cluster.workers.pop(name).close()
+    while len(cluster.worker_spec) < jobs:
+        cluster.worker_spec.update(cluster.new_worker_spec())
+    await cluster._correct_state()
 
 # %% ../../nbs/core/store.ipynb #536c8653
 TIMEOUT = 10  # seconds to wait for a scheduler, and between looks for lost SLURM jobs
