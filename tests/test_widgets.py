@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,6 +31,8 @@ CELLS = ["from metanb.kirigami.explore import generator_browser, one_cut, rotati
          "two_cuts()", "one_cut()", "rotation_limit()", "generator_browser({folders})", "generator_browser([])",
          "from metanb.cellular.explore import explore", "explore(pixels=6)",
          "from metanb.truss.explore import explore, target_editor", "explore()", "target_editor(n_candidates=40, keep=2)"]
+VOXEL = ["from metanb.voxel.explore import family_explorer, optimiser_explorer", "family_explorer()",
+         "optimiser_explorer(stage_steps=50, tolerance=1e-9)"]  # 300 steps, so that there is time to pause
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +44,15 @@ def page_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     saved = [str(save_pretrained(build(name, width=4, latent=4), folder / f"{name}_{limit}", {"title": f"untrained {name}"}))
              for name, limit in (("vae", 20), ("gan", 60))]
-    cells = [{"cell_type": "code", "id": f"cell{k}", "metadata": {}, "outputs": [], "execution_count": None,
-              "source": source.format(folders=saved)} for k, source in enumerate(CELLS)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
-    (folder / "page.ipynb").write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    write_page(folder / "page.ipynb", [source.format(folders=saved) for source in CELLS])
     return folder
+
+
+def write_page(path: Path, sources: list[str]) -> None:
+    "A notebook with these cells."
+    cells = [{"cell_type": "code", "id": f"cell{k}", "metadata": {}, "outputs": [], "execution_count": None, "source": source} for k, source in enumerate(sources)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
+    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
 
 
 def free_port() -> int:
@@ -65,14 +73,21 @@ def wait_for_port(port: int, server: subprocess.Popen, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def address(page_folder) -> str:
+def address(page_folder) -> Iterator[str]:
     "Where voila serves the notebook, for as long as the tests of this module run."
-    port, log = free_port(), page_folder / "voila.log"
+    with served(page_folder) as address:
+        yield address
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    "Voila serves page.ipynb of a folder."
+    port, log = free_port(), folder / "voila.log"
     command = [sys.executable, "-m", "voila", "page.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
                f"--VoilaExecutor.startup_timeout={PATIENCE // 1000}"]
-    private = {f"JUPYTER_{name}_DIR": str(page_folder / name) for name in ("CONFIG", "RUNTIME")} | {"IPYTHONDIR": str(page_folder / "ipython")}
+    private = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "RUNTIME")} | {"IPYTHONDIR": str(folder / "ipython")}
     with log.open("w") as file:
-        server = subprocess.Popen(command, cwd=page_folder, stdout=file, stderr=file, start_new_session=True,
+        server = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True,
                                   env=os.environ | private | {"OMP_NUM_THREADS": "1"})
     try:
         wait_for_port(port, server, log)
@@ -87,22 +102,47 @@ def address(page_folder) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(address):
-    "The page in headless Chromium, all widgets drawn; requests that leave the machine are refused, so the widgets need none."
+def browser():
+    "Headless Chromium."
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1200, "height": 2800})
-        page.set_default_timeout(PATIENCE)
-        page.route(lambda url: not url.startswith((address, "data:", "blob:")), lambda route: route.abort())
-        page.goto(address)
-        for name in WIDGETS:
-            page.wait_for_selector(f".metanb-{name} img")
-        for name in PLOTS:
-            page.wait_for_selector(f".metanb-{name} .js-plotly-plot .main-svg")
-        yield page
+        yield browser
         browser.close()
+
+
+def open_page(browser, address: str):
+    "A page; requests that leave the machine are refused, so the widgets need none."
+    page = browser.new_page(viewport={"width": 1200, "height": 2800})
+    page.set_default_timeout(PATIENCE)
+    page.route(lambda url: not url.startswith((address, "data:", "blob:")), lambda route: route.abort())
+    page.goto(address)
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(browser, address):
+    "The page in headless Chromium, all widgets drawn."
+    page = open_page(browser, address)
+    for name in WIDGETS:
+        page.wait_for_selector(f".metanb-{name} img")
+    for name in PLOTS:
+        page.wait_for_selector(f".metanb-{name} .js-plotly-plot .main-svg")
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def voxel_page(browser, tmp_path_factory):
+    "A page of its own for the voxel widgets, with the known cells drawn: plotly is slow to load, and anywidget gives up on a figure after two seconds."
+    folder = tmp_path_factory.mktemp("voxel")
+    write_page(folder / "page.ipynb", VOXEL)
+    with served(folder) as address:
+        page = open_page(browser, address)
+        page.wait_for_selector(".metanb-voxel-families .js-plotly-plot .main-svg")
+        yield page
+        page.close()
 
 
 # ---------------------------------------------------------------- what a hand and an eye would do
@@ -296,3 +336,99 @@ def test_a_target_that_is_no_stiffness_is_told_in_words(page):
     editor.get_by_role("button", name="Design").click()
     editor.get_by_text("eigenvalue").wait_for()
     assert "Traceback" not in page.content()
+
+
+# ---------------------------------------------------------------- voxels
+
+SQUARES = PLOTTED.replace("Math.abs(b)", "b * b")  # the mean height of a symmetric cell is always one half
+
+
+def voxel_numbers(page, name: str) -> dict[str, float]:
+    "Names and numbers of the tables on the page."
+    rows = page.locator(f".metanb-{name} .metanb-numbers tr").all_inner_texts()
+    return {label: float(value) for label, value in (row.split("\t") for row in rows if row.count("\t") == 1)}
+
+
+def wait_for(page, change, patience: float = PATIENCE / 1000):
+    "What `change` returns, once it is true."
+    end = time.monotonic() + patience
+    while not (found := change()):
+        assert time.monotonic() < end, "nothing changed on the page"
+        page.wait_for_timeout(100)
+    return found
+
+
+def test_a_volume_fraction_changes_cell_surface_bars_and_numbers(voxel_page):
+    page, name = voxel_page, "voxel-families"
+    old, drawn = voxel_numbers(page, name), page.evaluate(SQUARES, name)
+    assert len(drawn) == 3 and abs(old["volume fraction"] - 0.3) < 0.002 and abs(drawn[2] - sum(old[k] ** 2 for k in ("K / K_HS", "G Reuss / G_HS", "C44 / G_HS", "C' / G_HS")) / 4) < 0.002
+    press(page, name, "volume fraction", "PageUp")
+    new = wait_for(page, lambda: (now := voxel_numbers(page, name)) != old and now)
+    assert all(new[k] > old[k] for k in ("volume fraction", "C11", "C12", "C44", "K / K_HS", "E along an axis"))
+    page.wait_for_function(f"old => ({SQUARES})('{name}').every((x, k) => Math.abs(x / old[k] - 1) > 1e-6)", arg=drawn)
+    press(page, name, "volume fraction", "PageDown")
+    wait_for(page, lambda: voxel_numbers(page, name) == old)
+    assert "one octant, two load cases" in page.locator(f".metanb-{name}").inner_text()
+
+
+def test_a_family_without_mirrors_and_one_cut_open(voxel_page):
+    page, name = voxel_page, "voxel-families"
+    text, drawn = page.locator(f".metanb-{name}"), page.evaluate(SQUARES, name)
+    control(page, name, "family").locator("select").select_option("gyroid")
+    text.get_by_text("no mirror planes: the whole cell, six load cases").wait_for()
+    assert text.locator(".metanb-numbers").first.locator("td").count() == 36
+    control(page, name, "along an edge").locator("select").select_option("16 voxels")
+    control(page, name, "family").locator("select").select_option("octet_plates")
+    text.get_by_text("16 voxels an edge allow a volume fraction of 0.414, not 0.30").wait_for()
+    text.get_by_text("stiffer than the bound allows").wait_for()
+    closed = wait_for(page, lambda: (now := page.evaluate(SQUARES, name)) != drawn and now)
+    text.get_by_label("cut open").check()
+    wait_for(page, lambda: abs(page.evaluate(SQUARES, name)[0] / closed[0] - 1) > 1e-3)  # the corner that is highest and nearest is gone
+    assert abs(page.evaluate(SQUARES, name)[2] / closed[2] - 1) < 1e-9
+
+
+STEPS = "() => (document.querySelector('.metanb-voxel-optimiser .js-plotly-plot')?.data?.[2]?.y ?? []).length"  # that the page has drawn
+
+
+def test_an_optimisation_is_started_paused_taken_up_and_finished(voxel_page):
+    from metanb.voxel.explore import bounds
+
+    page, name = voxel_page, "voxel-optimiser"
+    app = page.locator(f".metanb-{name}")
+    assert app.locator(".js-plotly-plot").count() == 0 and app.locator("a[download]").count() == 0
+    app.locator(".jupyter-button", has_text="start").click()
+    first = wait_for(page, lambda: page.evaluate(STEPS))
+    wait_for(page, lambda: page.evaluate(STEPS) > first)
+    app.locator(".jupyter-button", has_text="pause").click()
+    app.get_by_text("paused at step").wait_for()
+    paused = int(re.search(r"paused at step (\d+)", app.inner_text()).group(1))
+    assert 0 < paused < 300
+    press(page, "voxel-families", "volume fraction")  # another app answers meanwhile
+    page.wait_for_timeout(500)
+    assert f"paused at step {paused}" in app.inner_text() and page.evaluate(STEPS) <= paused
+    app.locator(".jupyter-button", has_text="go on").click()
+    app.get_by_text("in black and white, homogenised anew").wait_for()
+    values = wait_for(page, lambda: voxel_numbers(page, name))
+    assert 0.8 < values["K / K_HS"] <= 1 and abs(values["volume fraction"] - 0.3) < 0.01
+    assert abs((values["C11"] + 2 * values["C12"]) / 3 - values["K / K_HS"] * float(bounds(values["volume fraction"])[0])) < 0.001
+    wait_for(page, lambda: page.evaluate(STEPS) == 300)
+    link = app.locator("a[download]")
+    content = base64.b64decode(link.get_attribute("href").split(",")[1])
+    assert link.get_attribute("download") == "bulk_0.30_seed0.stl" and len(content) == 84 + 50 * int.from_bytes(content[80:84], "little") > 10_000
+    app.locator(".jupyter-button", has_text="reset").click()
+    app.get_by_text("ready to start").wait_for()
+    wait_for(page, lambda: page.evaluate(STEPS) == 0)
+    assert "Traceback" not in page.content()
+
+
+def test_a_setting_that_moves_ends_the_run(voxel_page):
+    page, name = voxel_page, "voxel-optimiser"
+    app = page.locator(f".metanb-{name}")
+    control(page, name, "along an edge").locator("select").select_option("16 voxels")
+    app.locator(".jupyter-button", has_text="start").click()
+    wait_for(page, lambda: page.evaluate(STEPS))
+    press(page, name, "random start")
+    app.get_by_text("ready to start").wait_for()
+    wait_for(page, lambda: page.evaluate(STEPS) == 0)
+    page.wait_for_timeout(700)
+    assert page.evaluate(STEPS) == 0 and app.locator(".jupyter-button", has_text="start").count() == 1
