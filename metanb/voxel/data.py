@@ -9,6 +9,7 @@ __all__ = ['GOALS', 'PROPERTIES', 'RANGES', 'SIZES', 'SHIPPED', 'make_shard', 'd
 # %% ../../nbs/voxel/data.ipynb #1da7f347
 import json
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,24 +41,25 @@ def make_shard(
     high: float = 1.0,
     poisson: float = 0.3,
     stage_steps: int = 25,  # see `InverseHomogenization`
+    sharpness: Sequence[float] = (1, 2, 4, 8, 16, 32),
 ) -> dict[str, NDArray]:  # arrays with n rows
     "Optimise cells from random starts."
     rng, rows = np.random.default_rng(seed), []
     share = np.array(list(GOALS.values())) / sum(GOALS.values())
     for _ in range(n):
         goal, wanted, start = int(rng.choice(len(GOALS), p=share)), float(rng.uniform(low, high)), int(rng.integers(2**31))
-        best = optimize(list(GOALS)[goal], wanted, size=size, seed=start, poisson_ratio=poisson, stage_steps=stage_steps)
+        best = optimize(list(GOALS)[goal], wanted, size=size, seed=start, base_poisson=poisson, stage_steps=stage_steps, sharpness=tuple(sharpness))
         C = best.C.numpy()
         rows.append({"octant": pack(best.octant), "stiffness": np.array([C[0, 0], C[0, 1], C[3, 3]], np.float32), "volume_fraction": np.float32(best.volume_fraction),
-                     "goal": np.uint8(goal), "wanted": np.float32(wanted), "connected": best.connected, "touches_boundary": best.touches_boundary,
-                     "steps": np.uint16(len(best.history))})
+                     "goal": np.uint8(goal), "wanted": np.float32(wanted), "connected": best.connected, "bears": best.bears,
+                     "residual": np.float32(best.residual), "steps": np.uint16(len(best.history))})
     return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
 
 # %% ../../nbs/voxel/data.ipynb #57172f92
-SIZES = {  # cells, voxels along an edge of the octant, cells per shard, steps with one sharpness of the projection
-    "test": dict(n=12, size=6, shard_size=4, stage_steps=8),
-    "demo": dict(n=3_300, size=16, shard_size=30, stage_steps=15),
-    "paper": dict(n=sum(GOALS.values()), size=64, shard_size=16, stage_steps=25),
+SIZES = {  # cells, voxels along an edge of the octant, cells per shard, most steps with one sharpness of the projection, and those
+    "test": dict(n=12, size=6, shard_size=4, stage_steps=8, sharpness=(1, 4, 16, 32)),
+    "demo": dict(n=3_210, size=16, shard_size=30, stage_steps=15, sharpness=(1, 4, 16, 32)),
+    "paper": dict(n=sum(GOALS.values()), size=64, shard_size=16, stage_steps=25, sharpness=(1, 2, 4, 8, 16, 32)),
 }
 
 
@@ -81,15 +83,19 @@ def dataset(
         raise ValueError(f"{sorted(unknown)[0]} is no setting of a data set; allowed: low, high, poisson")
     given = {"n": n, "size": size, "shard_size": shard_size, "stage_steps": stage_steps}
     chosen = SIZES[preset] | {name: value for name, value in given.items() if value is not None}
-    if chosen["size"] < 4 or chosen["size"] % 2:
-        raise ValueError(f"size is {chosen['size']}; allowed: even numbers from 4 on")
-    low, high = further.get("low", 0.05), further.get("high", 1.0)
+    for name, least in (("size", 4), ("stage_steps", 1)):
+        if isinstance(chosen[name], bool) or not isinstance(chosen[name], int) or chosen[name] < least:
+            raise ValueError(f"{name} is {chosen[name]!r}; allowed: a whole number, {least} or more")
+    if chosen["size"] % 2:
+        raise ValueError(f"size is {chosen['size']}; allowed: even numbers")
+    settings = {"low": 0.05, "high": 1.0, "poisson": 0.3, **further}
+    low, high = settings["low"], settings["high"]
     if not 0 < low <= high <= 1:
         raise ValueError(f"low is {low} and high is {high}; allowed: 0 < low <= high <= 1")
-    base_stiffness(further.get("poisson", 0.3))
-    name = f"voxel_{2 * chosen['size']}_n{chosen['n']}_seed{seed}"
+    base_stiffness(settings["poisson"])
+    name = f"voxel_{2 * chosen['size']}_n{chosen['n']}_seed{seed}" + "".join(f"_{key}{value:g}" for key, value in sorted(further.items()))
     return generate(Path(folder or data_root()) / name, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
-                    params={"size": chosen["size"], "stage_steps": chosen["stage_steps"], **further}, executor=executor, progress=progress)
+                    params={"size": chosen["size"], "stage_steps": chosen["stage_steps"], "sharpness": list(chosen["sharpness"]), **settings}, executor=executor, progress=progress)
 
 # %% ../../nbs/voxel/data.ipynb #4684b5a4
 @dataclass(frozen=True, eq=False)
@@ -100,7 +106,7 @@ class Cells:
     volume_fraction: NDArray  # (N,)
     goal: NDArray             # (N,) number of the objective in GOALS
     wanted: NDArray           # (N,) volume fraction that was asked for
-    good: NDArray             # (N,) bool: connected, and solid meets solid across all faces
+    good: NDArray             # (N,) bool: in one piece that reaches its own repetition along every axis, and homogenised to the tolerance
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -129,12 +135,12 @@ def load(
 ) -> Cells:
     "Open a data set of cells; `ValueError` when there is none, or when it is not finished."
     ds = path if isinstance(path, Dataset) else open_dataset(path)
-    if not {"octant", "stiffness", "goal"} <= set(ds.keys()):
+    if not {"octant", "stiffness", "volume_fraction", "goal", "wanted", "bears", "residual"} <= set(ds.keys()):
         raise ValueError(f"path={str(ds.path)!r} holds {', '.join(ds.keys())}; allowed: a data set of voxel cells")
-    return Cells(ds, ds["stiffness"][:], ds["volume_fraction"][:], ds["goal"][:], ds["wanted"][:], ds["connected"][:] & ds["touches_boundary"][:])
+    return Cells(ds, ds["stiffness"][:], ds["volume_fraction"][:], ds["goal"][:], ds["wanted"][:], ds["bears"][:] & (ds["residual"][:] <= 2e-4))
 
 # %% ../../nbs/voxel/data.ipynb #e30f4c54
-SHIPPED = "voxel_32_n3300_seed0"  # comes with the package
+SHIPPED = "voxel_32_n3210_seed0"  # comes with the package
 
 
 def initial_cells(
@@ -180,7 +186,8 @@ def moduli(
     K_most, G_most = (bound.numpy() for bound in hashin_shtrikman(K_base, G_base, torch.as_tensor(cells.volume_fraction.astype(float)).clamp(0, 1)))
     with np.errstate(divide="ignore", invalid="ignore"):
         K = (C11 + 2 * C12) / 3
-        return {"bulk": K, "shear": C44, "poisson": C12 / (C11 + C12), "zener": 2 * C44 / (C11 - C12), "bulk_share": K / K_most, "shear_share": C44 / G_most}
+        C11, C12, C44 = np.where(C11 > 1e-5, (C11, C12, C44), np.nan)  # ratios of the solver's errors mean nothing
+        return {"bulk": K, "shear": cells.stiffness[:, 2].astype(float), "poisson": C12 / (C11 + C12), "zener": 2 * C44 / (C11 - C12), "bulk_share": K / K_most, "shear_share": cells.stiffness[:, 2] / G_most}
 
 
 def statistics(
@@ -192,13 +199,13 @@ def statistics(
     good, values = cells.good, moduli(cells)
     kept = thin(cells.properties[good], width=width)
     out = {"n": len(cells), "size": cells.size, "good": int(good.sum()), "disconnected": int((~cells.dataset["connected"][:]).sum()),
-           "without_boundary": int((~cells.dataset["touches_boundary"][:]).sum()), "boxes": len(kept), "box_width": width,
+           "carry_nothing": int((cells.dataset["connected"][:] & ~cells.dataset["bears"][:]).sum()), "boxes": len(kept), "box_width": width,
            "range": {name: [float(column.min()), float(column.max())] for name, column in zip(PROPERTIES, cells.properties[good].T)} if good.any() else {}}
     for number, goal in enumerate(GOALS):
         rows = good & (cells.goal == number)
         key = {"bulk": "bulk_share", "shear": "shear_share", "poisson": "poisson"}[goal]
         if rows.any():
-            out[goal] = {"n": int(rows.sum()), key: dict(zip(("5 %", "median", "95 %"), np.quantile(values[key][rows], (0.05, 0.5, 0.95)).tolist())),
+            out[goal] = {"n": int(rows.sum()), key: dict(zip(("5 %", "median", "95 %"), np.nanquantile(values[key][rows], (0.05, 0.5, 0.95)).tolist())),
                          "steps": float(cells.dataset["steps"][:][rows].mean())}
     return out
 
@@ -242,4 +249,4 @@ def command(
         ds = dataset(preset=preset, n=n, size=size, shard_size=shard_size, seed=seed, folder=out, executor=pool)
     facts = statistics(load(ds))
     Path(f"{ds.path}_statistics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    typer.echo(f"{ds.path}: {len(ds)} cells of {2 * facts['size']}^3 voxels, {facts['good']} in one piece and joined to their neighbours")
+    typer.echo(f"{ds.path}: {len(ds)} cells of {2 * facts['size']}^3 voxels, {facts['good']} in one piece that carries load")

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))
 
 def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
     "Stiffness of the isotropic base material with Young's modulus 1."
-    if not isinstance(poisson, (int, float)) or not -1 < poisson < 0.5:
+    if not isinstance(poisson, Real) or not -1 < poisson < 0.5:
         raise ValueError(f"poisson is {poisson!r}; allowed: between -1 and 0.5")
     C = torch.zeros(6, 6, dtype=torch.float64)
     C[:3, :3] = poisson
@@ -193,7 +194,7 @@ class Octant:
         series = [_series(n, case, *like) for case in cases]
         self.forth, self.back = (torch.stack(list(matrices), 1) for matrices in zip(*series))  # (3 axes, S, 3, n+1, n+1)
         self.green_tensor = torch.stack([_green_octant(n, case, poisson, *like) for case in cases]) if len(set(cases)) > 1 else _green_octant(n, cases[0], poisson, *like)
-        self.free = _free(n, tuple(cases), *like)
+        self.free = torch.stack([_free(n, case, *like) for case in cases])
         self.shape = (E.shape[0], 3, n + 1, n + 1, n + 1)
 
     def times(self, u: Tensor) -> Tensor:
@@ -259,8 +260,7 @@ class Periodic(Octant):
 
     def load(self) -> Tensor:
         "Nodal force of the affine displacement, with the sign of a right-hand side."
-        S, N = self.E.shape[0], self.E.shape[-1]
-        force = -(self.affine @ self.k).reshape(S, 8, 3)
+        force = -(self.affine @ self.k).reshape(-1, 8, 3)
         return sum(f[:, :, None, None, None] * torch.roll(self.E, corner, (1, 2, 3))[:, None] for corner, f in zip(CORNERS, force.unbind(1)))
 
     def nodal_modulus(self) -> Tensor:  # (S, 1, N, N, N)
@@ -291,15 +291,14 @@ def _affine(case: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return affine(case).to(dtype).to(device)
 
 
-@lru_cache(maxsize=32)
-def _free(n: int, cases: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:  # (S, 3, n+1, n+1, n+1)
+@lru_cache(maxsize=16)
+def _free(n: int, case: int, dtype: torch.dtype, device: torch.device) -> Tensor:  # (3, n+1, n+1, n+1)
     "0 where an odd component lies on a mirror plane, 1 elsewhere."
-    free = torch.ones(len(cases), 3, n + 1, n + 1, n + 1, dtype=dtype)
-    for s, case in enumerate(cases):
-        for component, odd in enumerate(parity(case)):
-            for axis in range(3):
-                if odd[axis]:
-                    free[s, component].movedim(axis, 0)[[0, n]] = 0
+    free = torch.ones(3, n + 1, n + 1, n + 1, dtype=dtype)
+    for component, odd in enumerate(parity(case)):
+        for axis in range(3):
+            if odd[axis]:
+                free[component].movedim(axis, 0)[[0, n]] = 0
     return free.to(device)
 
 # %% ../../nbs/voxel/mechanics.ipynb #66f49f2d
@@ -397,38 +396,41 @@ def _chunks(n_systems: int, n: int, like: Tensor) -> int:
 
 
 def solve(
-    E: Tensor,        # (B, n, n, n) moduli of octants, or (B, N, N, N) of whole cells
+    E: Tensor,        # (B, n, n, n) moduli of octants, or (B, N, N, N) of whole cells; float32 or float64
     *,
+    symmetry: str,            # "cubic": octants that do not change when axes are exchanged, 2 cases; "mirror": other octants, 6 cases; "none": whole cells, 6 cases
     poisson: float = 0.3,
-    symmetry: str = "cubic",  # "cubic": octants, 2 cases; "mirror": octants, 6 cases; "none": whole cells, 6 cases
     rtol: float = 1e-4,       # of the residual; constants are right to about its square, relative to the largest modulus
     preconditioner: str = "auto",  # "green" for two moduli, "scaled" for many
     guess: Tensor | None = None,   # displacement of an earlier, similar solution
     max_iterations: int = 1000,
     strict: bool = True,           # raise if the tolerance is not reached; without, the residual tells
 ) -> Solution:
-    "Homogenise octants or cells without looking for symmetries; `ValueError` if the tolerance is not reached."
+    "Homogenise octants or cells without looking for symmetries; `ValueError` if settings or moduli are out of range, or the tolerance is not reached."
+    if E.ndim != 4 or E.dtype not in (torch.float32, torch.float64) or not bool((E >= 0).all()):
+        raise ValueError(f"E has the shape {tuple(E.shape)} and the type {E.dtype}; allowed: (B, n, n, n) of float32 or float64, 0 or more")
     if symmetry not in ("cubic", "mirror", "none"):
         raise ValueError(f"symmetry is {symmetry!r}; allowed: 'cubic', 'mirror', 'none'")
     if preconditioner not in PRECONDITIONERS:
         raise ValueError(f"preconditioner is {preconditioner!r}; allowed: {', '.join(PRECONDITIONERS)}")
     least = 10 * torch.finfo(E.dtype).eps
-    if not isinstance(rtol, (int, float)) or not least <= rtol < 1:
+    if not isinstance(rtol, Real) or not least <= rtol < 1:
         raise ValueError(f"rtol is {rtol!r}; allowed: in [{math.ceil(least * 1e20) / 1e20:.3g}, 1) for {E.dtype}")
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, int) or max_iterations < 1:
+    if isinstance(max_iterations, bool) or not isinstance(max_iterations, Integral) or max_iterations < 1:
         raise ValueError(f"max_iterations is {max_iterations!r}; allowed: a whole number, 1 or more")
     base_stiffness(poisson)
     cases = (0, 3) if symmetry == "cubic" else tuple(range(6))
     pairs = {"cubic": CUBIC, "mirror": ORTHOTROPIC, "none": FULL}[symmetry]
     kind = Periodic if symmetry == "none" else Octant
-    parts, per_cell = [], len(cases)
+    parts, per_cell, poisson, max_iterations = [], len(cases), float(poisson), int(max_iterations)
     largest = E.amax((1, 2, 3), keepdim=True)
     E = E / torch.where(largest > 0, largest, 1.0)  # squares of very small and large moduli would leave the range of numbers
     together = max(1, _chunks(len(E) * per_cell, E.shape[-1], E) // per_cell)  # cells
     for start in range(0, len(E), together):
         block = slice(start, start + together)
-        parts.append(_solve_block(E[block].contiguous(), cases, pairs, kind, poisson, rtol, preconditioner,
-                                  None if guess is None else guess[block], max_iterations, strict))
+        with torch.autocast(E.device.type, enabled=False):  # half precision would spoil the residual
+            parts.append(_solve_block(E[block].contiguous(), cases, pairs, kind, poisson, rtol, preconditioner,
+                                      None if guess is None else guess[block], max_iterations, strict))
     constants, sensitivity, displacement, iterations, residual = (torch.cat(x) if len(x) > 1 else x[0] for x in zip(*parts))
     return Solution(constants * largest.view(-1, 1), sensitivity, displacement, iterations, residual, pairs)
 
@@ -546,6 +548,7 @@ class _Constants(torch.autograd.Function):
         return solution.constants
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # a second derivative would need the change of the displacements
     def backward(ctx, gradient: Tensor):  # type: ignore[override]
         (s,) = ctx.saved_tensors
         return (gradient[:, :, None, None, None] * s).sum(1) / s[0, 0].numel(), None, None
@@ -573,8 +576,8 @@ def _moduli(cell: Tensor, e_void: float, dtype: torch.dtype | None, device: str 
         raise ValueError(f"cell has the shape {tuple(cell.shape)}; allowed: (N, N, N) or (B, N, N, N) with N of at least 2")
     if dtype not in (None, torch.float32, torch.float64):
         raise ValueError(f"dtype is {dtype}; allowed: torch.float32, torch.float64")
-    if not 0 <= e_void < 1:
-        raise ValueError(f"e_void is {e_void}; allowed: in [0, 1)")
+    if not isinstance(e_void, Real) or not 0 <= e_void < 1:
+        raise ValueError(f"e_void is {e_void!r}; allowed: in [0, 1)")
     cell = cell.to(dtype or (cell.dtype if cell.dtype in (torch.float32, torch.float64) else torch.float64))
     if not torch.isfinite(cell).all():
         raise ValueError(f"cell has {int((~torch.isfinite(cell)).sum())} values that are not finite; allowed: finite moduli")
@@ -602,7 +605,7 @@ def homogenize(
     preconditioner: str = "auto",
     max_iterations: int = 1000,
 ) -> Homogenization:
-    "Effective stiffness with the number of iterations and the residual; `ValueError` for bad cells, a symmetry that a cell does not have, and a tolerance that is not reached."
+    "Effective stiffness with the number of iterations and the residual; differentiable as `effective_stiffness` is. `ValueError` for bad cells, a symmetry that a cell does not have, and a tolerance that is not reached."
     if symmetry not in SYMMETRIES:
         raise ValueError(f"symmetry is {symmetry!r}; allowed: {', '.join(SYMMETRIES)}")
     base_stiffness(poisson)
@@ -631,5 +634,5 @@ def effective_stiffness(
     poisson: float = 0.3,
     **options,             # of `homogenize`
 ) -> Tensor:               # (6, 6) or (B, 6, 6) float64, relative to the base material's Young's modulus
-    "Effective stiffness of periodic voxel cells. Differentiable; for cells taken as cubic or mirror symmetric the gradient is the mean over their symmetric voxels."
+    "Effective stiffness of periodic voxel cells. Differentiable once. Where a cell is taken as cubic or mirror symmetric the gradient is the mean over its symmetric voxels, so that a descent keeps the symmetry; the derivative by a single voxel needs symmetry=\"none\". The gradient is right to about rtol, the stiffness to its square."
     return homogenize(cell, poisson, **options).C
