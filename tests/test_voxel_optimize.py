@@ -1,0 +1,135 @@
+"""Inverse homogenisation and its data: what must hold beyond the examples of the notebooks."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from metanb.voxel.data import Cells, dataset, load, make_shard, moduli, statistics, thin
+from metanb.voxel.design import is_cubic, percolates, unfold
+from metanb.voxel.mechanics import homogenize, stiffness_of
+from metanb.voxel.optimize import InverseHomogenization, optimize, poisson, reach
+
+SMALL = dict(size=6, stage_steps=5, sharpness=(1, 8, 32))
+
+
+def stiffness(*constants):
+    return stiffness_of(torch.tensor(constants, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("objective, v, seed", [("bulk", 0.3, 0), ("shear", 0.45, 1), ("youngs", 0.6, 2), ("poisson", 0.35, 3), ("poisson", 0.5, 4), ("bulk", 0.9, 5)])
+def test_finished_cells_keep_the_volume_and_their_numbers_are_their_own(objective, v, seed):
+    best = optimize(objective, v, seed=seed, size=8, stage_steps=8, sharpness=(1, 8, 32))
+    assert best.octant.dtype == bool and is_cubic(unfold(best.octant))
+    assert best.volume_fraction <= 1.01 * v
+    assert best.bears == (best.connected and bool(percolates(unfold(best.octant)).all()))
+    if best.bears:
+        assert best.volume_fraction >= 0.9 * v
+    again = homogenize(unfold(best.octant), symmetry="none", rtol=1e-6).C  # the whole cell, not the octant
+    np.testing.assert_allclose(best.C, again, rtol=0, atol=1e-6)
+    assert best.residual <= 2e-4
+
+
+def test_a_cell_in_pieces_never_beats_one_that_carries_load():
+    task = InverseHomogenization(lambda C, step: C[0, 0], 0.4, **SMALL)  # wants no stiffness at all
+    x = np.linspace(0, 1, len(task.x))
+    task.x = np.clip(x, 0.2, 1)
+    best = task.result()
+    assert best.bears and best.C[0, 0] > 1e-4
+
+
+def test_poissons_objective_prefers_a_stiff_auxetic_cell_to_a_dead_one():
+    dead, alive, auxetic = (float(poisson(stiffness(*c), 100)) for c in ((0, 0, 0), (0.1, 0.001, 0.02), (0.1, -0.03, 0.02)))
+    assert auxetic < alive < dead
+
+
+@pytest.mark.parametrize("settings", [dict(objective="bulk"), dict(objective="shear", isotropy=0.05), dict(objective=reach(stiffness(0.3, 0.1, 0.1)), method="mma")])
+def test_resumed_runs_end_in_the_same_cell(settings, tmp_path):
+    whole = optimize(volume_fraction=0.4, **settings, **SMALL)
+
+    def stop(task):
+        if len(task.history) == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimize(volume_fraction=0.4, checkpoint=tmp_path / "state.npz", checkpoint_every=3, callback=stop, **settings, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+    again = optimize(volume_fraction=0.4, checkpoint=tmp_path / "state.npz", **settings, **SMALL)
+    assert (again.density == whole.density).all() and again.history == whole.history
+
+
+def test_a_state_belongs_to_its_task(tmp_path):
+    path, target = tmp_path / "state.npz", stiffness(0.3, 0.1, 0.1)
+    optimize(reach(target), 0.4, max_steps=3, checkpoint=path, seed=np.int64(1), **SMALL)
+    more = optimize(reach(target), 0.4, max_steps=6, checkpoint=path, seed=1, **SMALL)  # goes on
+    assert len(more.history) == 6
+    for other in (dict(objective=reach(2 * target)), dict(objective=reach(target), seed=2), dict(objective=reach(target), constraints=[lambda C, step: C[0, 1] - 1]),
+                  dict(objective=reach(target), size=4)):
+        with pytest.raises(ValueError, match="same settings"):
+            optimize(volume_fraction=0.4, checkpoint=path, **{"seed": 1, **SMALL, **other})
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"PK\x03\x04 torn"])
+def test_damaged_states_are_named(content, tmp_path):
+    path = tmp_path / "state.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="state.npz"):
+        optimize("bulk", 0.4, checkpoint=path, **SMALL)
+    np.savez(path, x=np.zeros(3))
+    with pytest.raises(ValueError, match="state.npz"):
+        optimize("bulk", 0.4, checkpoint=path, **SMALL)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("settings, name", [
+    (dict(isotropy=0.0), "isotropy"), (dict(isotropy=-0.1), "isotropy"), (dict(isotropy=math.nan), "isotropy"), (dict(sharpness=()), "sharpness"), (dict(sharpness=(0,)), "sharpness"),
+    (dict(size=4.0), "size"), (dict(size=0), "size"), (dict(stage_steps=0), "stage_steps"), (dict(max_steps=0), "max_steps"), (dict(volume_fraction="a"), "volume_fraction"),
+    (dict(volume_fraction=0.0), "volume_fraction"), (dict(device="tpu"), "device"), (dict(base_poisson=-1), "poisson"), (dict(objective="soft"), "objective"), (dict(start=np.full((6, 6, 6), 2.0)), "start")])
+def test_bad_settings_are_named(settings, name):
+    with pytest.raises(ValueError, match=name):
+        InverseHomogenization(**{"objective": "bulk", "volume_fraction": 0.4, **SMALL, **settings})
+
+
+def test_an_objective_that_is_not_finite_stops_with_its_step():
+    with pytest.raises(ValueError, match="step 0"):
+        optimize(lambda C, step: C[0, 0] * torch.nan, 0.4, **SMALL)
+
+
+def test_only_cells_that_carry_load_are_good(tmp_path, monkeypatch):
+    ds = dataset(preset="test", folder=tmp_path, n=6, size=6, stage_steps=4, low=0.1, high=0.4, progress=False)
+    cells = load(ds.path)
+    octants, C = cells.octants(), cells.stiffness
+    for i in range(len(cells)):
+        whole = homogenize(unfold(octants[i]), rtol=1e-6).C
+        np.testing.assert_allclose(C[i], whole[[0, 0, 3], [0, 1, 3]], rtol=1e-4, atol=1e-7)
+        if cells.good[i]:
+            assert percolates(unfold(octants[i])).all() and C[i, 0] > 1e-5
+    facts = statistics(cells)
+    assert facts["good"] == cells.good.sum() and facts["n"] == 6
+    json.dumps(facts, allow_nan=False)
+
+
+def test_ratios_of_dead_cells_are_unknown():
+    class Fake:
+        attributes = {"params": {"poisson": 0.3}}
+
+    cells = Cells(Fake(), np.array([[2e-9, -1e-9, 1e-9], [0.2, 0.05, 0.06]], np.float32), np.array([0.1, 0.3]), np.zeros(2), np.zeros(2), np.array([False, True]))
+    values = moduli(cells)
+    assert np.isnan(values["poisson"][0]) and np.isnan(values["zener"][0]) and np.isclose(values["poisson"][1], 0.2)
+
+
+def test_shards_depend_on_their_seed_alone():
+    one, two, other = (make_shard(2, seed, size=4, low=0.3, stage_steps=3, sharpness=(1, 16)) for seed in (5, 5, 6))
+    assert all((one[name] == two[name]).all() for name in one) and (one["wanted"] != other["wanted"]).all()
+
+
+def test_thinning_keeps_what_is_alone():
+    rng = np.random.default_rng(0)
+    properties = rng.uniform((0, 0, 0, 0), (1, 0.5, 0.3, 1), (500, 4))
+    for width in (0.05, 0.2):
+        kept = thin(properties, width=width)
+        assert (thin(properties[kept], width=width) == np.arange(len(kept))).all()  # nothing more to remove
+        assert len(thin(properties, width=width, most=500)) == 500
+    assert len(thin(np.zeros((0, 4)))) == 0
