@@ -26,7 +26,7 @@ def test_finished_cells_keep_the_volume_and_their_numbers_are_their_own(objectiv
     assert best.volume_fraction <= 1.01 * v
     assert best.bears == (best.connected and bool(percolates(unfold(best.octant)).all()))
     if best.bears:
-        assert best.volume_fraction >= 0.9 * v
+        assert best.volume_fraction >= 0.85 * v  # islands that were removed are missing
     again = homogenize(unfold(best.octant), symmetry="none", rtol=1e-6).C  # the whole cell, not the octant
     np.testing.assert_allclose(best.C, again, rtol=0, atol=1e-6)
     assert best.residual <= 2e-4
