@@ -22,15 +22,9 @@ import zarr
 from metanb.core import store
 from metanb.core.runs import main
 from metanb.core.unet import UNet
+from shards import LOGGED, fail_once, make_cells, make_logged
 
 OPTIONS = dict(n=50, shard_size=8, seed=5, progress=False)
-
-
-def make_cells(n: int, seed: int, delay: float = 0.0) -> dict[str, np.ndarray]:
-    "Two arrays of a shard; `delay` [s] stands for the time that real shards take."
-    time.sleep(delay)
-    rng = np.random.default_rng(seed)
-    return {"angle": rng.normal(size=(n, 6, 6)), "count": rng.integers(0, 9, size=n)}
 
 
 def contents(path) -> dict[str, np.ndarray]:
@@ -259,13 +253,6 @@ def test_shards_in_flight_are_bounded_and_come_in_any_order(tmp_path, whole):
     assert_same(contents(tmp_path / "set"), {key: a[:48] for key, a in whole.items()})
 
 
-def fail_once(n: int, seed: int, bad: int) -> dict[str, np.ndarray]:
-    "Fails in the shard with the seed `bad`."
-    if seed == bad:
-        raise RuntimeError("no such cell")
-    return make_cells(n, seed)
-
-
 @pytest.mark.parametrize("threads", [None, 2])
 def test_error_in_a_shard_comes_through_and_keeps_the_others(tmp_path, threads):
     with pytest.raises(RuntimeError, match="no such cell"):
@@ -276,23 +263,8 @@ def test_error_in_a_shard_comes_through_and_keeps_the_others(tmp_path, threads):
 
 # ---------------------------------------------------------------- clusters
 
-LOGGED = dict(n=96, shard_size=8, seed=5, progress=False)
-
-
-def make_logged(n: int, seed: int, log: str, delay: float) -> dict[str, np.ndarray]:
-    "Cells; begin and end of each call, with the process that made it and its threads, go to a file."
-    def note(word: str) -> None:
-        with open(log, "a") as file:
-            file.write(f"{word} {seed} {os.getpid()} {torch.get_num_threads()}\n")
-
-    note("begin")
-    time.sleep(delay)
-    note("end")
-    return make_cells(n, seed)
-
-
 def log_lines(log: Path, word: str) -> list[list[int]]:
-    "Seed, process and threads of each call that came to `word`."
+    "Seed and process of each call that came to `word`."
     lines = log.read_text().splitlines() if log.exists() else []
     return [[int(number) for number in line.split()[1:]] for line in lines if line.startswith(word + " ")]
 
@@ -322,7 +294,7 @@ def kill_one_at_work(log: Path, after: int, killed: list[int]) -> None:
     "Kill a process in the middle of a shard, once `after` shards are finished."
     while not killed:
         ended = log_lines(log, "end")
-        at_work = [(seed, pid) for seed, pid, _ in log_lines(log, "begin") if [seed, pid] not in [line[:2] for line in ended]]
+        at_work = [call for call in log_lines(log, "begin") if call not in ended]
         if len(ended) >= after and at_work:
             os.kill(at_work[-1][1], signal.SIGKILL)
             killed.append(at_work[-1][0])
@@ -340,7 +312,7 @@ def test_a_killed_dask_worker_costs_nothing(tmp_path, cluster):
     killer.join()
     begun, ended = ([line[0] for line in log_lines(log, word)] for word in ("begin", "end"))
     assert begun.count(killed[0]) == 2 and ended.count(killed[0]) == 1  # cut off, and made again
-    assert len({pid for _, pid, _ in log_lines(log, "end")}) > 1 and {threads for *_, threads in log_lines(log, "end")} == {1}
+    assert len({pid for _, pid in log_lines(log, "end")}) > 1
     assert_complete(ds)
 
 
@@ -353,6 +325,20 @@ def test_truss_command_on_a_cluster(tmp_path, cluster, capsys):
         assert store.verify(tmp_path / scheduler[:3] / "truss_n2000_seed0", progress=False) == []
         digests.append(zarr.open_group(tmp_path / scheduler[:3] / "truss_n2000_seed0", mode="r")[store.DIGEST][:])
     np.testing.assert_array_equal(*digests)
+
+
+def test_shards_on_a_cluster_have_one_thread():
+    distributed = pytest.importorskip("distributed")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with distributed.LocalCluster(n_workers=1, processes=False, protocol="tcp://", dashboard_address=None) as cluster:
+            with distributed.Client(cluster, set_as_default=False) as client:
+                assert client.submit(torch.get_num_threads).result() == 2  # without metanb
+            with store.workers(cluster.scheduler_address) as pool:
+                assert pool.submit(torch.get_num_threads).result() == 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_errors_on_a_cluster_come_through(tmp_path, cluster):
@@ -397,7 +383,7 @@ def test_a_lost_scheduler_keeps_what_is_finished(tmp_path, monkeypatch):
 ON_CLUSTER = """
 import sys
 from metanb.core import store
-from test_store import LOGGED, make_logged
+from shards import LOGGED, make_logged
 
 if __name__ == "__main__":
     address, folder = sys.argv[1:]
@@ -530,7 +516,7 @@ def test_slurm_jobs_that_end_early_are_replaced(tmp_path, slurm, monkeypatch, co
         ds = store.generate(tmp_path / "set", make_logged, params={"log": str(log), "delay": 0.2}, executor=pool, **LOGGED)
     assert_complete(ds)
     assert not (slurm / "refuse").exists() and len((slurm / "submitted").read_text().split()) == 2
-    assert len({pid for _, pid, _ in log_lines(log, "end")}) > cores
+    assert len({pid for _, pid in log_lines(log, "end")}) > cores
 
 
 def test_slurm_settings_with_several_cores(slurm):
