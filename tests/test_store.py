@@ -304,7 +304,7 @@ def kill_one_at_work(log: Path, after: int, killed: list[int]) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_killed_dask_worker_costs_nothing(tmp_path, cluster):
     log, killed = tmp_path / "log", []
-    killer = threading.Thread(target=kill_one_at_work, args=(log, 3, killed))
+    killer = threading.Thread(target=kill_one_at_work, args=(log, 3, killed), daemon=True)
     killer.start()
     with store.workers(cluster.scheduler_address) as pool:
         assert pool.in_flight == 4
@@ -368,7 +368,7 @@ def test_a_lost_scheduler_keeps_what_is_finished(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     child = subprocess.Popen([sys.executable, tmp_path / "scheduler.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     address, params = child.stdout.readline().strip(), {"log": str(tmp_path / "log"), "delay": 0.1}
-    killer = threading.Thread(target=kill_one_at_work, args=(tmp_path / "log", 3, []))
+    killer = threading.Thread(target=kill_one_at_work, args=(tmp_path / "log", 3, []), daemon=True)
     killer.start()
     with pytest.raises(ConnectionError, match="scheduler='tcp://.*the connection was lost"), store.workers(address) as pool:
         store.generate(tmp_path / "set", make_logged, params=params, executor=pool, **LOGGED)
@@ -377,6 +377,12 @@ def test_a_lost_scheduler_keeps_what_is_finished(tmp_path, monkeypatch):
     assert 0 < len(store.verify(tmp_path / "set", progress=False)) < 12
     with pytest.raises(ValueError, match="no dask scheduler answers"), store.workers(address):
         pass
+    child = subprocess.Popen(child.args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with pytest.raises(ConnectionError), store.workers(child.stdout.readline().strip()) as pool:
+        child.kill()
+        child.communicate(timeout=300)
+        assert wait_until(lambda: pool.client.status == "closed")  # noticed between two shards
+        pool.submit(abs, -1)
     assert_complete(store.generate(tmp_path / "set", make_logged, params=params, **LOGGED))
 
 
@@ -510,7 +516,7 @@ def test_slurm_jobs_that_end_early_are_replaced(tmp_path, slurm, monkeypatch, co
         for job in (slurm / "submitted").read_text().split():
             os.killpg(int(job), signal.SIGKILL)
 
-    threading.Thread(target=end_all_jobs).start()
+    threading.Thread(target=end_all_jobs, daemon=True).start()
     settings, refusal = dask.config.set({"jobqueue.slurm.cores": cores}), pytest.warns(UserWarning, match="SLURM took no job(.|\n)*invalid partition")
     with settings, refusal, store.workers("slurm", cores) as pool:
         ds = store.generate(tmp_path / "set", make_logged, params={"log": str(log), "delay": 0.2}, executor=pool, **LOGGED)

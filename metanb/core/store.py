@@ -355,10 +355,10 @@ def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
             warnings.warn(f"scheduler={scheduler!r} has no workers yet; waiting for some", stacklevel=4)
         try:
             yield pool
-        except (CancelledError, distributed.comm.CommClosedError):
-            raise ConnectionError(f"scheduler={scheduler!r}: the connection was lost; finished shards are kept, the same call goes on") from None
-        finally:
-            pool.pool.shutdown(wait=False)
+        except Exception as error:
+            if client.status == "running" and not isinstance(error, CancelledError):
+                raise  # of a shard, or of this process
+            raise ConnectionError(f"scheduler={scheduler!r}: the connection was lost; finished shards are kept, the same call goes on") from error
 
 
 @contextmanager
