@@ -116,6 +116,7 @@ def open_page(browser, address: str):
     "A page; requests that leave the machine are refused, so the widgets need none."
     page = browser.new_page(viewport={"width": 1200, "height": 2800})
     page.set_default_timeout(PATIENCE)
+    page.add_init_script("AbortSignal.timeout = () => new AbortController().signal")  # anywidget would give up on plotly after two seconds, too few for a busy machine
     page.route(lambda url: not url.startswith((address, "data:", "blob:")), lambda route: route.abort())
     page.goto(address)
     return page
@@ -135,7 +136,7 @@ def page(browser, address):
 
 @pytest.fixture(scope="module")
 def voxel_page(browser, tmp_path_factory):
-    "A page of its own for the voxel widgets, with the known cells drawn: plotly is slow to load, and anywidget gives up on a figure after two seconds."
+    "A page of its own for the voxel widgets, with the known cells drawn: a page loads plotly once for each of its figures."
     folder = tmp_path_factory.mktemp("voxel")
     write_page(folder / "page.ipynb", VOXEL)
     with served(folder) as address:
