@@ -547,7 +547,7 @@ def plot_cell(
     mesh = surface_mesh(cell, repetitions)
     ax = plt.figure(figsize=(3, 3)).add_subplot(projection="3d") if ax is None else ax
     light = 0.35 + 0.65 * np.clip(mesh.face_normals @ np.array([0.4, -0.6, 0.7]), 0, 1)
-    ax.add_collection3d(Poly3DCollection(mesh.triangles, facecolors=light[:, None] * np.asarray(color), edgecolors=light[:, None] * np.asarray(color), linewidths=0.2))
+    ax.add_collection3d(Poly3DCollection(mesh.triangles, facecolors=light[:, None] * np.asarray(color), edgecolors=light[:, None] * np.asarray(color), linewidths=0.2, rasterized=True))
     ax.set(**{f"{axis}lim": (0, repetitions) for axis in "xyz"})
     ax.set_box_aspect((1, 1, 1), zoom=1.1)
     ax.set_axis_off()

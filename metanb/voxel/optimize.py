@@ -192,7 +192,7 @@ class InverseHomogenization:
 
     def octant(self) -> NDArray:  # (n, n, n)
         "The present densities."
-        return self.densities()[0][self.number].reshape((self.size,) * 3)
+        return self.densities()[0].clip(0, 1)[self.number].reshape((self.size,) * 3)  # rounding may leave them by 1e-16
 
     def _values(self) -> tuple[float, list[float], NDArray, Tensor]:
         "Objective, constraints, the derivatives of all by x (1 + m, W), and the stiffness."
