@@ -28,7 +28,7 @@ from ..core.elasticity import check_stiffness, elastic_surface, hashin_shtrikman
 from ..core.plotting import CYCLE
 from .design import FAMILIES, components, export_mesh, family, percolates, surface_mesh, touches_boundary, unfold, volume_fraction
 from .mechanics import base_stiffness, homogenize
-from .optimize import OBJECTIVES, InverseHomogenization
+from .optimize import InverseHomogenization
 
 # %% ../../nbs/voxel/explore.ipynb #4bb70587
 def numbers(
