@@ -364,13 +364,18 @@ def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
 @contextmanager
 def _slurm(jobs: int) -> "Iterator[dask_jobqueue.SLURMCluster]":
     "A scheduler in this process and `jobs` workers in jobs of SLURM, which are cancelled at the end."
-    jobqueue, config, core, ioloop = (_extra(module, "slurm") for module in ("dask_jobqueue", "dask.config", "distributed.core", "tornado.ioloop"))
+    modules = ("dask_jobqueue", "dask.config", "distributed.core", "distributed.diagnostics.plugin", "tornado.ioloop")
+    jobqueue, config, core, plugin, ioloop = (_extra(module, "slurm") for module in modules)
     cores, absent = config.get("jobqueue.slurm.cores") or 1, {}
 
     class Job(jobqueue.slurm.SLURMJob):
         async def close(self) -> None:
             await super().close()
             self.status = core.Status.closed  # dask looks at it at the end, and stumbles over a job that seems to run
+
+    class Arrivals(plugin.SchedulerPlugin):
+        def add_worker(self, scheduler, worker: str) -> None:  # it may be lost again before anyone looks
+            absent.update({name: 0 for name in cluster.workers if _belongs(scheduler.workers[worker].name, name)})
 
     async def refill() -> None:
         try:
@@ -381,6 +386,7 @@ def _slurm(jobs: int) -> "Iterator[dask_jobqueue.SLURMCluster]":
     with ExitStack() as stack:
         try:
             cluster = stack.enter_context(jobqueue.SLURMCluster(cores=cores, processes=cores, job_cls=Job))
+            cluster.scheduler.add_plugin(Arrivals(), name="arrivals")
             cluster.sync(_fill, cluster, -(-jobs // cores), absent)
         except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"scheduler='slurm': no workers from SLURM with the settings jobqueue.slurm of dask: {error}") from None
@@ -390,11 +396,15 @@ def _slurm(jobs: int) -> "Iterator[dask_jobqueue.SLURMCluster]":
         yield cluster
 
 
+def _belongs(worker: str, job: str) -> bool:
+    "Whether a job of that name started that worker."
+    return worker == job or str(worker).startswith(f"{job}-")
+
+
 async def _fill(cluster: "dask_jobqueue.SLURMCluster", jobs: int, absent: dict[str, int]) -> None:
     "Submit what is missing: at the start all jobs, later those that were refused or whose workers were `absent` twice. (dask itself leaves a lost job lost.)"
-    here = {str(name) for name in cluster.observed}
     for name, job in list(cluster.workers.items()):
-        if any(worker == name or worker.startswith(f"{name}-") for worker in here):
+        if any(_belongs(worker, name) for worker in cluster.observed):
             absent[name] = 0
         elif name in absent:
             absent[name] += 1
