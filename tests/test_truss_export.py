@@ -7,7 +7,8 @@ import pytest
 
 from metanb.truss.criteria import pore_size
 from metanb.truss.design import random_designs
-from metanb.truss.export import TrussGraph, _write, export, graph, surface
+from metanb.core.files import write_file
+from metanb.truss.export import TrussGraph, export, graph, surface
 
 trimesh = pytest.importorskip("trimesh")
 DESIGNS = random_designs(60, seed=7)
@@ -30,13 +31,13 @@ def test_shares_do_not_depend_on_the_block():
 
 def test_interrupted(tmp_path, monkeypatch):
     "A move that fails leaves the old file and no part of the new one."
-    _write(tmp_path / "a.csv", b"old")
+    write_file(tmp_path / "a.csv", b"old")
 
     def full(*_):
         raise OSError(28, "No space left on device")
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ValueError, match="No space left"):
-        _write(tmp_path / "a.csv", b"new")
+        write_file(tmp_path / "a.csv", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"] and (tmp_path / "a.csv").read_bytes() == b"old"
 
 

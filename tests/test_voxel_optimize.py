@@ -92,12 +92,19 @@ def test_bad_settings_are_named(settings, name):
         InverseHomogenization(**{"objective": "bulk", "volume_fraction": 0.4, **SMALL, **settings})
 
 
+@pytest.mark.parametrize("every", [0, -1, 2.5])
+def test_checkpoints_come_after_whole_numbers_of_steps(every, tmp_path):
+    with pytest.raises(ValueError, match="checkpoint_every"):
+        optimize("bulk", 0.4, checkpoint=tmp_path / "state.npz", checkpoint_every=every, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_objective_that_is_not_finite_stops_with_its_step():
     with pytest.raises(ValueError, match="step 0"):
         optimize(lambda C, step: C[0, 0] * torch.nan, 0.4, **SMALL)
 
 
-def test_only_cells_that_carry_load_are_good(tmp_path, monkeypatch):
+def test_only_cells_that_carry_load_are_good(tmp_path):
     ds = dataset(preset="test", folder=tmp_path, n=6, size=6, stage_steps=4, low=0.1, high=0.4, progress=False)
     cells = load(ds.path)
     octants, C = cells.octants(), cells.stiffness

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from .design import fill_fraction, random_designs
 from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
+from ..core.files import write_file
 from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
 
 # %% ../../nbs/cellular/data.ipynb #2dffd3ab
@@ -342,5 +343,5 @@ def command(
         ds = dataset(preset=preset, n=n, pixels=pixels, shard_size=shard_size, seed=seed, folder=out, executor=Reporting(pool),
                      platens=platens, max_strain=max_strain, device=device)
     facts = statistics(load(ds.path))
-    Path(f"{ds.path}_statistics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_file(f"{ds.path}_statistics.json", (json.dumps(facts, indent=1) + "\n").encode())
     print(f"{ds.path}: {len(ds)} designs, {100 * facts['passed']:.1f} % passed, {facts['bytes_per_design'] / 1000:.1f} kB a design")

@@ -8,7 +8,6 @@ __all__ = ['GOALS', 'PROPERTIES', 'RANGES', 'SIZES', 'SHIPPED', 'make_shard', 'd
 
 # %% ../../nbs/voxel/data.ipynb #1da7f347
 import json
-
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ import torch
 import typer
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.elasticity import hashin_shtrikman, isotropic_moduli
+from ..core.files import write_file
 from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
 from .design import pack, unpack
-from .mechanics import base_stiffness
+from .mechanics import base_stiffness, bounds
 from .optimize import optimize
 
 # %% ../../nbs/voxel/data.ipynb #48213ad7
@@ -117,6 +116,11 @@ class Cells:
         return self.dataset.attributes["params"]["size"]
 
     @property
+    def poisson(self) -> float:
+        "Poisson's ratio of the base material."
+        return self.dataset.attributes["params"]["poisson"]
+
+    @property
     def properties(self) -> NDArray:  # (N, 4)
         "C11, C12, C44 and volume fraction."
         return np.column_stack([self.stiffness, self.volume_fraction]).astype(float)
@@ -182,8 +186,7 @@ def moduli(
 ) -> dict[str, NDArray]:  # each (N,)
     "Bulk modulus, shear modulus C44, Poisson's ratio under tension along an axis, Zener ratio, and the first two relative to the bounds of Hashin and Shtrikman."
     C11, C12, C44 = cells.stiffness.astype(float).T
-    K_base, G_base = map(float, isotropic_moduli(base_stiffness(cells.dataset.attributes["params"].get("poisson", 0.3))))
-    K_most, G_most = (bound.numpy() for bound in hashin_shtrikman(K_base, G_base, torch.as_tensor(cells.volume_fraction.astype(float)).clamp(0, 1)))
+    K_most, G_most = (bound.numpy() for bound in bounds(torch.as_tensor(cells.volume_fraction.astype(float)), poisson=cells.poisson))
     with np.errstate(divide="ignore", invalid="ignore"):
         K = (C11 + 2 * C12) / 3
         C11, C12, C44 = np.where(C11 > 1e-5, (C11, C12, C44), np.nan)  # ratios of the solver's errors mean nothing
@@ -227,8 +230,7 @@ def plot_coverage(
             ax.scatter(x[rows], y[rows], s=2.5, color=color, linewidths=0, label=goal, rasterized=True)
         ax.set(xlabel=xlabel, ylabel=ylabel)
     f = np.linspace(0.01, 1, 100)
-    bounds = hashin_shtrikman(*map(float, isotropic_moduli(base_stiffness(cells.dataset.attributes["params"].get("poisson", 0.3)))), torch.as_tensor(f))
-    for ax, bound in zip(flat[3:5], bounds):
+    for ax, bound in zip(flat[3:5], bounds(torch.as_tensor(f), poisson=cells.poisson)):
         ax.plot(f, bound, "k--", linewidth=0.8, label="Hashin-Shtrikman")
     flat[3].legend(markerscale=3, fontsize=7)
     return axes
@@ -248,5 +250,5 @@ def command(
     with workers(scheduler, jobs) as pool:
         ds = dataset(preset=preset, n=n, size=size, shard_size=shard_size, seed=seed, folder=out, executor=pool)
     facts = statistics(load(ds))
-    Path(f"{ds.path}_statistics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_file(f"{ds.path}_statistics.json", (json.dumps(facts, indent=1) + "\n").encode())
     typer.echo(f"{ds.path}: {len(ds)} cells of {2 * facts['size']}^3 voxels, {facts['good']} in one piece that carries load")

@@ -9,11 +9,7 @@ __all__ = ['FAMILIES', 'CUBIC_FAMILIES', 'check_cells', 'unfold', 'is_mirror_sym
            'import_cells', 'surface_mesh', 'export_mesh', 'plot_cell']
 
 # %% ../../nbs/voxel/design.ipynb #e15b8c03
-import io
-import os
 import re
-import uuid
-import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
@@ -30,6 +26,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 from scipy.special import expit
 from torch import Tensor
+
+from ..core.files import suffix_of, write_mesh
 
 # %% ../../nbs/voxel/design.ipynb #f58057b6
 if TYPE_CHECKING:
@@ -480,41 +478,6 @@ def surface_mesh(
     return Trimesh((vertices.astype(float) - 0.5) / len(cell), faces, process=False)
 
 # %% ../../nbs/voxel/design.ipynb #7353a173
-_TYPES = ('<?xml version="1.0" encoding="UTF-8"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
-          '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-          '<Default Extension="model" ContentType="application/vnd.ms-package.3dmanufacturing-3dmodel+xml"/></Types>')
-_RELATIONS = ('<?xml version="1.0" encoding="UTF-8"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
-              '<Relationship Target="/3D/3dmodel.model" Id="rel0" Type="http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"/></Relationships>')
-
-
-def _as_3mf(mesh: "Trimesh") -> bytes:
-    "A 3MF package with one object in mm; the same mesh gives the same bytes."
-    vertices = "".join(f'<vertex x="{x:.9g}" y="{y:.9g}" z="{z:.9g}"/>' for x, y, z in mesh.vertices.tolist())
-    triangles = "".join(f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces.tolist())
-    model = ('<?xml version="1.0" encoding="UTF-8"?><model unit="millimeter" xml:lang="en-US" xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02">'
-             f'<resources><object id="1" type="model"><mesh><vertices>{vertices}</vertices><triangles>{triangles}</triangles></mesh></object></resources>'
-             '<build><item objectid="1"/></build></model>')
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:
-        for name, text in (("[Content_Types].xml", _TYPES), ("_rels/.rels", _RELATIONS), ("3D/3dmodel.model", model)):
-            package.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
-    return out.getvalue()
-
-
-def _write(path: Path, content: bytes) -> Path:
-    "Write beside the place, then move there."
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        raise ValueError(f"path={str(path)!r} cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True) if path.parent.is_dir() else None
-    return path
-
-# %% ../../nbs/voxel/design.ipynb #c919cad0
 def export_mesh(
     path: str | Path,        # .stl or .3mf
     cell: NDArray | Tensor,  # (N, N, N)
@@ -523,14 +486,12 @@ def export_mesh(
     edge_mm: float = 10.0,   # of one cell
 ) -> Path:
     "Write the surface of a block of cells for printing; raises ValueError."
-    path = Path(path)
-    if path.suffix.lower() not in (".stl", ".3mf"):
-        raise ValueError(f"path={str(path)!r} ends in {path.suffix!r}; allowed: .stl, .3mf")
+    suffix_of(path, (".stl", ".3mf"))
     if not (np.isfinite(edge_mm) and edge_mm > 0):
         raise ValueError(f"edge_mm is {edge_mm!r}; allowed: positive and finite")
     mesh = surface_mesh(cell, repetitions)
     mesh.apply_scale(edge_mm)
-    return _write(path, _as_3mf(mesh) if path.suffix.lower() == ".3mf" else mesh.export(file_type="stl"))
+    return write_mesh(mesh, path)
 
 # %% ../../nbs/voxel/design.ipynb #591e0606
 def plot_cell(

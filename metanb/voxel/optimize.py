@@ -8,9 +8,9 @@ __all__ = ['Objective', 'FLOOR', 'OBJECTIVES', 'E_MIN', 'filter_matrix', 'projec
 
 # %% ../../nbs/voxel/optimize.ipynb #40f3072c
 import hashlib
+import io
 import json
 import math
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -27,10 +27,11 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..core.elasticity import check_stiffness, hashin_shtrikman, isotropic_moduli, zener_ratio
+from ..core.elasticity import check_stiffness, zener_ratio
+from ..core.files import write_file
 from ..core.training import pick_device
 from .design import check_cells, fold, is_cubic, percolates, random_octants, remove_islands, unfold, wedge
-from .mechanics import base_stiffness, solve, stiffness_of
+from .mechanics import base_stiffness, bounds, solve, stiffness_of
 
 # %% ../../nbs/voxel/optimize.ipynb #c2e8fdd2
 @lru_cache(maxsize=16)
@@ -84,7 +85,7 @@ def youngs(C: Tensor, step: int = 0) -> Tensor:
     return -1 / torch.linalg.inv(C[:3, :3] + 1e-9 * torch.eye(3, dtype=C.dtype))[0, 0]
 
 
-FLOOR = 0.02
+FLOOR = 0.02  # share of the axial stiffness that the objective of Poisson's ratio keeps to the end
 
 
 def poisson(C: Tensor, step: int = 0) -> Tensor:
@@ -137,7 +138,7 @@ def _check(task: "InverseHomogenization") -> None:
 
 @dataclass(eq=False)
 class InverseHomogenization:
-    "An optimisation in progress: `step` makes one, `state` and `restore` keep it."
+    "An optimisation in progress: `step` makes one, `save` and `restore` keep it, `result` ends it; `ValueError` for settings out of range."
     objective: str | Objective
     volume_fraction: float
     size: int = 16                # n of the octant; the cell has twice as many voxels along an edge
@@ -157,7 +158,7 @@ class InverseHomogenization:
     rtol: float = 1e-2            # of the solver
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list, init=False)  # of each step
 
     def __post_init__(self):
         _check(self)
@@ -263,14 +264,14 @@ class InverseHomogenization:
             self.stage, self.stage_begin, self.unchanged = self.stage + (not last), done, 0
 
     def result(self) -> "Optimum":
-        "The black and white cell of the present densities, homogenised anew; `ValueError` if no threshold leaves a cell that can be homogenised."
+        "The black and white cell of the present densities, homogenised anew; `ValueError` if that does not reach its tolerance."
         octant, whole = self._thresholded()
         solution = solve(torch.as_tensor(octant, dtype=torch.float64, device=self.device)[None], poisson=self.base_poisson, symmetry="cubic", rtol=1e-4, max_iterations=10_000)
         return Optimum(octant, self.octant(), stiffness_of(solution.constants)[0].cpu(), float(solution.residual.max()), whole,
                        whole and bool(percolates(unfold(octant)).all()), self.base_poisson, list(self.history))
 
     def _thresholded(self) -> tuple[NDArray[np.bool_], bool]:
-        "Of several thresholds the one whose cell carries load along all axes, keeps the volume best (to 3 %, never 1 % more), and has the best objective; and whether it is in one piece."
+        "Of several thresholds, in this order: a cell that carries load along all axes, with at most 1 % more volume, within 3 % of the volume, of the best objective; and whether it is in one piece."
         rho, v = self.octant(), self.volume_fraction
         levels = np.unique(np.sort(rho, axis=None)[::-1][np.round(v * np.array([0.97, 0.98, 0.99, 1, 1.01]) * rho.size).astype(int).clip(1, rho.size) - 1])
         found = {}
@@ -315,21 +316,14 @@ class InverseHomogenization:
 
     def save(self, path: str | Path) -> Path:
         "Keep the state in one file, which replaces an older one only when it is complete."
-        path = Path(path)
         numbers = {name: getattr(self, name) for name in ("stage", "stage_begin", "unchanged", "rested", "scale")}
         text = json.dumps({"settings": self.settings(), "history": self.history, **numbers})
         arrays = {"x": self.x, "older": np.stack(self.older), "asymptotes": np.stack(self.asymptotes), "text": np.array(text)}
         if self.displacement is not None:
             arrays["displacement"] = self.displacement.cpu().numpy()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with open(part, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        return write_file(path, content.getvalue())
 
     def restore(self, path: str | Path) -> "InverseHomogenization":
         "Go back to a saved state; `ValueError` if it belongs to other settings."
@@ -337,7 +331,7 @@ class InverseHomogenization:
             with np.load(path, allow_pickle=False) as arrays:
                 arrays = dict(arrays)
             kept = json.loads(str(arrays["text"]))
-            theirs = kept["settings"]
+            theirs, numbers = kept["settings"], {name: kept[name] for name in ("stage", "stage_begin", "unchanged", "rested", "scale", "history")}
             whole = all(arrays[name].shape[-1:] == self.x.shape for name in ("x", "older", "asymptotes")) or theirs["size"] != self.size
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise ValueError(f"path={str(path)!r} is no saved optimisation: {type(error).__name__}: {error}") from None
@@ -348,9 +342,8 @@ class InverseHomogenization:
             raise ValueError(f"path={str(path)!r} was saved with {name} = {theirs.get(name)!r}, not {mine[name]!r}; allowed: the same settings, or another path")
         self.x, self.older, self.asymptotes = arrays["x"], list(arrays["older"]), list(arrays["asymptotes"])
         self.displacement = torch.as_tensor(arrays["displacement"], device=self.device) if "displacement" in arrays else None
-        self.history = kept["history"]
-        for name in ("stage", "stage_begin", "unchanged", "rested", "scale"):
-            setattr(self, name, kept[name])
+        for name, value in numbers.items():
+            setattr(self, name, value)
         return self
 
 
@@ -384,8 +377,7 @@ class Optimum:
     @property
     def shares(self) -> tuple[float, float]:
         "Bulk modulus, and shear modulus C44, relative to their bounds of Hashin and Shtrikman; the second bound holds for isotropic cells only."
-        base = isotropic_moduli(base_stiffness(self.base_poisson))
-        K, G = hashin_shtrikman(*map(float, base), self.volume_fraction)
+        K, G = bounds(self.volume_fraction, poisson=self.base_poisson)
         return float((self.C[0, 0] + 2 * self.C[0, 1]) / 3 / K), float(self.C[3, 3] / G)
 
 # %% ../../nbs/voxel/optimize.ipynb #8bf5a30f
@@ -399,7 +391,9 @@ def optimize(
     progress: bool = False,                # show a bar
     **settings,                            # of `InverseHomogenization`
 ) -> Optimum:
-    "Optimise a cell from a random or given start; goes on where an interrupted one with the same settings stopped."
+    "Optimise a cell from a random or given start; goes on where an interrupted one with the same settings stopped. `ValueError` for settings out of range and for a checkpoint of another task."
+    if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, Integral) or checkpoint_every < 1:
+        raise ValueError(f"checkpoint_every is {checkpoint_every!r}; allowed: a whole number of steps, 1 or more")
     task = InverseHomogenization(objective, volume_fraction, **settings)
     if checkpoint is not None and Path(checkpoint).exists():
         task.restore(checkpoint)
