@@ -27,7 +27,7 @@ test: $(DEV)  ## the gate, the tests inside the notebooks, and pytest
 	@echo "Library notebooks: nbdev_test"
 	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test --flags "$(strip $(FLAGS))"
 	@echo "The rest: pytest"
-	@$(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest
 
 gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 	@echo "Gate: nbdev_export, nbdev_clean, no difference"
