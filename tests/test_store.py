@@ -1,6 +1,7 @@
 """Data sets and weights: kills, damage, executors and bad input that do not fit into the notebook."""
 
 import hashlib
+import importlib.util
 import inspect
 import json
 import os
@@ -470,7 +471,9 @@ def test_local_workers(scheduler):
 def slurm(tmp_path, monkeypatch):
     "Commands `sbatch` and `scancel` that run jobs on this machine, and the settings that a user would have."
     dask = pytest.importorskip("dask")
-    pytest.importorskip("dask_jobqueue")
+    if importlib.util.find_spec("dask_jobqueue") is None:
+        pytest.skip("dask_jobqueue is not installed")
+    store._extra("dask_jobqueue", "slurm")  # not imported by itself: see the test of Ctrl-C
     (tmp_path / "jobs").mkdir()
     for name, text in {"sbatch": SBATCH, "scancel": 'kill -9 -- -"$1"; rm -f {jobs}/"$1"'}.items():
         (tmp_path / name).write_text("#!/bin/bash\n" + text.format(jobs=tmp_path / "jobs", python=sys.executable))
@@ -523,6 +526,17 @@ def test_slurm_jobs_that_end_early_are_replaced(tmp_path, slurm, monkeypatch, co
     assert_complete(ds)
     assert not (slurm / "refuse").exists() and len((slurm / "submitted").read_text().split()) == 2
     assert len({pid for _, pid in log_lines(log, "end")}) > cores
+
+
+def test_ctrl_c_stays_what_it_was(slurm, monkeypatch):
+    "dask_jobqueue takes it away from Python when it is imported."
+    for name in [name for name in sys.modules if name.split(".")[0] == "dask_jobqueue"]:
+        monkeypatch.delitem(sys.modules, name)
+    before = signal.getsignal(signal.SIGINT)
+    (slurm / "refuse").touch()
+    with pytest.raises(ValueError, match="invalid partition"), store.workers("slurm"):
+        pass
+    assert "dask_jobqueue.runner" in sys.modules and signal.getsignal(signal.SIGINT) is before
 
 
 def test_slurm_settings_with_several_cores(slurm):

@@ -334,10 +334,14 @@ def _on_worker(version: str, function: Callable, *arguments) -> dict[str, np.nda
 
 def _extra(module: str, scheduler: str) -> ModuleType:
     "A module of the optional extra `cluster`."
+    handler = signal.getsignal(signal.SIGINT)
     try:
         return import_module(module)
     except ImportError:
         raise ValueError(f"scheduler={scheduler!r} needs {module}, which is not installed: pip install 'metanb[cluster]'") from None
+    finally:
+        if signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)  # dask_jobqueue makes Ctrl-C end the interpreter when it is imported
 
 
 @contextmanager
