@@ -360,8 +360,8 @@ def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
         try:
             yield pool
         except Exception as error:
-            if client.status == "running" and not isinstance(error, CancelledError):
-                raise  # of a shard, or of this process
+            if client.status == "running" and not isinstance(error, (CancelledError, distributed.comm.CommClosedError)):
+                raise  # of a shard, or of this process; a client may be called running for a moment after its connection broke
             raise ConnectionError(f"scheduler={scheduler!r}: the connection was lost; finished shards are kept, the same call goes on") from error
 
 
