@@ -28,7 +28,7 @@ def pair():
 
 def test_a_ring_closes_as_in_calculix():
     case = STORED["ring"]
-    result = compress(design_of(case), smoothing=0.0, refine=2, imperfection=0.0, frames=tuple(case["options"]["frames"]))  # rings by 2.3 % at one frame before it is repeated
+    result = compress(design_of(case), smoothing=0.0, refine=2, imperfection=0.0, frames=tuple(case["options"]["frames"]))
     expected = np.array(STORED["ring_refined"]["stress"])
     assert result.passed.all(), result.flags
     assert np.all(abs(result.stress[0] / expected - 1) < 0.06)

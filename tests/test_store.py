@@ -408,7 +408,7 @@ def test_ctrl_c_leaves_the_cluster_idle(tmp_path, cluster, monkeypatch):
     wait_for_shards(tmp_path / "set", 3, child)
     os.killpg(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=300)
-    assert child.returncode != 0 and errors.rstrip().endswith("KeyboardInterrupt") and "During handling" not in errors, errors  # dask may log a closed connection before
+    assert child.returncode != 0 and "KeyboardInterrupt" in errors and errors.count("Traceback") == 1, errors
     with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
         assert wait_until(lambda: not any(client.processing().values()))  # no shard is left to compute
     assert 0 < len(store.verify(tmp_path / "set", progress=False)) <= 9

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -348,7 +349,13 @@ def _extra(module: str, scheduler: str) -> ModuleType:
 def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
     "The workers of a running scheduler or of SLURM."
     distributed = _extra("distributed", scheduler)
+
+    def telling(record: logging.LogRecord) -> bool:  # a result on its way when the client closes is lost, as it should be; dask logs that
+        return not (record.exc_info and isinstance(record.exc_info[1], distributed.comm.CommClosedError))
+
     with ExitStack() as stack:
+        logging.getLogger("tornado.application").addFilter(telling)
+        stack.callback(logging.getLogger("tornado.application").removeFilter, telling)
         where = stack.enter_context(_slurm(jobs)) if scheduler == "slurm" else scheduler
         try:
             client = stack.enter_context(distributed.Client(where, timeout=TIMEOUT, set_as_default=False))
