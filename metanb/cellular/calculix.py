@@ -27,7 +27,7 @@ def available() -> bool:
     "Whether `ccx` can be run here."
     return shutil.which("ccx") is not None
 
-# %% ../../nbs/cellular/calculix.ipynb #697ab846
+# %% ../../nbs/cellular/calculix.ipynb #d62179d3
 @dataclass(frozen=True)
 class Mesh:
     "The solid pixels of a design as finite elements; nodes are numbered from 0."
@@ -52,7 +52,7 @@ class Mesh:
         found = np.flatnonzero(self.lattice[:, 0] == (0 if which == "bottom" else self.shape[0] - 1))
         return found[np.argsort(self.lattice[found, 1])]
 
-
+# %% ../../nbs/cellular/calculix.ipynb #892809df
 def check_design(
     design: ArrayLike,  # (ny, nx) bool
 ) -> NDArray[np.bool_]:  # (ny, nx)
@@ -65,7 +65,7 @@ def check_design(
             raise ValueError(f"design has no solid pixel at the {name} platen (row {row}); allowed: designs that touch both platens")
     return design
 
-
+# %% ../../nbs/cellular/calculix.ipynb #fff30c65
 def lattice_nodes(
     corners: NDArray,  # (ny + 1, nx + 1, 2) corners of the pixels [cell width]
     parts: int,        # lattice steps in a pixel
@@ -79,7 +79,7 @@ def lattice_nodes(
         corners = (1 - weight) * corners.take(low, axis) + weight * corners.take(low + 1, axis)
     return corners
 
-
+# %% ../../nbs/cellular/calculix.ipynb #697ab846
 def pixel_mesh(
     design: ArrayLike,  # (ny, nx) bool
     *,
@@ -118,7 +118,7 @@ def swayed_nodes(
     nodes[..., 0] += amplitude * (np.sin(y) + 0.7 * np.sin(2 * y))
     return nodes.reshape(-1, 2) / nx
 
-# %% ../../nbs/cellular/calculix.ipynb #93ffc644
+# %% ../../nbs/cellular/calculix.ipynb #3967b029
 FRAMES = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # fractions of max_strain
 ELEMENTS = ("CPE8R", "CPE8", "CPE4", "CPE4R")
 SIDES = {"below": (0, -1, 0), "right": (1, 0, 1), "above": (2, 1, 0), "left": (3, 0, -1)}  # edge of an element, step (row, column) to the neighbour
@@ -144,28 +144,28 @@ def walls(
         found[..., edge] = design & padded[1 + dy:1 + dy + design.shape[0], 1 + dx:1 + dx + design.shape[1]]
     return found
 
-
+# %% ../../nbs/cellular/calculix.ipynb #b9400c50
 def numbers(
     *values: float,
 ) -> str:
     "A line of comma-separated numbers; CalculiX reads no more than 20 characters of each."
     return ", ".join(f"{value:.12g}" for value in values)
 
-
+# %% ../../nbs/cellular/calculix.ipynb #72239eb6
 def numbered(
     values: NDArray,  # (m, columns)
 ) -> str:
     "A line for each row, after its number from 1 on."
     return "\n".join(f"{i}, {numbers(*row)}" for i, row in enumerate(values, 1))
 
-
+# %% ../../nbs/cellular/calculix.ipynb #f5a9ed45
 def set_lines(
     members: NDArray,  # (m,) numbers from 0
 ) -> str:
     "Members of a set, one a line, numbered from 1 as in the deck."
     return "\n".join(str(member + 1) for member in members)
 
-
+# %% ../../nbs/cellular/calculix.ipynb #e1c0c30a
 def periodic_lines(
     mesh: Mesh,
     platens: str,  # "attached" or "lubricated"
@@ -179,7 +179,7 @@ def periodic_lines(
         lines += [f"*EQUATION\n2\n{right + 1}, {axis}, 1., {left + 1}, {axis}, -1." for axis in free]
     return "\n".join(lines)
 
-
+# %% ../../nbs/cellular/calculix.ipynb #1021d187
 def material_lines(
     material: Material,
     elastic_only: bool,
@@ -189,7 +189,7 @@ def material_lines(
     plastic = "" if elastic_only else "\n*PLASTIC\n" + "\n".join(numbers(*row) for row in table)
     return f"*MATERIAL, NAME=POLYMER\n*ELASTIC\n{numbers(material.young, material.poisson)}{plastic}"
 
-
+# %% ../../nbs/cellular/calculix.ipynb #2f519708
 def contact_lines(
     mesh: Mesh,
     contact: Sequence[tuple[NDArray, NDArray]],  # pairs of walls: the slave, then the master
@@ -211,7 +211,7 @@ def contact_lines(
     kind = "SURFACE TO SURFACE" if size == 8 else "NODE TO SURFACE"
     return "\n".join(lines + [f"*CONTACT PAIR, INTERACTION=TOUCH, TYPE={kind}\nS{i}, M{i}" for i in range(len(contact))])
 
-
+# %% ../../nbs/cellular/calculix.ipynb #93ffc644
 def outer_edges(
     mesh: Mesh,
 ) -> NDArray[np.bool_]:  # (e, 4) below, right, above, left
@@ -221,7 +221,7 @@ def outer_edges(
     _, back, count = np.unique(edges.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True)
     return (count[back.ravel()] == 1).reshape(-1, 4)
 
-# %% ../../nbs/cellular/calculix.ipynb #979a2224
+# %% ../../nbs/cellular/calculix.ipynb #0eb941f2
 def step_lines(
     duration: float,
     displacement: float,  # of the top platen at the end
@@ -235,7 +235,7 @@ def step_lines(
             f"*BOUNDARY\n{held}\nNTOP, 2, 2, {numbers(displacement)}",
             *(f"*NODE PRINT, NSET={name}, TOTALS=YES, FREQUENCY=100000\nRF" for name in ("NTOP", "NBOTTOM")), asked, "*END STEP"]
 
-
+# %% ../../nbs/cellular/calculix.ipynb #17b81ea6
 def deck(
     mesh: Mesh,
     *,
@@ -272,7 +272,7 @@ def deck(
         parts += step_lines(frame - before, -max_strain * frame * mesh.height, min(increment, frame - before), held, asked)
     return "\n".join(filter(None, parts)) + "\n"
 
-
+# %% ../../nbs/cellular/calculix.ipynb #979a2224
 def write_deck(
     design: ArrayLike,  # (ny, nx) bool
     path: str | Path,   # of the deck, "name.inp"
@@ -289,7 +289,7 @@ def write_deck(
     Path(path).write_text(deck(mesh, element=element, **options))
     return mesh
 
-# %% ../../nbs/cellular/calculix.ipynb #b3a3f244
+# %% ../../nbs/cellular/calculix.ipynb #c8680bc8
 def read_dat(
     text: str,  # of `name.dat`
 ) -> dict[str, dict[float, NDArray]]:  # "quantity SET" -> time -> (lines, columns)
@@ -304,7 +304,7 @@ def read_dat(
             found.setdefault(f"{name.partition(' (')[0]} {which}", {})[float(at)] = np.array(rows, dtype=float)
     return found
 
-
+# %% ../../nbs/cellular/calculix.ipynb #fc18bfe3
 @dataclass(frozen=True)
 class Compression:
     "What CalculiX found, up to the last frame it reached."
@@ -323,7 +323,7 @@ class Compression:
     sigma22: NDArray | None = None         # (f, ny, nx) Cauchy stress, tension positive [MPa]
     plastic_strain: NDArray | None = None  # (f, ny, nx) equivalent
 
-
+# %% ../../nbs/cellular/calculix.ipynb #aa5fdcdb
 def to_pixels(
     values: NDArray,  # (f, e) of elements
     mesh: Mesh,
@@ -335,7 +335,7 @@ def to_pixels(
     np.add.at(count, tuple(mesh.pixel.T), 1)
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
-
+# %% ../../nbs/cellular/calculix.ipynb #0ea1c786
 def fields_of(
     tables: dict[str, dict[float, NDArray]],
     times: list[float],
@@ -351,7 +351,7 @@ def fields_of(
         found[name] = to_pixels(np.array(values), mesh, shape) if values else np.zeros_like(found["u1"])
     return found
 
-
+# %% ../../nbs/cellular/calculix.ipynb #6a5a4ec1
 def run_ccx(
     folder: Path,
     *,
@@ -373,7 +373,7 @@ def run_ccx(
     rows = [line.split() for line in sta.read_text().splitlines()[2:]] if sta.exists() else []
     return max((float(row[4]) for row in rows if len(row) == 7), default=0.0), " / ".join(words[-4:])
 
-
+# %% ../../nbs/cellular/calculix.ipynb #b3a3f244
 def compress(
     design: ArrayLike,  # (ny, nx) bool
     *,

@@ -26,7 +26,7 @@ from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
 from ..core.files import write_file
 from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
 
-# %% ../../nbs/cellular/data.ipynb #2dffd3ab
+# %% ../../nbs/cellular/data.ipynb #c5f5dc28
 FIELDS = ("u1", "u2", "sigma22", "plastic_strain")
 LEVELS = 255  # steps between the smallest and the largest value
 
@@ -48,7 +48,7 @@ def quantise(
     differences *= np.arange(levels.shape[-1]) < solid.sum((1, 2))[:, None, None]
     return differences, limits
 
-
+# %% ../../nbs/cellular/data.ipynb #02fd0ec4
 def restore(
     differences: NDArray[np.uint8],  # (N, F, ny nx)
     limits: NDArray[np.float32],     # (N, F, 2)
@@ -63,7 +63,7 @@ def restore(
     field[~np.isfinite(limits).all(-1)] = np.nan
     return field.astype(np.float32)
 
-
+# %% ../../nbs/cellular/data.ipynb #2dffd3ab
 def _scale(limits: NDArray) -> tuple[NDArray, NDArray]:
     "Smallest value and step (N, F) in double precision; a constant field and an unknown one have the step 1."
     low, high = np.moveaxis(np.nan_to_num(limits.astype(float)), -1, 0)
@@ -74,7 +74,7 @@ def _solid_first(solid: NDArray[np.bool_]) -> NDArray[np.int64]:  # (N, 1, ny nx
     "Indices of the pixels, the solid ones before the voids."
     return np.argsort(~solid.reshape(len(solid), 1, -1), axis=-1, kind="stable")
 
-# %% ../../nbs/cellular/data.ipynb #cf900b4d
+# %% ../../nbs/cellular/data.ipynb #7bf65176
 CURVES = ("stress", "stress_top", "stress_bottom")
 NUMBERS = {"penetration": np.float32, "min_jacobian": np.float32, "steps": np.int32, "repeats": np.int32}
 
@@ -97,7 +97,7 @@ def encode(
     arrays["flags"] = np.stack([result.flags[name] for name in FLAGS], 1)
     return arrays | {name: getattr(result, name).astype(kind) for name, kind in NUMBERS.items()}
 
-
+# %% ../../nbs/cellular/data.ipynb #cf900b4d
 def make_shard(
     n: int,       # designs in this shard
     seed: int,    # of this shard
@@ -150,7 +150,7 @@ def dataset(
     return generate(Path(folder or data_root()) / name, make_shard, n=size["n"], shard_size=size["shard_size"], seed=seed,
                     params=params, executor=executor, progress=progress)
 
-# %% ../../nbs/cellular/data.ipynb #e931b62a
+# %% ../../nbs/cellular/data.ipynb #76e20117
 @dataclass(frozen=True, eq=False)
 class Responses:
     "Designs and answers of a data set. Curves and numbers are in memory; designs and fields are decoded when asked for."
@@ -205,7 +205,7 @@ class Responses:
     def _limits(self, name: str, rows: slice) -> NDArray:
         return self.dataset["limits"][rows][:, FIELDS.index(_field(name))]
 
-
+# %% ../../nbs/cellular/data.ipynb #e931b62a
 def _field(name: str) -> str:
     if name not in FIELDS:
         raise ValueError(f"name is {name!r}; allowed: {', '.join(FIELDS)}")
@@ -241,7 +241,7 @@ def responses(
         return load(shipped(SHIPPED).path)
     return load(dataset(preset=preset, seed=seed, **options).path)
 
-# %% ../../nbs/cellular/data.ipynb #76aa8d1d
+# %% ../../nbs/cellular/data.ipynb #9d5d91ad
 def statistics(
     data: Responses,
     *,
@@ -264,7 +264,7 @@ def statistics(
         "bytes_per_design": data.dataset.bytes_on_disk / len(data),
     }
 
-
+# %% ../../nbs/cellular/data.ipynb #76aa8d1d
 def plot_responses(
     data: Responses,
     axes=None,  # two matplotlib axes; new ones without
@@ -288,7 +288,7 @@ def plot_responses(
     axes[1].set(xlabel="fill fraction", ylabel=f"stress at {100 * data.strain[-1]:.0f} % [MPa]")
     return axes
 
-# %% ../../nbs/cellular/data.ipynb #e7f8bc97
+# %% ../../nbs/cellular/data.ipynb #cd3cfdcc
 class Reporting:
     "An executor that prints for each finished shard how many designs passed."
 
@@ -323,7 +323,7 @@ class Reporting:
             broken = ", ".join(f"{name} {count}" for name, count in zip(FLAGS, flags.sum(0)) if count)
             tqdm.write(f"{passed.sum()}/{len(flags)} passed, {self.passed}/{self.done} since the start" + (f" (flagged: {broken})" if broken else ""))
 
-
+# %% ../../nbs/cellular/data.ipynb #e7f8bc97
 def command(
     preset: Annotated[str, typer.Option(help="test, demo or paper")] = "paper",
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,

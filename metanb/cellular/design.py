@@ -28,7 +28,7 @@ def _check_interval(name, value, low, high):
     if not (np.isscalar(value) and np.isreal(value) and math.isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} is {value!r}; allowed: a finite number from {low:g} to {high:g}")
 
-# %% ../../nbs/cellular/design.ipynb #5a4f5963
+# %% ../../nbs/cellular/design.ipynb #ff13f852
 def field_amplitude(
     pixels: int,  # N, pixels along one side
     amplitude_exponent: float = 3.0,
@@ -41,7 +41,7 @@ def field_amplitude(
     distance[0, 0] = np.inf
     return np.where(np.isinf(distance), 0.0, distance ** -float(amplitude_exponent))
 
-
+# %% ../../nbs/cellular/design.ipynb #5a4f5963
 def fields_from_noise(
     noise: ArrayLike,  # (..., N, N) complex white noise, one number per wave vector
     *,
@@ -79,7 +79,7 @@ def _draw_fields(generators, pixels, amplitude_exponent, pairs=1):
         rng.standard_normal(out=row)  # real and imaginary parts in turn
     return _two_fields(noise, amplitude_exponent).reshape(len(generators), 2 * pairs, pixels, pixels)
 
-# %% ../../nbs/cellular/design.ipynb #3651d11a
+# %% ../../nbs/cellular/design.ipynb #68ffe19d
 def random_thresholds(
     n: int,  # number of designs
     seed: int = 0,
@@ -92,7 +92,7 @@ def random_thresholds(
     _check_interval("t_max", t_max, 0, 3)
     return _draw_thresholds(_generators(seed, 0, n), t_max)
 
-
+# %% ../../nbs/cellular/design.ipynb #3651d11a
 def random_fields(
     n: int,  # number of designs
     seed: int = 0,
@@ -151,7 +151,7 @@ def components(
     number[1 + order] = 1 + np.arange(count - 1) - (np.cumsum(counts) - counts)[owner[1 + order]]
     return number[pieces].reshape(shape), counts.reshape(shape[:-2])
 
-# %% ../../nbs/cellular/design.ipynb #2d53308f
+# %% ../../nbs/cellular/design.ipynb #5dd542cc
 def is_valid(
     quarter: ArrayLike,  # (..., ny, nx) boolean
     *,
@@ -167,7 +167,7 @@ def is_valid(
     valid[valid] = lowest == labels.max((1, 2), initial=0)  # one piece: one label
     return valid.reshape(shape[:-2])
 
-
+# %% ../../nbs/cellular/design.ipynb #2d53308f
 def mirror(
     quarter: ArrayLike,  # (..., ny, nx) boolean, the lower left of the cell
 ) -> NDArray[np.bool_]:  # (..., 2 ny, 2 nx)

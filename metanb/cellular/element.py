@@ -44,7 +44,7 @@ def _corner_areas(edges):
     "Areas of the four corner triangles, each (E,); the corner has inverted where one is negative."
     return [0.5 * _cross(edges[i - 1], edges[i]) for i in range(4)]
 
-# %% ../../nbs/cellular/element.ipynb #61e9b329
+# %% ../../nbs/cellular/element.ipynb #fcd72e7e
 def shape_constants(
     X: Tensor,  # (2, 4, E) reference corners, counter-clockwise [length]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # B (2, 4, E) [1/length], gamma (4, E) [1], a and b (2, E) [1/length]
@@ -58,7 +58,7 @@ def shape_constants(
     gamma = torch.stack([(_HOURGLASS[k] - hX[0] * B[0, k] - hX[1] * B[1, k]) / 4 for k in range(4)])
     return B, gamma, a, b
 
-
+# %% ../../nbs/cellular/element.ipynb #61e9b329
 def reference(
     X: Tensor,  # (2, 4, E) reference corners, counter-clockwise; use float64 and convert the result [length]
 ) -> tuple[Tensor, ...]:  # X less the element mean (2, 4, E), B, gamma, a, b, area V (E,), areas A of the corner triangles (4, E)

@@ -119,7 +119,7 @@ def _check_index(result, index):
     if not 0 <= index < len(result.stress):
         raise ValueError(f"index is {index}; allowed: 0 to {len(result.stress) - 1}")
 
-# %% ../../nbs/cellular/explore.ipynb #d6bd24bd
+# %% ../../nbs/cellular/explore.ipynb #206f41a0
 FIELDS = {"sigma22": r"stress $\sigma_{22}$ [MPa]", "plastic_strain": "plastic strain"}
 VIEWS = ("Eulerian", "Lagrangian")
 
@@ -139,7 +139,7 @@ def field_range(
     top = max(float(np.nanquantile(values, 0.99)), 1e-3) if np.isfinite(values).any() else 1.0
     return (-top if field == "sigma22" else 0.0), top
 
-
+# %% ../../nbs/cellular/explore.ipynb #d6bd24bd
 def draw_frame(
     ax: Axes,
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed
@@ -295,7 +295,7 @@ def random_design(
             return mirror(quarters[valid.argmax()])
     raise ValueError(f"threshold is {threshold}, amplitude_exponent {amplitude_exponent}: none of {tries} fields is valid; allowed: settings that leave some")
 
-# %% ../../nbs/cellular/explore.ipynb #ea7449ec
+# %% ../../nbs/cellular/explore.ipynb #82921fad
 LIVE = {"max_strain": 0.2, "frames": (0.01, *(k / 16 for k in range(1, 17))), "kinetic_target": 0.004, "repeats": 0, "compiled": can_compile(), "device": "cpu"}
 
 
@@ -308,7 +308,7 @@ def compress_live(
         raise ValueError(f"design has shape {np.shape(design)}; allowed: a single one, (ny, nx)")
     return _compressed(solid[0].tobytes(), solid[0].shape)
 
-
+# %% ../../nbs/cellular/explore.ipynb #ea7449ec
 @lru_cache(maxsize=32)
 def _compressed(solid: bytes, shape: tuple[int, int]) -> CompressionResult:
     "The cell with these pixels, compressed."

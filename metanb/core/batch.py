@@ -32,7 +32,7 @@ from typing import Any
 import metanb
 from .metrics import pick, read_json, write_atomically
 
-# %% ../../nbs/core/batch.ipynb #2bad3a9a
+# %% ../../nbs/core/batch.ipynb #3baf456f
 KINDS = ("figures", "tutorials")  # the folders of notebooks that papermill runs
 
 
@@ -49,14 +49,14 @@ def notebooks_folder() -> Path:
     raise ValueError(f"no folder nbs with notebooks from {here} upward{f', nor in METANB_NBS={given}' if given else ''}; "
                      "change into a checkout of metanb, or set METANB_NBS to its folder nbs")
 
-
+# %% ../../nbs/core/batch.ipynb #2bad3a9a
 def runs_folder() -> Path:
     "Where runs are kept: `runs` of the project that the current folder belongs to, else of the current folder."
     here = Path.cwd().resolve()
     project = notebooks_folder().parent
     return (project if here.is_relative_to(project) else here) / "runs"
 
-# %% ../../nbs/core/batch.ipynb #d7192367
+# %% ../../nbs/core/batch.ipynb #533bdd9a
 @dataclass(frozen=True)
 class Notebook:
     "A notebook that can be run."
@@ -85,7 +85,7 @@ class Notebook:
         texts = (cell["source"] for cell in self.cells() if cell["cell_type"] == "markdown")
         return next((line[2:].strip() for text in texts for line in text.splitlines() if line.startswith("# ")), self.path.stem)
 
-
+# %% ../../nbs/core/batch.ipynb #d7192367
 def find_notebooks(
     patterns: Sequence[str] = (),   # none: all
     folder: Path | None = None,     # with the folders figures and tutorials; None: `notebooks_folder()`
@@ -101,7 +101,7 @@ def find_notebooks(
                              + (f"close: {', '.join(close)}; " if close else "") + "metanb list shows all")
     return [notebook for notebook in known if not patterns or any(fnmatch(notebook.key, f"*{p}*") for p in patterns)]
 
-# %% ../../nbs/core/batch.ipynb #fbb21c7a
+# %% ../../nbs/core/batch.ipynb #78e00667
 OPTION_OF = {"preset": "--preset", "device": "--device", "out": "--out"}  # parameters that the run sets
 
 
@@ -119,7 +119,7 @@ def parse_parameters(
         parameters[name] = value
     return parameters
 
-
+# %% ../../nbs/core/batch.ipynb #fbb21c7a
 def read_value(
     text: str,
     default: Any,   # what the parameters cell has; None when that is no literal
@@ -202,7 +202,7 @@ class Job:
         state = self.state()
         return state.get("status") == "done" and state.get("fingerprint") == self.fingerprint() and self.executed.is_file()
 
-# %% ../../nbs/core/batch.ipynb #fb3014c1
+# %% ../../nbs/core/batch.ipynb #06b9ee06
 def stop_with_parent() -> None:
     "Interrupt this process as Ctrl-C would as soon as standard input ends."
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a batch in the background of a shell script hands on a deaf one
@@ -215,7 +215,7 @@ def stop_with_parent() -> None:
 
     threading.Thread(target=wait, daemon=True).start()
 
-
+# %% ../../nbs/core/batch.ipynb #fb3014c1
 def execute(
     source: str,                 # notebook
     folder: str,                 # where everything of it goes
@@ -239,7 +239,7 @@ def execute(
     job.set_state("done", seconds=time.monotonic() - begin)
     return 0
 
-# %% ../../nbs/core/batch.ipynb #495faa64
+# %% ../../nbs/core/batch.ipynb #1f8bd14b
 CHILD = "import json, sys; from metanb.core.batch import execute; sys.exit(execute(*json.loads(sys.argv[1])))"
 
 
@@ -254,7 +254,7 @@ def environment(
     kept = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
     return kept | {"OMP_NUM_THREADS": str(max(1, threads))} | ({"IN_TEST": "1"} if preset == "test" else {})
 
-
+# %% ../../nbs/core/batch.ipynb #01806579
 def start(
     job: Job,
     n_jobs: int,
@@ -271,7 +271,7 @@ def start(
         return subprocess.Popen([sys.executable, "-P", "-c", CHILD, arguments], stdin=subprocess.PIPE, stdout=log, stderr=log,
                                 env=environment(job.parameters["preset"], n_jobs), start_new_session=True)
 
-
+# %% ../../nbs/core/batch.ipynb #495faa64
 def stop(
     processes: Sequence[subprocess.Popen],
     patience: float = 15.0,     # seconds that they have for shutting their kernels down
@@ -287,14 +287,14 @@ def stop(
             process.kill()
             process.wait()
 
-# %% ../../nbs/core/batch.ipynb #d0289b5b
+# %% ../../nbs/core/batch.ipynb #dd659d32
 def cells_done(job: Job) -> str:
     "How far a running notebook is, such as 7/20."
     cells = read_json(job.executed).get("cells", [])
     marks = [cell.get("metadata", {}).get("papermill", {}).get("status") for cell in cells]
     return f"{marks.count('completed')}/{len(marks)}" if marks else "starts"
 
-
+# %% ../../nbs/core/batch.ipynb #d9fcb436
 def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
     "The state of a notebook whose process has ended; one that died without a word has failed."
     process.stdin.close()
@@ -304,13 +304,13 @@ def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
         job.set_state("failed", headline=headline, traceback="\n".join([headline, *log.splitlines()[-20:]]))
     return job.state()
 
-
+# %% ../../nbs/core/batch.ipynb #137b0fe0
 def report(job: Job, state: Mapping[str, Any]) -> str:
     "One line about a notebook that ended."
     seconds = f"{state['seconds']:8.1f} s" if "seconds" in state else " " * 10
     return f"{state['status']:<7} {job.notebook.key:<45} {seconds}  {state.get('headline', '')}".rstrip()
 
-
+# %% ../../nbs/core/batch.ipynb #d0289b5b
 def run_batch(
     jobs: Sequence[Job],
     *,
@@ -341,7 +341,7 @@ def run_batch(
             stop(list(running))
     return [job.state() for job in jobs]
 
-# %% ../../nbs/core/batch.ipynb #d7c48e3e
+# %% ../../nbs/core/batch.ipynb #1a16b6fa
 DEFAULTS = {"patterns": [], "preset": "test", "device": "auto", "parameters": {}}
 
 
@@ -355,12 +355,12 @@ def place_of(
     bare = os.sep not in text and not text.startswith(".")
     return (runs_folder() / text if bare else Path(text)).resolve()
 
-
+# %% ../../nbs/core/batch.ipynb #d0ae90e6
 def past_runs() -> list[Path]:
     "The folders of the runs below runs/, the one started last at the end."
     return [path.parent.resolve() for path in sorted(runs_folder().glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)]
 
-
+# %% ../../nbs/core/batch.ipynb #e9f0de9f
 def run_folder(
     name: str | Path | None,    # see `place_of`; None: the last run
 ) -> Path:
@@ -372,14 +372,14 @@ def run_folder(
         raise ValueError(f"{past[-1]} is not the folder of a run")
     return past[-1]
 
-
+# %% ../../nbs/core/batch.ipynb #7cada819
 def new_folder() -> Path:
     "A name for a new run: the time, counted on when two start in one second."
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     names = (stamp if count == 1 else f"{stamp}-{count}" for count in range(1, 10_000))
     return next(runs_folder().resolve() / name for name in names if not (runs_folder() / name).exists())
 
-
+# %% ../../nbs/core/batch.ipynb #3d4579a6
 def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
     "ValueError when a run must not or cannot write here."
     if folder.is_relative_to(notebooks_folder()):
@@ -392,7 +392,7 @@ def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
         if not ours and (not job.folder.is_dir() or any(job.folder.iterdir())):
             raise ValueError(f"out={str(folder)!r}: {job.folder} holds files that no run has made")
 
-
+# %% ../../nbs/core/batch.ipynb #d7c48e3e
 def plan(
     patterns: Sequence[str],
     folder: Path,                   # of the run

@@ -50,7 +50,7 @@ class Schedule:
         "alpha_bar after step k = 0..T; 1 before the first step."
         return 1.0 if k == 0 else float(self.alpha_bar[k - 1])
 
-# %% ../../nbs/core/diffusion.ipynb #2365c469
+# %% ../../nbs/core/diffusion.ipynb #c5b354e4
 def _check_steps(steps: int) -> None:
     "Raise a ValueError unless steps is an integer from 1 on."
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
@@ -66,7 +66,7 @@ def linear_schedule(
     beta = torch.linspace(0.02, 1e-4, steps, dtype=torch.float64).flip(0) * 1000 / steps
     return Schedule((1 - beta.clamp(max=0.999)).cumprod(0), "linear")
 
-
+# %% ../../nbs/core/diffusion.ipynb #366d301a
 def cosine_schedule(
     steps: int = 1000,      # number of noise steps T
     *,
@@ -80,7 +80,7 @@ def cosine_schedule(
     f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
     return Schedule((1 - (1 - f[1:] / f[:-1]).clamp(max=0.999)).cumprod(0), "cosine")
 
-
+# %% ../../nbs/core/diffusion.ipynb #2365c469
 def log_snr_schedule(
     steps: int = 1000,  # number of noise steps T
 ) -> Schedule:
@@ -102,7 +102,7 @@ def make_schedule(
         raise ValueError(f"name is {name!r}; allowed: {', '.join(SCHEDULES)}")
     return SCHEDULES[name](steps)
 
-# %% ../../nbs/core/diffusion.ipynb #8889b7b7
+# %% ../../nbs/core/diffusion.ipynb #bf0abe74
 def _amplitudes(alpha_bar: Tensor | float, like: Tensor) -> tuple[Tensor, Tensor]:
     "Square roots of alpha_bar and 1 - alpha_bar, taken in float64, in the shape and type to multiply `like`."
     a = torch.as_tensor(alpha_bar, dtype=torch.float64, device=like.device)
@@ -119,7 +119,7 @@ def add_noise(
     signal, sigma = _amplitudes(alpha_bar, x0)
     return signal * x0 + sigma * noise
 
-
+# %% ../../nbs/core/diffusion.ipynb #4d660364
 def x0_from_eps(
     x: Tensor,                  # (B, ...) noisy samples
     eps: Tensor,                # (B, ...) predicted noise
@@ -129,7 +129,7 @@ def x0_from_eps(
     signal, sigma = _amplitudes(alpha_bar, x)
     return (x - sigma * eps) / signal
 
-
+# %% ../../nbs/core/diffusion.ipynb #8889b7b7
 def eps_from_x0(
     x: Tensor,                  # (B, ...) noisy samples
     x0: Tensor,                 # (B, ...) predicted clean samples
@@ -237,7 +237,7 @@ class Denoiser:
         direct = self.prediction == "eps" and self.process_x0 is None
         return x0, out if direct else eps_from_x0(x, x0, a)
 
-# %% ../../nbs/core/diffusion.ipynb #f9a11ce9
+# %% ../../nbs/core/diffusion.ipynb #cafdb9c4
 def clamp_x0(
     low: float = -1.0,  # smallest value of the data
     high: float = 1.0,  # largest value of the data
@@ -247,7 +247,7 @@ def clamp_x0(
         raise ValueError(f"low is {low!r}; allowed: values below high, {high!r}")
     return lambda x0, t: x0.clamp(low, high)
 
-
+# %% ../../nbs/core/diffusion.ipynb #cb67cdf3
 def dynamic_threshold(
     quantile: float = 0.995,  # share of the values of a sample that stay as they are
 ) -> Callable:                # process_x0 for the samplers
@@ -261,7 +261,7 @@ def dynamic_threshold(
         return x0.clamp(-limit, limit) / limit
     return process
 
-
+# %% ../../nbs/core/diffusion.ipynb #f9a11ce9
 def sign_below(
     time: float = 0.7,  # t below which the sign is taken
 ) -> Callable:          # process_x0 for the samplers
@@ -313,7 +313,7 @@ def sample_ddpm(
             x = x + math.sqrt(spread) * _randn(x.shape, generator, x)
     return x
 
-# %% ../../nbs/core/diffusion.ipynb #8567376f
+# %% ../../nbs/core/diffusion.ipynb #b2df3652
 def step_grid(
     schedule: Schedule,
     *,
@@ -336,7 +336,7 @@ def step_grid(
         raise ValueError(f"times ends at {times[-1] if len(times) else None!r}; {rule}")
     return grid[1:]
 
-
+# %% ../../nbs/core/diffusion.ipynb #8567376f
 def _pairs(grid: list[int]) -> list[tuple[int, int]]:
     "Each step of a grid with the one before it, from the clean end upwards."
     return list(zip([0] + grid[:-1], grid))
@@ -404,7 +404,7 @@ def invert_ddim(
         x = up
     return x
 
-# %% ../../nbs/core/diffusion.ipynb #37c65139
+# %% ../../nbs/core/diffusion.ipynb #b3939ec6
 def drop_condition(
     condition: Tensor,   # (B, n_conditions)
     probability: float,  # share of the samples that lose it, in [0, 1]
@@ -421,7 +421,7 @@ def drop_condition(
     chosen[slice(None) if columns is None else list(columns)] = True
     return condition.masked_fill(lost & chosen, math.nan)
 
-
+# %% ../../nbs/core/diffusion.ipynb #d1eea32c
 class Guided(nn.Module):
     "A model with its condition fixed: prediction = null + guidance_scale * (conditioned - null)."
 
@@ -450,7 +450,7 @@ class Guided(nn.Module):
         out, null = self.model(torch.cat([x, x]), torch.cat([t, t]), torch.cat([given, none])).chunk(2)
         return null + scale * (out - null)
 
-
+# %% ../../nbs/core/diffusion.ipynb #37c65139
 def guided(
     model: Callable,              # model(x, t, condition=None) for which NaN in the condition means 'not given'
     condition: Tensor,            # (B, n_conditions), or (n_conditions,) for all samples

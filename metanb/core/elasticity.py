@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-# %% ../../nbs/core/elasticity.ipynb #ff23c23f
+# %% ../../nbs/core/elasticity.ipynb #bbecbb92
 PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # Voigt order
 _SCALE = (1.0, 1.0, 1.0, math.sqrt(2), math.sqrt(2), math.sqrt(2))
 
@@ -28,24 +28,24 @@ def voigt_to_mandel(C: Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Mandel notation."
     return C * _mandel_scale(C)
 
-
+# %% ../../nbs/core/elasticity.ipynb #3111ae42
 def mandel_to_voigt(C: Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Voigt notation."
     return C / _mandel_scale(C)
 
-
+# %% ../../nbs/core/elasticity.ipynb #a35c9331
 def voigt_to_tensor(C: Tensor) -> Tensor:  # (..., 3, 3, 3, 3)
     "Stiffness as a fourth-order tensor."
     index = torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]], device=C.device)
     return C[..., index[:, :, None, None], index[None, None]]
 
-
+# %% ../../nbs/core/elasticity.ipynb #ff23c23f
 def tensor_to_voigt(C: Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness (..., 3, 3, 3, 3) in Voigt notation."
     i, j = (torch.tensor(x, device=C.device) for x in zip(*PAIRS))
     return C[..., i[:, None], j[:, None], i[None], j[None]]
 
-# %% ../../nbs/core/elasticity.ipynb #4c5b97a6
+# %% ../../nbs/core/elasticity.ipynb #3db3b9c8
 def axis_angle(axis: Tensor, angle: Tensor) -> Tensor:  # (..., 3, 3)
     "Rotation about unit axes (..., 3) by angles (...) [radians]."
     if not torch.allclose(axis.detach().norm(dim=-1), torch.ones_like(angle), atol=1e-5):
@@ -56,7 +56,7 @@ def axis_angle(axis: Tensor, angle: Tensor) -> Tensor:  # (..., 3, 3)
     s, c = torch.sin(angle)[..., None, None], torch.cos(angle)[..., None, None]
     return torch.eye(3, dtype=axis.dtype, device=axis.device) + s * K + (1 - c) * K @ K
 
-
+# %% ../../nbs/core/elasticity.ipynb #2ffe4bfd
 def axis_angle_of(R: Tensor) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), angles (...) in [0, pi]
     "Axis and angle of rotations (..., 3, 3); the axis of no rotation is z."
     skew = torch.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], -1)
@@ -71,7 +71,7 @@ def axis_angle_of(R: Tensor) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), an
     axis = torch.where((sine > 1e-4)[..., None], skew, torch.where((cosine < 0)[..., None], column, torch.where((sine > 1e-12)[..., None], skew, z)))
     return axis / axis.norm(dim=-1, keepdim=True), angle
 
-
+# %% ../../nbs/core/elasticity.ipynb #5886edc2
 def rotation_from_six(six: Tensor) -> Tensor:  # (..., 3, 3)
     "Rotation from its first two columns (..., 6), which need not be orthonormal."
     a, b = six[..., :3], six[..., 3:]
@@ -79,18 +79,18 @@ def rotation_from_six(six: Tensor) -> Tensor:  # (..., 3, 3)
     y = torch.nn.functional.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
-
+# %% ../../nbs/core/elasticity.ipynb #ea6bc007
 def six_from_rotation(R: Tensor) -> Tensor:  # (..., 6)
     "The first two columns of rotations (..., 3, 3)."
     return torch.cat([R[..., 0], R[..., 1]], -1)
 
-
+# %% ../../nbs/core/elasticity.ipynb #7dda4e91
 def is_rotation(R: Tensor, tolerance: float = 1e-5) -> Tensor:  # (...) bool
     "Whether matrices (..., 3, 3) are orthogonal with determinant 1."
     eye = torch.eye(3, dtype=R.dtype, device=R.device)
     return ((R @ R.transpose(-1, -2) - eye).abs().amax((-1, -2)) < tolerance) & (torch.linalg.det(R) > 0)
 
-
+# %% ../../nbs/core/elasticity.ipynb #4c5b97a6
 def _mandel_rotation(R: Tensor) -> Tensor:  # (..., 6, 6), orthogonal
     i, j = (list(x) for x in zip(*PAIRS))
     rows, s = torch.tensor(_SCALE, dtype=R.dtype, device=R.device), 0.5
@@ -103,7 +103,7 @@ def rotate_stiffness(C: Tensor, R: Tensor) -> Tensor:  # (..., 6, 6)
     Q = _mandel_rotation(R)
     return mandel_to_voigt(Q @ voigt_to_mandel(C) @ Q.transpose(-1, -2))
 
-# %% ../../nbs/core/elasticity.ipynb #57405b87
+# %% ../../nbs/core/elasticity.ipynb #810e51eb
 def isotropic_stiffness(bulk: float | Tensor, shear: float | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness of an isotropic material by its bulk and shear modulus."
     bulk, shear = torch.as_tensor(bulk), torch.as_tensor(shear)
@@ -113,14 +113,14 @@ def isotropic_stiffness(bulk: float | Tensor, shear: float | Tensor) -> Tensor: 
     spread = torch.diag(torch.tensor([2.0, 2, 2, 1, 1, 1], dtype=bulk.dtype, device=bulk.device)) - 2 / 3 * one
     return bulk[..., None, None] * one + shear[..., None, None] * spread
 
-
+# %% ../../nbs/core/elasticity.ipynb #d72a4d93
 def isotropic_moduli(C: Tensor) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...)
     "Moduli of the isotropic stiffness nearest to C (..., 6, 6), its Voigt averages."
     M = voigt_to_mandel(C)
     bulk = M[..., :3, :3].sum((-1, -2)) / 9
     return bulk, (M.diagonal(dim1=-2, dim2=-1).sum(-1) - 3 * bulk) / 10
 
-
+# %% ../../nbs/core/elasticity.ipynb #242e31e9
 def universal_anisotropy(C: Tensor) -> Tensor:  # (...)
     "5 G_V / G_R + K_V / K_R - 6 (Ranganathan and Ostoja-Starzewski 2008); 0 if isotropic."
     S = torch.linalg.inv(voigt_to_mandel(C))
@@ -129,25 +129,25 @@ def universal_anisotropy(C: Tensor) -> Tensor:  # (...)
     bulk, shear = isotropic_moduli(C)
     return 10 * shear * g + bulk * k - 6
 
-
+# %% ../../nbs/core/elasticity.ipynb #649b0181
 def zener_ratio(C: Tensor) -> Tensor:  # (...)
     "2 C44 / (C11 - C12) of a cubic stiffness; 1 if isotropic."
     return 2 * C[..., 3, 3] / (C[..., 0, 0] - C[..., 0, 1])
 
-
+# %% ../../nbs/core/elasticity.ipynb #f2eadb7f
 def engineering_constants(C: Tensor) -> dict[str, Tensor]:
     "E1, E2, E3, G23, G13, G12, and nu_ij = - strain j / strain i in tension along i."
     S = torch.linalg.inv(C)
     out = {f"E{i + 1}": 1 / S[..., i, i] for i in range(3)} | {f"G{name}": 1 / S[..., k, k] for name, k in (("23", 3), ("13", 4), ("12", 5))}
     return out | {f"nu{i + 1}{j + 1}": -S[..., i, j] / S[..., i, i] for i in range(3) for j in range(3) if i != j}
 
-
+# %% ../../nbs/core/elasticity.ipynb #1f7b4f49
 def youngs_modulus(C: Tensor, direction: Tensor) -> Tensor:  # (..., n)
     "Young's modulus of C (..., 6, 6) in unit directions (n, 3)."
     n = torch.stack([direction[:, i] * direction[:, j] for i, j in PAIRS], -1)  # stress of uniaxial tension
     return 1 / torch.einsum("ni,...ij,nj->...n", n, torch.linalg.inv(C), n)
 
-
+# %% ../../nbs/core/elasticity.ipynb #57405b87
 def elastic_surface(C: Tensor, n: int = 61) -> tuple[Tensor, Tensor]:  # points (..., n, 2n, 3) and modulus (..., n, 2n)
     "Young's modulus as the distance from the origin in every direction."
     polar, around = torch.meshgrid(torch.linspace(0, math.pi, n, dtype=C.dtype), torch.linspace(0, 2 * math.pi, 2 * n, dtype=C.dtype), indexing="ij")
@@ -155,12 +155,12 @@ def elastic_surface(C: Tensor, n: int = 61) -> tuple[Tensor, Tensor]:  # points 
     E = youngs_modulus(C, d.reshape(-1, 3)).reshape(*C.shape[:-2], *d.shape[:-1])
     return E[..., None] * d, E
 
-# %% ../../nbs/core/elasticity.ipynb #7180fbea
+# %% ../../nbs/core/elasticity.ipynb #fb1d59d2
 def voigt_bound(base: Tensor, volume_fraction: float) -> Tensor:  # (6, 6)
     "Stiffness that no porous structure of that base (6, 6) and volume fraction exceeds."
     return base * volume_fraction
 
-
+# %% ../../nbs/core/elasticity.ipynb #7180fbea
 def hashin_shtrikman(bulk: float, shear: float, volume_fraction: float | Tensor) -> tuple[Tensor, Tensor]:
     "Upper bounds of bulk and shear modulus of an isotropic porous material (Hashin and Shtrikman 1963)."
     f = torch.as_tensor(volume_fraction, dtype=torch.float64)
@@ -171,7 +171,7 @@ def hashin_shtrikman(bulk: float, shear: float, volume_fraction: float | Tensor)
     G = shear + empty / (-1 / shear + 6 * f * (bulk + 2 * shear) / (5 * shear * (3 * bulk + 4 * shear)))
     return K, G
 
-# %% ../../nbs/core/elasticity.ipynb #7ed6283e
+# %% ../../nbs/core/elasticity.ipynb #b5367b18
 def check_stiffness(C: Tensor, name: str = "target", tolerance: float = 1e-6) -> Tensor:  # (..., 6, 6)
     "C itself, symmetrised; ValueError if it is not finite, not symmetric or not positive definite."
     C = torch.as_tensor(C)
@@ -189,7 +189,7 @@ def check_stiffness(C: Tensor, name: str = "target", tolerance: float = 1e-6) ->
         raise ValueError(f"{name} has the eigenvalue {float(least.min()):.3g}; allowed: positive ones (see nearest_admissible)")
     return C
 
-
+# %% ../../nbs/core/elasticity.ipynb #7ed6283e
 def nearest_admissible(C: Tensor, least: float = 1e-3) -> Tensor:  # (..., 6, 6)
     "The nearest symmetric stiffness whose eigenvalues are at least `least` times the largest one."
     M = voigt_to_mandel(0.5 * (C + C.transpose(-1, -2)))

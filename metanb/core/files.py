@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trimesh import Trimesh  # loaded where a mesh is made
 
-# %% ../../nbs/core/files.ipynb #bf88ddf9
+# %% ../../nbs/core/files.ipynb #b832a7ac
 def write_file(
     path: str | Path,
     content: bytes,
@@ -35,7 +35,7 @@ def write_file(
         part.unlink(missing_ok=True) if path.parent.is_dir() else None
     return path
 
-
+# %% ../../nbs/core/files.ipynb #bf88ddf9
 def suffix_of(
     path: str | Path,
     allowed: tuple[str, ...],  # such as (".stl", ".3mf")

@@ -58,7 +58,7 @@ def plain_rows(
         checked.append(values)
     return checked
 
-# %% ../../nbs/core/metrics.ipynb #56548fe3
+# %% ../../nbs/core/metrics.ipynb #7b773bc6
 MARKS = {True: "yes", False: "NO", None: "-"}
 
 
@@ -68,7 +68,7 @@ def as_text(value: Any) -> str:
         return MARKS[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
-
+# %% ../../nbs/core/metrics.ipynb #55854a07
 @dataclass(frozen=True)
 class MetricsTable:
     "Rows of quantity, paper, ours, target, ok, as a table for people."
@@ -86,14 +86,14 @@ class MetricsTable:
         body = "".join("<tr>" + "".join(f"<td>{html.escape(as_text(row[key]))}</td>" for key in COLUMNS) + "</tr>" for row in self.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-
+# %% ../../nbs/core/metrics.ipynb #f2f98f82
 def metrics_table(
     rows: Iterable[Mapping[str, Any]],  # see `plain_rows`
 ) -> MetricsTable:
     "The table *paper | ours | target*."
     return MetricsTable(plain_rows(rows))
 
-
+# %% ../../nbs/core/metrics.ipynb #56548fe3
 def show_metrics(
     rows: Iterable[Mapping[str, Any]],  # see `plain_rows`
     *,
@@ -123,7 +123,7 @@ def share_row(
     return {"quantity": quantity, "paper": f"{paper:.1f} %", "ours": f"{100 * share:.2f} +- {100 * error:.2f} %",
             "target": f"{paper:.1f} % +- {margin} and 3 standard errors", "ok": bool(abs(100 * share - paper) <= margin + 300 * error)}
 
-# %% ../../nbs/core/metrics.ipynb #4cac8150
+# %% ../../nbs/core/metrics.ipynb #30dc5c8d
 def write_atomically(
     path: Path,
     text: str,
@@ -136,7 +136,7 @@ def write_atomically(
     finally:
         partial.unlink(missing_ok=True)
 
-
+# %% ../../nbs/core/metrics.ipynb #4cac8150
 def read_json(path: Path) -> dict[str, Any]:
     "A JSON object from a file; empty when the file is missing or spoiled."
     try:

@@ -24,7 +24,7 @@ import metanb
 from .batch import Notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks
 from .metrics import PRESETS, MetricsTable, metrics_table, pick, read_json, show_metrics, write_atomically, write_metrics
 
-# %% ../../nbs/core/runs.ipynb #2b0fb287
+# %% ../../nbs/core/runs.ipynb #b585dbac
 @dataclass(frozen=True)
 class Result:
     "What a notebook left in a run."
@@ -54,12 +54,12 @@ class Result:
         vector = [path for path in self.folder.glob("*.svg") if not path.with_suffix(".png").exists()]
         return sorted([*self.folder.glob("*.png"), *vector])
 
-
+# %% ../../nbs/core/runs.ipynb #8c245667
 def results(folder: Path) -> list[Result]:
     "All that a run left, sorted by name."
     return [Result(path.parent, read_json(path)) for path in sorted(folder.glob("*/*/state.json"))]
 
-
+# %% ../../nbs/core/runs.ipynb #2b0fb287
 def summary_text(folder: Path) -> str:
     "The tables of a run, one notebook after the other."
     blocks = []
@@ -80,13 +80,13 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: 0.8rem; font-size: 0.8rem
 </style></head><body><h1>{title}</h1><p>{subtitle}</p>{overview}{sections}</body></html>
 """
 
-# %% ../../nbs/core/runs.ipynb #4fc0f4a2
+# %% ../../nbs/core/runs.ipynb #62bbfadb
 def picture(path: Path) -> str:
     "An image element with the file inside."
     kind = {".png": "image/png", ".svg": "image/svg+xml"}[path.suffix]
     return f'<img alt="{html.escape(path.stem)}" src="data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}">'
 
-
+# %% ../../nbs/core/runs.ipynb #a9228489
 def section(result: Result) -> str:
     "One notebook of the page."
     table = result.table()
@@ -96,7 +96,7 @@ def section(result: Result) -> str:
     parts += [table._repr_html_()] * bool(table.rows) + [f"<pre>{html.escape(str(trace))}</pre>"] * bool(trace)
     return "".join([*parts, "</section>"])
 
-
+# %% ../../nbs/core/runs.ipynb #b3af3f49
 def overview(found: Sequence[Result]) -> str:
     "The table at the head of the page: notebook, status, how many of the targets that were judged are met."
     lines = []
@@ -107,7 +107,7 @@ def overview(found: Sequence[Result]) -> str:
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return "<table><thead><tr><th>notebook</th><th>status</th><th>targets met</th></tr></thead><tbody>" + "".join(lines) + "</tbody></table>"
 
-
+# %% ../../nbs/core/runs.ipynb #4fc0f4a2
 def write_summary(
     folder: Path,    # of a run
 ) -> Path:           # folder/summary.html
@@ -122,7 +122,7 @@ def write_summary(
         raise ValueError(f"{folder} is not a folder that can be written: {error.strerror}") from error
     return folder / "summary.html"
 
-# %% ../../nbs/core/runs.ipynb #166c7d5c
+# %% ../../nbs/core/runs.ipynb #95161e0c
 def space_commands(
     package: Path,                       # folder of the package
 ) -> dict[str, dict[str, str]]:          # verb -> space -> docstring
@@ -136,7 +136,7 @@ def space_commands(
         found.setdefault(path.stem, {})[path.parent.name] = ast.get_docstring(function) or ""
     return found
 
-
+# %% ../../nbs/core/runs.ipynb #166c7d5c
 def forward(module: str) -> Any:
     "A command that imports the module when it is called and hands its arguments on to the module's own `command`."
     def call(context: typer.Context) -> None:
@@ -146,7 +146,7 @@ def forward(module: str) -> Any:
 
     return call
 
-# %% ../../nbs/core/runs.ipynb #b1fb5958
+# %% ../../nbs/core/runs.ipynb #78d3c35f
 def list_command() -> None:
     "What can be run: papers, their notebooks, the presets, and how each went last time."
     notebooks = find_notebooks()
@@ -160,7 +160,7 @@ def list_command() -> None:
             typer.echo(f"  {notebook.key:<45} {last:<20} {notebook.title()}")
     typer.echo(f"\nlast run: {past_runs()[-1] if past_runs() else 'none'}")
 
-
+# %% ../../nbs/core/runs.ipynb #6f976020
 def run_command(
     patterns: Annotated[list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Notebooks whose name contains this; all when not given.")] = None,
     preset: Annotated[str | None, typer.Option(help="test (default), demo or paper.")] = None,
@@ -184,7 +184,7 @@ def run_command(
     if failed:
         raise typer.Exit(1)
 
-
+# %% ../../nbs/core/runs.ipynb #b1fb5958
 def summary_command(
     run: Annotated[str | None, typer.Argument(help="A name below runs/, or a path; the last run when not given.")] = None,
 ) -> None:
@@ -192,7 +192,7 @@ def summary_command(
     folder = run_folder(run)
     typer.echo(f"{summary_text(folder)}\n\n{write_summary(folder)}")
 
-# %% ../../nbs/core/runs.ipynb #33481d1b
+# %% ../../nbs/core/runs.ipynb #6a82d8a2
 def command_line(
     package: Path | None = None,    # folder of the package whose spaces bring commands; None: this one
 ) -> typer.Typer:
@@ -211,7 +211,7 @@ def command_line(
         app.add_typer(group, name=verb)
     return app
 
-
+# %% ../../nbs/core/runs.ipynb #33481d1b
 def main(
     arguments: Sequence[str] | None = None,    # None: those of the process
 ) -> None:

@@ -57,7 +57,7 @@ def data_root() -> Path:
             return parent / "runs" / "data"
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metanb" / "data"
 
-# %% ../../nbs/core/store.ipynb #04c6c4d5
+# %% ../../nbs/core/store.ipynb #95ebaea7
 def shard_seed(
     seed: int,   # seed of the data set, 0 or larger
     index: int,  # shard index
@@ -66,7 +66,7 @@ def shard_seed(
     sequence = np.random.SeedSequence(seed, spawn_key=(index,))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
-
+# %% ../../nbs/core/store.ipynb #d6c35b30
 def shard_rows(
     n: int,           # rows of the data set
     shard_size: int,  # rows of a shard; the last may have fewer
@@ -74,7 +74,7 @@ def shard_rows(
     "Rows of the data set that each shard holds."
     return [slice(start, min(start + shard_size, n)) for start in range(0, n, shard_size)]
 
-
+# %% ../../nbs/core/store.ipynb #04c6c4d5
 def digest(
     arrays: dict[str, np.ndarray],  # arrays (n, ...) of one shard
 ) -> bytes:                         # 32 bytes
@@ -211,7 +211,7 @@ def _unfinished(arrays: dict[str, zarr.Array], record: dict) -> list[int]:
     "Indices of the shards without digest."
     return [index for index in range(len(shard_rows(record["n"], record["shard_size"]))) if _recorded(arrays, index) is None]
 
-# %% ../../nbs/core/store.ipynb #2184dd0a
+# %% ../../nbs/core/store.ipynb #d38e1a87
 @dataclass(frozen=True, eq=False)
 class Dataset:
     "A finished data set on disk."
@@ -248,7 +248,7 @@ class Dataset:
         files = self.path.rglob("*") if self.path.is_dir() else [self.path]
         return sum(file.stat().st_size for file in files if file.is_file())
 
-
+# %% ../../nbs/core/store.ipynb #2184dd0a
 def open_dataset(
     path: str | Path,  # folder of a finished data set, or the .zip of a packed one
 ) -> Dataset:
@@ -260,14 +260,14 @@ def open_dataset(
         raise ValueError(f"path={str(path)!r}: {len(missing)} of {len(ds.shards)} shards are missing; call generate again to finish it")
     return ds
 
-# %% ../../nbs/core/store.ipynb #15f15f29
+# %% ../../nbs/core/store.ipynb #b99c94bd
 def processes(
     n: int,  # number of processes
 ) -> ProcessPoolExecutor:
     "A pool of local processes of one thread each, for `with processes(4) as pool: generate(..., executor=pool)`."
     return ProcessPoolExecutor(n, multiprocessing.get_context("spawn"), _start_worker)
 
-
+# %% ../../nbs/core/store.ipynb #15f15f29
 def _start_worker() -> None:
     "Let a worker finish its shard at Ctrl-C (one cut off while it sends a result would block the pool), and end it when its parent is gone."
     def watch() -> None:
@@ -532,7 +532,7 @@ def pack_dataset(
             new.unlink(missing_ok=True)
     return file
 
-# %% ../../nbs/core/store.ipynb #0d363aea
+# %% ../../nbs/core/store.ipynb #01522d9e
 def _shipped(what: str) -> Path:
     "Folder of the data sets or of the weights that come with the package."
     return Path(metanb.__file__).parent / what
@@ -548,7 +548,7 @@ def datasets(
         raise ValueError(f"space={space!r} has no data sets; there are some for: {', '.join(spaces) or 'none'}")
     return [name for name in names if space in (None, name.split("_")[0])]
 
-
+# %% ../../nbs/core/store.ipynb #0d363aea
 def shipped(
     name: str,   # one of `datasets()`
 ) -> Dataset:
@@ -631,7 +631,7 @@ def save_pretrained(
         (new / CARD).write_text(text + "\n", encoding="utf-8")
     return Path(folder)
 
-# %% ../../nbs/core/store.ipynb #3010c46e
+# %% ../../nbs/core/store.ipynb #7ae708c5
 def weights(
     space: str | None = None,  # "kirigami", "truss", ...; None: all
 ) -> list[str]:                # names such as "kirigami/ddpm_60"
@@ -642,7 +642,7 @@ def weights(
         raise ValueError(f"space={space!r} has no weights; there are some for: {', '.join(spaces) or 'none'}")
     return [name for name in names if space in (None, name.split("/")[0])]
 
-
+# %% ../../nbs/core/store.ipynb #984634d9
 def _find(name_or_folder: str | Path) -> Path:
     "Folder of weights; a name of the package comes before a folder of the same name."
     folder = _shipped("weights") / name_or_folder if str(name_or_folder) in weights() else Path(name_or_folder)
@@ -662,7 +662,7 @@ def card(
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is damaged or no card of metanb: {error!r}") from None
 
-
+# %% ../../nbs/core/store.ipynb #3010c46e
 def from_pretrained(
     name_or_folder: str | Path,  # a name from `weights()` or a folder
     device: "str | torch.device" = "cpu",  # "auto", "cpu" or "cuda"

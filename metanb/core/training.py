@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-# %% ../../nbs/core/training.ipynb #1990dada
+# %% ../../nbs/core/training.ipynb #6b32b424
 @dataclass
 class Phase:
     "One optimiser's turn in a training step."
@@ -41,7 +41,7 @@ class Phase:
     every: int = 1                                      # takes its turn at the steps that this number divides
     after: Callable[[], Any] | None = None              # called after each update, without gradients
 
-
+# %% ../../nbs/core/training.ipynb #1990dada
 @dataclass
 class Fit:
     "What `fit` returns: the trained model, its averaged copy, and how it went."
@@ -66,7 +66,7 @@ def pick_device(
         raise ValueError(f"device={text!r}: this machine has {n_gpus} CUDA devices; use 'auto' or 'cpu'")
     return torch.device(text)
 
-# %% ../../nbs/core/training.ipynb #6b0f9acb
+# %% ../../nbs/core/training.ipynb #2e92fdff
 def permutation(
     n: int,         # number of designs N
     epoch: int,     # pass over the data, from 0
@@ -76,7 +76,7 @@ def permutation(
     "The order in which one epoch visits the data, from (seed, epoch) alone."
     return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(n))
 
-
+# %% ../../nbs/core/training.ipynb #11a43424
 class Batches:
     "Batches of one tensor, or of a tuple of tensors with equal length, as a function of the step."
 
@@ -117,7 +117,7 @@ class Batches:
         batch = tuple(x.index_select(0, chosen).to(self.device, non_blocking=True) for x in self.data)
         return batch[0] if self.single else batch
 
-
+# %% ../../nbs/core/training.ipynb #6b0f9acb
 def _on_device(data: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
     "Move the whole data set to a GPU when it takes less than half of the free memory there."
     if device.type == "cuda" and 2 * sum(x.nbytes for x in data) < torch.cuda.mem_get_info(device)[0]:
@@ -138,7 +138,7 @@ def learning_rate_factor(
         factor *= 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
     return factor
 
-# %% ../../nbs/core/training.ipynb #76545439
+# %% ../../nbs/core/training.ipynb #6b3f2b22
 @torch.no_grad()
 def update_ema(
     ema: nn.Module,     # the averaged copy, changed in place
@@ -149,7 +149,7 @@ def update_ema(
     "Move the averaged weights towards the model's; copy its buffers."
     _update_tensors(*(list(m.parameters()) for m in (ema, model)), *(list(m.buffers()) for m in (ema, model)), decay)
 
-
+# %% ../../nbs/core/training.ipynb #76545439
 def _update_tensors(averages: list, weights: list, copies: list, buffers: list, decay: float) -> None:
     if weights:
         torch._foreach_lerp_(averages, weights, 1 - decay)
@@ -164,7 +164,7 @@ def ema_decay_at(
     "The decay that grows from 0.1 to its final value."
     return min(decay, (1 + update) / (10 + update))
 
-# %% ../../nbs/core/training.ipynb #cafa0b43
+# %% ../../nbs/core/training.ipynb #215997aa
 def save_checkpoint(
     path: str | Path,               # the file; its folder is made when missing
     tensors: dict[str, Tensor],     # any device
@@ -186,7 +186,7 @@ def save_checkpoint(
         part.unlink(missing_ok=True)
         raise
 
-
+# %% ../../nbs/core/training.ipynb #cafa0b43
 def load_checkpoint(
     path: str | Path,                       # written by `save_checkpoint`
 ) -> tuple[dict[str, Tensor], dict]:        # tensors on the CPU, and the header
@@ -398,7 +398,7 @@ class _Interrupt:
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
 
-# %% ../../nbs/core/training.ipynb #5cc0e99a
+# %% ../../nbs/core/training.ipynb #89c8a61d
 def fit(
     model: nn.Module,                               # has `phases() -> list[Phase]`; trained in place, moved to the device
     data: Tensor | tuple[Tensor, ...],              # (N, ...) each, in memory; a batch has the same structure
@@ -446,7 +446,7 @@ def fit(
         raise KeyboardInterrupt(f"stopped after step {run.step}" + (f"; {path} continues from here" if path else ""))
     return Fit(model.eval(), run.ema, run.history, run.step, run.step >= steps)
 
-
+# %% ../../nbs/core/training.ipynb #5cc0e99a
 def _resume_or_begin(run: _Run, path: Path | None, steps: int) -> None:
     "Load the checkpoint, or write a first one: a place that cannot be written to should fail before the training."
     if path is None:
@@ -540,4 +540,3 @@ def thin(
     "A training curve short enough for a card: evenly spread rows, the last one always."
     keep = sorted({round(k) for k in np.linspace(0, len(history) - 1, min(rows, len(history)))})
     return [{k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in history[i].items()} for i in keep]
-

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# %% ../../nbs/core/unet.ipynb #78a78b10
+# %% ../../nbs/core/unet.ipynb #3378f2af
 PADDINGS = ("circular", "zeros")
 
 
@@ -27,7 +27,7 @@ def wrap(
         x = torch.cat([x.narrow(axis, x.shape[axis] - 1, 1), x, x.narrow(axis, 0, 1)], dim=axis)
     return x
 
-
+# %% ../../nbs/core/unet.ipynb #78a78b10
 class GridConv(nn.Module):
     "Convolution that keeps (stride 1) or divides (stride s) the grid; each axis is periodic or zero-padded."
 

@@ -15,7 +15,7 @@ from ..core.unet import GridConv
 from .pairwise import (CLASSES, SHARPNESS, PairwiseEnergy, base_pattern, choose, degrees_of, neighbours, network_values,
                                       ranking_loss, stratified, uniform)
 
-# %% ../../nbs/kirigami/anyorder.ipynb #7b13f0f2
+# %% ../../nbs/kirigami/anyorder.ipynb #059cf47f
 class HiddenContext(nn.Module):
     "Coefficients of a trigonometric polynomial for each cut, from the visible cuts around it."
 
@@ -48,7 +48,7 @@ class HiddenContext(nn.Module):
             h = h + F.silu(block(h))
         return self.last(h).float().permute(0, 2, 3, 1)
 
-
+# %% ../../nbs/kirigami/anyorder.ipynb #7b13f0f2
 def waves_at(
     beta: Tensor,          # (P, Q) angles relative to the base pattern [degrees]
     coefficients: Tensor,  # (P, 2 H)
@@ -58,14 +58,14 @@ def waves_at(
     phase = 2 * beta.deg2rad()[..., None] * torch.arange(1, cosines.shape[1] + 1, device=beta.device)
     return (phase.cos() @ cosines[..., None] + phase.sin() @ sines[..., None])[..., 0]
 
-# %% ../../nbs/kirigami/anyorder.ipynb #2d362450
+# %% ../../nbs/kirigami/anyorder.ipynb #ec1cb3d9
 def spacing(
     size: int,  # cuts per side
 ) -> int:
     "How far apart the cuts are that are drawn together."
     return next((step for step in (6, 4) if size % step == 0), size)
 
-
+# %% ../../nbs/kirigami/anyorder.ipynb #b75b0099
 class AnyOrder(nn.Module):
     "Density of each hidden cut given the visible ones; draws a cell in one pass."
 
@@ -157,7 +157,7 @@ class AnyOrder(nn.Module):
             self.draw(alpha, visible, view, base, generator, candidates=candidates, sharpness=sharpness)
         return network_values(alpha, base)
 
-
+# %% ../../nbs/kirigami/anyorder.ipynb #530d7df7
 def hide(
     shape: tuple[int, int, int],  # (B, n, m)
     generator: Generator,
@@ -171,5 +171,5 @@ def hide(
     visible[(quarter, *one_class[1:])] = False
     return visible
 
-
+# %% ../../nbs/kirigami/anyorder.ipynb #2d362450
 RECIPE = dict(steps=4000, batch_size=32, decay="cosine")  # what `fit` needs beside model and data

@@ -25,7 +25,7 @@ from .data import dataset
 from .inverse import evaluate
 from .model import generate as generate_cells
 
-# %% ../../nbs/kirigami/benchmark.ipynb #0d9b2b3b
+# %% ../../nbs/kirigami/benchmark.ipynb #a1d17819
 def draw_shipped(
     name: str,        # of a model, such as "energy"
     n: int,           # cells
@@ -41,7 +41,7 @@ def draw_shipped(
         raise ValueError(f"beta_max is {beta_max:g}, for which {name!r} has no weights; allowed: {', '.join(ranges(name)) or 'none'}")
     return generate_cells(from_pretrained(key, device), n, seed=seed, **options)
 
-
+# %% ../../nbs/kirigami/benchmark.ipynb #1eaf7067
 def ranges(
     name: str,   # of a model
 ) -> list[str]:  # such as ["60", "90"]; empty for an unknown model
@@ -49,7 +49,7 @@ def ranges(
     keys = (key.rpartition("_") for key in weights() if key.startswith("kirigami/"))
     return sorted(beta for model, _, beta in keys if model == f"kirigami/{name}")
 
-
+# %% ../../nbs/kirigami/benchmark.ipynb #5fed6e51
 def generators(
     *,
     device: str = "cpu",  # where they compute: "auto", "cpu" or "cuda"
@@ -58,7 +58,7 @@ def generators(
     names = sorted({key.removeprefix("kirigami/").rpartition("_")[0] for key in weights() if key.startswith("kirigami/")})
     return {name: partial(draw_shipped, name, device=device) for name in names}
 
-
+# %% ../../nbs/kirigami/benchmark.ipynb #0d9b2b3b
 def find_generator(
     path: str,  # "package.module:callable"
 ) -> Callable:  # generate(n, beta_max, seed)
@@ -72,7 +72,7 @@ def find_generator(
         raise ValueError(f"module is {path!r}, a {type(found).__name__}; allowed: something that can be called")
     return found
 
-# %% ../../nbs/kirigami/benchmark.ipynb #00d42369
+# %% ../../nbs/kirigami/benchmark.ipynb #20867e9a
 CELL = (6, 6)
 HELDOUT_SEED = 1  # of the draw of the data that nobody trains on
 
@@ -101,7 +101,7 @@ def score(
     numbers = evaluate(cells, data, heldout=heldout, beta_max=beta_max, classifier=classifier)
     return {"beta_max": float(beta_max), "seed": seed, "seconds": seconds} | numbers
 
-
+# %% ../../nbs/kirigami/benchmark.ipynb #00d42369
 def check_generated(
     alpha: ArrayLike,  # what a generator returned
     n: int,            # cells asked for
@@ -116,7 +116,7 @@ def check_generated(
         raise ValueError(f"generate returned {int((~np.isfinite(cells)).sum())} angles that are not finite; allowed: finite angles in degrees")
     return cells.astype(np.float64)
 
-# %% ../../nbs/kirigami/benchmark.ipynb #f8066abf
+# %% ../../nbs/kirigami/benchmark.ipynb #107aadd5
 LIMITS = {  # quantity -> (text of the target, test of a score)
     "admissible share": (">= 0.95", lambda s: s["admissible_share"] >= 0.95),
     "within the range": (">= 0.95", lambda s: s["admissible_within_share"] >= 0.95),
@@ -132,7 +132,7 @@ def solved(
     "Which targets of the benchmark a generator meets."
     return {quantity: bool(test(numbers)) for quantity, (_, test) in LIMITS.items()}
 
-
+# %% ../../nbs/kirigami/benchmark.ipynb #f8066abf
 COLUMNS = {  # heading -> text of the entry
     "admissible": lambda s: f"{s['admissible_share']:.4f}",
     "in range": lambda s: f"{s['admissible_within_share']:.4f}",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
 from .design import base_angles, sample_admissible
 
-# %% ../../nbs/kirigami/data.ipynb #2d38392d
+# %% ../../nbs/kirigami/data.ipynb #8a40cfa3
 BETA_MAX = (20, 60, 90)  # the paper's three data sets [degrees]
 SIZES = {  # cells, sweeps, cells per shard
     "test": dict(n=512, sweeps=30, shard_size=256),
@@ -37,7 +37,7 @@ def make_shard(
     "One shard of admissible cells."
     return {"alpha": sample_admissible(n, beta_max, sweeps=sweeps, seed=seed, size=size)}
 
-
+# %% ../../nbs/kirigami/data.ipynb #2d38392d
 def dataset(
     beta_max: float,             # largest added rotation, (0, 90] [degrees]
     *,
@@ -61,14 +61,14 @@ def dataset(
     return generate(Path(folder or data_root()) / name, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
                     params=params, executor=executor, progress=progress)
 
-# %% ../../nbs/kirigami/data.ipynb #0ee3afe8
+# %% ../../nbs/kirigami/data.ipynb #1f67d997
 def order(
     alpha: NDArray[np.float64],  # (..., n, m) angles [degrees]
 ) -> NDArray[np.float64]:  # (...) 1 for the base pattern, -1 where vertical and horizontal cuts are exchanged
     "Mean of cos 2 beta over each cell: how much of the base pattern is left."
     return np.cos(2 * np.radians(alpha - base_angles(alpha.shape[-2:]))).mean((-2, -1))
 
-
+# %% ../../nbs/kirigami/data.ipynb #0ee3afe8
 def relaxation(
     start: NDArray[np.float64],  # (n, size, size) admissible cells [degrees]
     beta_max: float,             # largest added rotation [degrees]

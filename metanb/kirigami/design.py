@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# %% ../../nbs/kirigami/design.ipynb #a4cedb8b
+# %% ../../nbs/kirigami/design.ipynb #85df58ca
 CUT_LENGTH = math.sqrt(3)  # [distance between neighbouring centres], Section 3 of the paper
 PERIOD = 180.0  # [degrees] a cut turned by half a turn is the same cut
 
@@ -35,7 +35,7 @@ def check_cells(
         raise ValueError(f"alpha[{where}] is {cells[where]}; allowed: finite angles in degrees")
     return cells
 
-
+# %% ../../nbs/kirigami/design.ipynb #a4cedb8b
 def _check_request(n, beta_max, size):
     "Shared limits of everything that draws cells."
     if isinstance(n, bool) or int(n) != n or n < 0:
@@ -88,7 +88,7 @@ def cuts_cross(
     overlap = (reach < _TOUCH) & (math.hypot(dx, dy) < CUT_LENGTH)
     return (reach < _HALF * cross - _TOUCH) | overlap
 
-# %% ../../nbs/kirigami/design.ipynb #69c71769
+# %% ../../nbs/kirigami/design.ipynb #35141afe
 def intersections(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> NDArray[np.bool_]:  # (..., n, m, 4) one entry per unordered pair: cut (i, j) and its partner at PARTNERS[k]
@@ -97,14 +97,14 @@ def intersections(
     partners = (np.roll(cells, (-di, -dj), axis=(-2, -1)) for di, dj in PARTNERS)
     return np.stack([cuts_cross(cells, p, o) for p, o in zip(partners, PARTNERS)], axis=-1)
 
-
+# %% ../../nbs/kirigami/design.ipynb #69c71769
 def count_intersections(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> NDArray[np.int64]:  # (...) intersections per periodic cell
     "Number of intersecting pairs of cuts in each periodic cell, each pair counted once; 0 means admissible."
     return intersections(alpha).sum(axis=(-3, -2, -1))
 
-# %% ../../nbs/kirigami/design.ipynb #29e26413
+# %% ../../nbs/kirigami/design.ipynb #0b88ab95
 def pair_map(
     angles: NDArray[np.float64],  # (k,) angles of either cut [degrees]
     *,
@@ -114,7 +114,7 @@ def pair_map(
     angles = np.asarray(angles, dtype=np.float64)
     return cuts_cross(angles[:, None], angles[None, :], offset)
 
-
+# %% ../../nbs/kirigami/design.ipynb #8614d2ac
 def pair_path(
     start: ArrayLike,  # (2,) angles of the two cuts [degrees]
     end: ArrayLike,    # (2,)
@@ -151,7 +151,7 @@ def pair_path(
         path.append(before[path[-1]])
     return nodes[path[::-1]]
 
-
+# %% ../../nbs/kirigami/design.ipynb #29e26413
 def _line_blocked(a, b, offset, n):
     "Whether the straight lines from `a` to `b` (k, 2) hit a forbidden pair at one of `n` points."
     t = np.linspace(0, 1, n)[:, None]
@@ -174,7 +174,7 @@ def _arc(partner, offset):
     width = np.where(last > first, np.abs(turn), 0.0)
     return np.where(turn > 0, ends[0], ends[1]) % PERIOD, width
 
-# %% ../../nbs/kirigami/design.ipynb #d439d222
+# %% ../../nbs/kirigami/design.ipynb #e81c0073
 def blocked_arcs(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # start in [0, 180) and width [degrees], each (..., n, m, 8)
@@ -183,7 +183,7 @@ def blocked_arcs(
     arcs = [_arc(np.roll(cells, (-di, -dj), axis=(-2, -1)), (di, dj)) for di, dj in NEIGHBOURS]
     return np.stack([a[0] for a in arcs], -1), np.stack([a[1] for a in arcs], -1)
 
-
+# %% ../../nbs/kirigami/design.ipynb #d439d222
 def free_share(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> NDArray[np.float64]:  # (..., n, m) share of the circle left free by the eight neighbours
@@ -292,7 +292,7 @@ def sample_admissible(
         _gibbs(cells[first:first + _BLOCK], beta_max, sweeps, np.random.default_rng(seed_))
     return cells
 
-# %% ../../nbs/kirigami/design.ipynb #22a64821
+# %% ../../nbs/kirigami/design.ipynb #fb8758ee
 def admissible_share(
     n: int,  # number of random cells
     beta_max: float,  # largest added rotation, (0, 90] [degrees]
@@ -310,7 +310,7 @@ def admissible_share(
     share = survivors / n
     return share, math.sqrt(max(survivors, 1)) / n
 
-
+# %% ../../nbs/kirigami/design.ipynb #22a64821
 def _survivors(rng, count, base, beta_max):
     "How many of `count` random cells reach the last cut without an intersection."
     n, m = base.shape
@@ -332,7 +332,7 @@ def _still_needed(site, last, n, m):
     "Whether a cut placed after `last` (row by row) can meet the cut at `site`."
     return any(((site[0] + di) % n, (site[1] + dj) % m) > last for di, dj in NEIGHBOURS)
 
-# %% ../../nbs/kirigami/design.ipynb #4fe89b8a
+# %% ../../nbs/kirigami/design.ipynb #4d9404f8
 def cut_ends(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
 ) -> NDArray[np.float64]:  # (n, m, 2, 2) end points (x to the right, y upwards) of each cut, centre (j, -i)
@@ -343,7 +343,7 @@ def cut_ends(
     half = _HALF * np.stack([np.sin(np.radians(cell)), np.cos(np.radians(cell))], -1)
     return np.stack([centre - half, centre + half], -2)
 
-
+# %% ../../nbs/kirigami/design.ipynb #974a49e8
 def plot_cell(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     ax=None,  # matplotlib axes; the current ones without
@@ -370,7 +370,7 @@ def plot_cell(
     ax.axis("off")
     return ax
 
-
+# %% ../../nbs/kirigami/design.ipynb #4fe89b8a
 def _crossings(cell, meets):
     "Points (k, 2) where cuts cross; midpoints between the centres where they overlap on one line."
     points = []
@@ -389,7 +389,7 @@ def _frame(n, m):
     from matplotlib.patches import Rectangle
     return Rectangle((-0.5, 0.5 - n), m, n, fill=False, ec="0.6", lw=0.8, ls="--")
 
-# %% ../../nbs/kirigami/design.ipynb #37c86ad1
+# %% ../../nbs/kirigami/design.ipynb #7186b255
 def cut_pattern(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     *,
@@ -408,7 +408,7 @@ def cut_pattern(
     rows, columns = sheet.shape
     return (cut_ends(sheet).reshape(-1, 2, 2) + (1, rows)) * pitch, ((columns + 1) * pitch, (rows + 1) * pitch)
 
-
+# %% ../../nbs/kirigami/design.ipynb #66629617
 def export_svg(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     path: str | Path,  # file to write
@@ -429,7 +429,7 @@ def export_svg(
     Path(path).write_bytes(ElementTree.tostring(svg, xml_declaration=True, encoding="utf-8"))
     return Path(path)
 
-
+# %% ../../nbs/kirigami/design.ipynb #37c86ad1
 def export_dxf(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     path: str | Path,  # file to write

@@ -39,7 +39,7 @@ from ..core.store import card, from_pretrained, weights
 from .design import (CUT_LENGTH, NEIGHBOURS, PERIOD, admissible_share, blocked_arcs, count_intersections, cut_ends,
                                     cuts_cross, export_dxf, export_svg, free_share, pair_path, plot_cell, random_cells, sample_admissible)
 
-# %% ../../nbs/kirigami/explore.ipynb #ef7a406d
+# %% ../../nbs/kirigami/explore.ipynb #c4fd31c1
 GREEN, RED, MAGENTA, ZONE = CYCLE[2], "#c1272d", "#B5179E", "#2B4570"  # free, blocked, straight path, forbidden zone
 
 
@@ -51,7 +51,7 @@ def png(
     figure.savefig(buffer, format="png", dpi=figure.dpi, pil_kwargs={"compress_level": 1})  # speed counts here, not size
     return buffer.getvalue()
 
-
+# %% ../../nbs/kirigami/explore.ipynb #ef7a406d
 def picture(
     draw: Callable[..., Figure],          # draw(name=value, ...)
     controls: Mapping[str, widgets.ValueWidget],  # name -> slider, menu, ...
@@ -94,7 +94,7 @@ def _stack(name: str, *rows: widgets.Widget) -> widgets.VBox:
     "Rows of one widget, found on the page by the class metanb-<name>."
     return widgets.VBox(rows).add_class(f"metanb-{name}")
 
-# %% ../../nbs/kirigami/explore.ipynb #e8583f0e
+# %% ../../nbs/kirigami/explore.ipynb #47b31fa5
 A, B, C = (5, 4), (-5, -3), (65, -45)  # the three configurations of Fig. 2 [degrees]
 BELOW = (1, 0)                         # rows down and columns right, from the first cut to the second
 
@@ -105,7 +105,7 @@ def pairs_meet(
     "Whether a cut and the one below it intersect."
     return cuts_cross(pairs[..., 0], pairs[..., 1], BELOW)
 
-
+# %% ../../nbs/kirigami/explore.ipynb #89e9c28b
 def along(
     path: NDArray[np.float64],  # (k, 2) corners of a path
     share: NDArray[np.float64] | float,  # (...) of its length, 0 at the start and 1 at the end
@@ -115,7 +115,7 @@ def along(
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     return np.stack([np.interp(np.asarray(share) * length[-1], length, path[:, k]) for k in (0, 1)], -1)
 
-
+# %% ../../nbs/kirigami/explore.ipynb #e8583f0e
 def blocked_share(
     path: NDArray[np.float64],  # (k, 2) corners of a path [degrees]
     n: int = 2001,              # points to look at
@@ -123,7 +123,7 @@ def blocked_share(
     "Share of a path on which the two cuts intersect."
     return float(pairs_meet(along(path, np.linspace(0, 1, n))).mean())
 
-# %% ../../nbs/kirigami/explore.ipynb #bb6a0c0c
+# %% ../../nbs/kirigami/explore.ipynb #9b92cc2c
 ROUTES = {"straight": MAGENTA, "through C": GREEN, "half turn": CYCLE[1]}  # names of routes and their colours
 
 
@@ -142,7 +142,7 @@ def routes_between(
         routes["half turn"] = min(free, key=path_length)
     return routes
 
-
+# %% ../../nbs/kirigami/explore.ipynb #bb6a0c0c
 def path_length(
     path: NDArray[np.float64],  # (k, 2) corners
 ) -> float:
@@ -266,7 +266,7 @@ def two_cuts() -> widgets.VBox:
     columns = [widgets.VBox(knobs[k:k + 2]) for k in (0, 2, 4)]
     return _stack("two-cuts", widgets.HBox(columns), widgets.HBox([position, play, route]), image)
 
-# %% ../../nbs/kirigami/explore.ipynb #0e42cf83
+# %% ../../nbs/kirigami/explore.ipynb #d76036f0
 SITE = (2, 2)  # the cut in the middle of the picture
 
 
@@ -277,7 +277,7 @@ def surroundings(
     "The cell that a single cut is looked at in."
     return sample_admissible(1, 90, sweeps=30, seed=seed)[0]
 
-
+# %% ../../nbs/kirigami/explore.ipynb #0e42cf83
 def free_angles(
     alpha: NDArray[np.float64],  # (6, 6) one cell [degrees]
     resolution: float = 0.5,     # [degrees]
@@ -404,7 +404,7 @@ def _example(beta_max: float, seed: int) -> NDArray[np.float64]:
     "(6, 6) an admissible cell [degrees]."
     return sample_admissible(1, beta_max, sweeps=20, seed=seed)[0]
 
-# %% ../../nbs/kirigami/explore.ipynb #d1ef0d77
+# %% ../../nbs/kirigami/explore.ipynb #353cbfdf
 @_in_house_style
 def draw_limit(
     beta_max: float = 60,  # largest added rotation, (0, 90] [degrees]
@@ -422,7 +422,7 @@ def draw_limit(
         ax.set_title(f"{name}: {_intersections(count)}", color=RED if count else GREEN)
     return figure
 
-
+# %% ../../nbs/kirigami/explore.ipynb #d1ef0d77
 def rotation_limit() -> widgets.VBox:
     "The limit of the rotations against the number of intersections and the share of admissible cells (Fig. 4)."
     beta_max, seed = _slider("beta max [°]", 60, 1, 90, width="30em"), _slider("cell", 0, 0, 99, width="24em")
@@ -467,7 +467,7 @@ def _generated(name: str, digest: str, n: int, seed: int) -> NDArray[np.float64]
 
     return generate(_model(name, digest), n, seed=seed)
 
-# %% ../../nbs/kirigami/explore.ipynb #0269d8fb
+# %% ../../nbs/kirigami/explore.ipynb #cf100a06
 def generated_cells(
     name: str | Path,  # name or folder of weights
     n: int = BATCH,    # number of cells
@@ -477,7 +477,7 @@ def generated_cells(
     "Cells of a trained model, kept so that looking at one of them does not draw all again."
     return _generated(str(name), card(name)["sha256"], n, seed)
 
-
+# %% ../../nbs/kirigami/explore.ipynb #0269d8fb
 @_in_house_style
 def draw_generated(
     cells: NDArray[np.float64],  # (N, 6, 6) [degrees]
@@ -518,7 +518,7 @@ def download_links(
                      f'download="{html.escape(name)}.{suffix}" href="data:{kind};base64,{base64.b64encode(content).decode()}">{suffix.upper()}</a>')
     return " ".join(links)
 
-# %% ../../nbs/kirigami/explore.ipynb #39f17548
+# %% ../../nbs/kirigami/explore.ipynb #e26900a3
 def generator_browser(
     names: Iterable[str | Path] | None = None,  # names from `weights()` and folders of weights; None: all that come with the package
 ) -> widgets.Widget:
@@ -539,7 +539,7 @@ def generator_browser(
     rows = [widgets.HBox(list(controls.values())[k:k + 2]) for k in (0, 2)]
     return _stack("generator-browser", *rows, about, image, widgets.HBox([*sheet.values(), links]))
 
-
+# %% ../../nbs/kirigami/explore.ipynb #39f17548
 def draw_browser(
     found: Mapping[tuple[str, str], str],  # from `offered`
     model: str,

@@ -49,7 +49,7 @@ def _share(hits):
     p = (k + 1) / (n + 2)
     return k / n, math.sqrt(p * (1 - p) / n)
 
-# %% ../../nbs/kirigami/inverse.ipynb #7d67c6b0
+# %% ../../nbs/kirigami/inverse.ipynb #bcf1da9e
 def added_rotations(
     alpha: ArrayLike,  # (..., n, m) angles from the vertical [degrees]
 ) -> NDArray[np.float64]:  # (..., n, m) in [-90, 90) [degrees]
@@ -57,7 +57,7 @@ def added_rotations(
     cells = check_cells(alpha)
     return _wrap(cells - base_angles(cells.shape[-2:]))
 
-
+# %% ../../nbs/kirigami/inverse.ipynb #7d67c6b0
 def _wrap(difference):
     "Difference of two angles on the circle of 180 degrees, in [-90, 90)."
     return (difference + PERIOD / 2) % PERIOD - PERIOD / 2
@@ -110,7 +110,7 @@ def pair_histogram(
     counts, edges, _ = np.histogram2d(first.ravel(), second.ravel(), _check_count("bins", bins), [[low, high]] * 2)
     return counts / first.size, edges
 
-# %% ../../nbs/kirigami/inverse.ipynb #2fd8bf4e
+# %% ../../nbs/kirigami/inverse.ipynb #a2318c16
 def pair_histograms(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     bins: int = 36,  # on the circle of 180 degrees
@@ -123,7 +123,7 @@ def pair_histograms(
     half = np.reshape(half, (4, bins, bins)) / cells.size
     return np.concatenate([half, half.transpose(0, 2, 1)])
 
-
+# %% ../../nbs/kirigami/inverse.ipynb #2fd8bf4e
 def _bin(cells, bins):
     "Index of each angle's bin on the circle; `%` may round up to the period itself."
     return np.minimum((cells % PERIOD * (bins / PERIOD)).astype(np.intp), bins - 1)
@@ -171,7 +171,7 @@ def symmetry_images(
             for move in moves if shifts else [(0, 0)]:
                 yield np.roll(turned, move, axis=(1, 2))
 
-# %% ../../nbs/kirigami/inverse.ipynb #33ca987d
+# %% ../../nbs/kirigami/inverse.ipynb #58d34933
 def nearest_distance(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     reference: ArrayLike,  # (N, rows, columns) cells [degrees]
@@ -193,7 +193,7 @@ def nearest_distance(
             np.minimum(nearest[first:first + 256], exact, out=nearest[first:first + 256])
     return nearest
 
-
+# %% ../../nbs/kirigami/inverse.ipynb #33ca987d
 def _unit_vectors(cells):
     "cos 2a and sin 2a of every cut, (n, 2 rows columns), in single precision for the search."
     angle = 2 * np.radians(cells.reshape(len(cells), -1))
@@ -345,7 +345,7 @@ def _free_paths(clearance: Callable, start, end, n_steps):
         t[going] = np.minimum(t[going] + np.maximum(gap / slope[going], 1 / n_steps), 1)
     return free
 
-# %% ../../nbs/kirigami/inverse.ipynb #adf15a31
+# %% ../../nbs/kirigami/inverse.ipynb #4c04bdbc
 def path_admissible(
     a: ArrayLike,  # (..., rows, columns) cells [degrees]
     b: ArrayLike,  # the same shape [degrees]
@@ -363,7 +363,7 @@ def path_admissible(
         return np.min([_gap(cells, np.roll(cells, (-o[0], -o[1]), (1, 2)), o).min((1, 2)) for o in PARTNERS], axis=0)
     return _free_paths(clearance, start.reshape(flat), end.reshape(flat), steps).reshape(start.shape[:-2])
 
-
+# %% ../../nbs/kirigami/inverse.ipynb #adf15a31
 def pair_path_admissible(
     a: ArrayLike,  # (..., 2) angles from the vertical of a cut and of its bottom neighbour [degrees]
     b: ArrayLike,  # the same shape [degrees]

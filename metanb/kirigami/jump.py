@@ -18,10 +18,10 @@ from .design import PERIOD
 from .pairwise import (CLASSES, SHARPNESS, PairwiseEnergy, base_pattern, choose, degrees_of, neighbours, network_values,
                                       ranking_loss, stratified, uniform)
 
-# %% ../../nbs/kirigami/jump.ipynb #79252546
+# %% ../../nbs/kirigami/jump.ipynb #64c60b9c
 KEPT = (1e-3, 1 - 1e-4)  # shares of kept cuts that the network distinguishes
 
-
+# %% ../../nbs/kirigami/jump.ipynb #79252546
 class JumpDiffusion(nn.Module):
     "Diffusion whose noise replaces cuts by uniform angles."
 
@@ -139,7 +139,7 @@ class JumpDiffusion(nn.Module):
                 self.redraw(alpha, after, base, generator, **options)
         return network_values(alpha, base)
 
-# %% ../../nbs/kirigami/jump.ipynb #62713d95
+# %% ../../nbs/kirigami/jump.ipynb #55e762e4
 LAST_NOISE = 1e-4  # share of noise at the last level before none
 
 
@@ -152,7 +152,7 @@ def add_noise(
     stays = uniform(alpha.shape, generator, alpha.device) < kept
     return torch.where(stays, alpha, PERIOD * uniform(alpha.shape, generator, alpha.device))
 
-
+# %% ../../nbs/kirigami/jump.ipynb #618c82ba
 def jump_probability(
     density: Tensor,  # clean density at the present angle, relative to uniform
     before: Tensor,   # share kept now
@@ -162,7 +162,7 @@ def jump_probability(
     noise = 1 - before
     return noise / (noise + before * density).clamp(min=1e-30) * (after - before) / noise.clamp(min=1e-30)
 
-
+# %% ../../nbs/kirigami/jump.ipynb #5aeb4fec
 def kept_shares(
     steps: int,  # number of steps, at least 3
 ) -> Tensor:     # (steps + 1,) increasing from 0 to 1
@@ -173,5 +173,5 @@ def kept_shares(
     noise = torch.cat([torch.linspace(1, 0.3, even + 1)[:-1], torch.logspace(math.log10(0.3), math.log10(LAST_NOISE), steps - even), torch.zeros(1)])
     return 1 - noise
 
-
+# %% ../../nbs/kirigami/jump.ipynb #62713d95
 RECIPE = dict(steps=4000, batch_size=32, decay="cosine")  # what `fit` needs beside model and data

@@ -21,21 +21,21 @@ from ..core.training import Phase
 from ..core.unet import GridConv, UNet
 from .design import base_angles, check_cells, count_intersections, sample_admissible
 
-# %% ../../nbs/kirigami/model.ipynb #571380b1
+# %% ../../nbs/kirigami/model.ipynb #d4a41645
 def to_network(
     alpha: ArrayLike,  # (B, n, m) angles [degrees]
 ) -> Tensor:  # (B, 1, n, m) float32, of order one
     "Angles as the networks see them."
     return torch.as_tensor((check_cells(alpha) - 45.0) / 90.0, dtype=torch.float32).unsqueeze(1)
 
-
+# %% ../../nbs/kirigami/model.ipynb #571380b1
 def to_angles(
     x: Tensor,  # (B, 1, n, m)
 ) -> NDArray[np.float64]:  # (B, n, m) angles [degrees]
     "Network values as angles; float64, so that touching cuts are judged as in the data."
     return x.detach().cpu().double().squeeze(1).numpy() * 90.0 + 45.0
 
-# %% ../../nbs/kirigami/model.ipynb #2c315d63
+# %% ../../nbs/kirigami/model.ipynb #813da923
 _WRAP = ("circular", "circular")
 
 
@@ -49,7 +49,7 @@ def generator_network(
         nn.Upsample(scale_factor=2), GridConv(4 * width, 2 * width, padding=_WRAP), nn.ReLU(),
         GridConv(2 * width, width, padding=_WRAP), nn.ReLU(), GridConv(width, 1, padding=_WRAP))
 
-
+# %% ../../nbs/kirigami/model.ipynb #74d14a1b
 def critic_network(
     n_out: int,   # 1 for a critic, 2 * latent for an encoder
     width: int,   # channels after the first layer
@@ -63,7 +63,7 @@ def critic_network(
     return nn.Sequential(*layer(1, width, 1), *layer(width, 2 * width, 1), *layer(2 * width, 4 * width, 2),
                          nn.Flatten(), nn.Linear(4 * width * 9, n_out))
 
-
+# %% ../../nbs/kirigami/model.ipynb #2c315d63
 def _normal(shape, generator, device):
     "Standard normal numbers from the generator's own device, so that a seed means the same everywhere it can."
     return torch.randn(shape, generator=generator, device=generator.device).to(device)
@@ -92,7 +92,7 @@ class LatentModel(nn.Module):
         "(n, 1, 6, 6) generated cells in network values."
         return self.generator(self.latent_vectors(n, generator))
 
-# %% ../../nbs/kirigami/model.ipynb #9990c9ec
+# %% ../../nbs/kirigami/model.ipynb #076560c5
 class VAE(LatentModel):
     "Variational autoencoder with Euclidean reconstruction loss (Section 2.1, Eq. 3)."
 
@@ -119,7 +119,7 @@ class VAE(LatentModel):
         decoded = self.generator(mean + (log_variance / 2).exp() * noise)
         return (kl_to_normal(mean, log_variance) + self.config["kappa"] * (x - decoded).square().sum((1, 2, 3))).mean()
 
-
+# %% ../../nbs/kirigami/model.ipynb #9990c9ec
 def kl_to_normal(
     mean: Tensor,          # (B, latent)
     log_variance: Tensor,  # (B, latent)
@@ -246,7 +246,7 @@ class DDPM(nn.Module):
             return sample_ddpm(self.unet, (n, 1, size, size), **options)
         return sample_ddim(self.unet, (n, 1, size, size), n_steps=n_steps, eta=1.0, **options)
 
-# %% ../../nbs/kirigami/model.ipynb #8191a188
+# %% ../../nbs/kirigami/model.ipynb #06a4e83a
 MODELS = {"vae": VAE, "gan": GAN, "wgan": WGAN, "ddpm": DDPM}
 
 
@@ -263,7 +263,7 @@ def build(
         torch.manual_seed(seed)
         return MODELS[name](**config)
 
-
+# %% ../../nbs/kirigami/model.ipynb #8191a188
 @torch.no_grad()
 def generate(
     model: nn.Module,  # with sample(n, generator) -> (n, 1, size, size)

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from ..core.training import Phase
 from .design import PERIOD, base_angles
 
-# %% ../../nbs/kirigami/pairwise.ipynb #1e1ebb25
+# %% ../../nbs/kirigami/pairwise.ipynb #6c97b967
 OFFSETS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, -1), (-1, 1))  # (rows down, columns right): axial, then diagonal
 LINES = tuple(math.degrees(math.atan2(dj, -di)) % PERIOD for di, dj in OFFSETS)   # direction from centre to centre, from the vertical [degrees]
 CLASSES = tuple((slice(None), slice(i, None, 2), slice(j, None, 2)) for i in (0, 1) for j in (0, 1))  # index into (B, n, m)
@@ -29,7 +29,7 @@ def neighbours(
     "The values of the eight neighbours of each cut, in the order of `OFFSETS`."
     return torch.stack([torch.roll(values, (-di, -dj), (-2, -1)) for di, dj in OFFSETS])
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #f675379f
 def base_pattern(
     size: int | tuple[int, int],  # cuts per side, or (rows, columns); even, at least 4
     device: torch.device,
@@ -37,14 +37,14 @@ def base_pattern(
     "The alternating pattern of Fig. 1a."
     return torch.as_tensor(base_angles(size), dtype=torch.float32, device=device)
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #532e98bf
 def degrees_of(
     x: Tensor,   # (B, 1, n, m) network values
 ) -> Tensor:     # (B, n, m) angles [degrees]
     "Angles from what `kirigami.model.to_network` returns."
     return x[:, 0] * 90 + 45
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #1e1ebb25
 def network_values(
     alpha: Tensor,  # (B, n, m) angles [degrees]
     base: Tensor,   # (n, m) base pattern [degrees]
@@ -53,7 +53,7 @@ def network_values(
     wrapped = base + (alpha - base + PERIOD / 2) % PERIOD - PERIOD / 2
     return ((wrapped - 45) / 90)[:, None]
 
-# %% ../../nbs/kirigami/pairwise.ipynb #5012ffd3
+# %% ../../nbs/kirigami/pairwise.ipynb #d8822bda
 SCALE = 50.0  # units of g in one unit of a stored parameter
 OPEN = 2.0    # g before training: an open gate
 
@@ -90,7 +90,7 @@ class PairTable(nn.Module):
         found = F.grid_sample(self.grid(), points.view(2, -1, x.shape[1], 2), mode="bilinear", padding_mode="border", align_corners=True)
         return found.view(own.shape)
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #5012ffd3
 class CutTable(nn.Module):
     "Learned even function v(beta) of the angle of one cut relative to the base pattern, periodic."
 
@@ -114,7 +114,7 @@ class CutTable(nn.Module):
         index = below.long() % self.nodes
         return torch.lerp(even[index], even[(index + 1) % self.nodes], place - below)
 
-# %% ../../nbs/kirigami/pairwise.ipynb #c464e4d7
+# %% ../../nbs/kirigami/pairwise.ipynb #cb3d9dea
 SHARPNESS = 8.0  # s in sampling
 
 
@@ -126,7 +126,7 @@ def uniform(
     "Random numbers from the generator's own device, so that a seed means the same everywhere it can."
     return torch.rand(shape, generator=generator, device=generator.device).to(device)
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #3fa1404a
 def stratified(
     n: int,            # P
     candidates: int,   # Q
@@ -137,7 +137,7 @@ def stratified(
     arcs = torch.arange(candidates, device=device)
     return (arcs + uniform((n, candidates), generator, device)) * (PERIOD / candidates)
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #b01de341
 def choose(
     angles: Tensor,      # (P, Q) [degrees]
     log_weight: Tensor,  # (P, Q)
@@ -147,14 +147,14 @@ def choose(
     noise = uniform(log_weight.shape, generator, log_weight.device).clamp(1e-12, 1 - 1e-7)
     return angles.gather(1, (log_weight - torch.log(-torch.log(noise))).argmax(1, keepdim=True))[:, 0]
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #c464e4d7
 def ranking_loss(
     log_weight: Tensor,  # (P, 1 + K): the angle in the data first, then K stratified candidates
 ) -> Tensor:             # scalar [nat]
     "Negative log-density of the first angle relative to the uniform distribution, normalised by the candidates."
     return (torch.logsumexp(log_weight[:, 1:], 1) - log_weight[:, 0]).mean() - math.log(log_weight.shape[1] - 1)
 
-# %% ../../nbs/kirigami/pairwise.ipynb #3d448c7e
+# %% ../../nbs/kirigami/pairwise.ipynb #d98fecdd
 class PairwiseEnergy(nn.Module):
     "Product of learned gates over neighbouring cuts, trained by pseudo-likelihood, sampled by Gibbs sweeps."
 
@@ -228,5 +228,5 @@ class PairwiseEnergy(nn.Module):
             self.sweep(alpha, base, generator, candidates=candidates, sharpness=sharpness)
         return network_values(alpha, base)
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #3d448c7e
 RECIPE = dict(steps=2500, batch_size=32, decay="cosine")  # what `fit` needs beside model and data

@@ -74,7 +74,7 @@ class Walls(nn.Module):
         points = torch.stack([x, y], -1)[:, None] * (2 / PERIOD) - 1
         return F.grid_sample(tables, points, mode="bilinear", padding_mode="border", align_corners=True)[:, :, 0].transpose(0, 1)
 
-# %% ../../nbs/kirigami/torus.ipynb #56375f16
+# %% ../../nbs/kirigami/torus.ipynb #5216c207
 SIGMA = (0.02, 90.0)  # least and largest noise [degrees]; at 90 the wrapped Gaussian is uniform within 2 parts in 1000
 WAVES = 4             # k of the network's inputs
 SPREAD = 52.0         # degrees; of rotations that are uniform within 90 degrees
@@ -114,7 +114,7 @@ class ScoreNetwork(nn.Module):
             h = new if k == 0 else h + new
         return self.last(h)[:, 0].float()
 
-
+# %% ../../nbs/kirigami/torus.ipynb #f4f21b3c
 class TorusScore(nn.Module):
     "Score-based diffusion with Gaussian noise, wrapped around the circle or on the line."
 
@@ -184,5 +184,5 @@ class TorusScore(nn.Module):
             alpha = alpha + (now**2 - after**2) / now * pull + after * math.sqrt(1 - (after / now) ** 2) * noise
         return network_values(alpha, base)
 
-
+# %% ../../nbs/kirigami/torus.ipynb #56375f16
 RECIPE = dict(steps=6000, batch_size=32, warmup=100, decay="cosine")  # what `fit` needs beside model and data

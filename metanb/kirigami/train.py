@@ -54,7 +54,7 @@ def train(
                checkpoint=checkpoint, checkpoint_every=2000, evaluate=intersections_of(check["n"], **quick),
                evaluate_every=check["every"], progress=progress, **RECIPES[name])
 
-# %% ../../nbs/kirigami/train.ipynb #cd020b1e
+# %% ../../nbs/kirigami/train.ipynb #9c8d05a8
 def make_card(
     result: Fit,                    # what `train` returned
     name: str,                      # model
@@ -78,7 +78,7 @@ def make_card(
             "sampling": {"cells": n, "seconds": seconds}, "metrics": evaluate(cells, data, heldout=heldout, beta_max=beta_max),
             "history": thin(result.history)}
 
-
+# %% ../../nbs/kirigami/train.ipynb #cd020b1e
 def weights_name(
     name: str,        # model
     beta_max: float,  # data set [degrees]

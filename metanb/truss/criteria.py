@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from .design import Compound, TrussDesign, compound
 
-# %% ../../nbs/truss/criteria.ipynb #7bbc7900
+# %% ../../nbs/truss/criteria.ipynb #b5718c35
 def _check_edge(edge: float) -> float:
     "The edge as a number; ValueError unless it is positive."
     if isinstance(edge, bool) or not isinstance(edge, (int, float, np.number)) or not 0 < edge < float("inf"):
@@ -36,13 +36,13 @@ def smallest_diameter(
     "Diameter of the struts, which is the same for all struts of one design; raises ValueError for an edge that is not positive."
     return np.array([_deformed(design, row)[2] for row in range(len(design))]) * _check_edge(edge)
 
-
+# %% ../../nbs/truss/criteria.ipynb #7bbc7900
 def slenderness(design: TrussDesign) -> tuple[NDArray, NDArray]:  # (B,), (B,)
     "Smallest and mean ratio of length to diameter of the struts."
     ratios = [lengths / d for _, _, d, lengths in (_deformed(design, row) for row in range(len(design)))]
     return np.array([r.min() for r in ratios]), np.array([r.mean() for r in ratios])
 
-# %% ../../nbs/truss/criteria.ipynb #b03dc0de
+# %% ../../nbs/truss/criteria.ipynb #008b1e45
 def _compact(F: NDArray) -> tuple[NDArray, NDArray]:
     "Short vectors F M (3, 3) of the same lattice and the whole matrix M."
     M = np.eye(3)
@@ -109,7 +109,7 @@ def _largest_distance(F: NDArray, graph: Compound, tolerance: float) -> float:
         box, strut = box[order], strut[order]
     return best
 
-
+# %% ../../nbs/truss/criteria.ipynb #b03dc0de
 def pore_size(
     design: TrussDesign,      # B designs
     edge: float = 1.0,        # of the undeformed cube: 1 for cell units, or in mm

@@ -22,7 +22,7 @@ from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
 from .design import COLUMNS, from_table, random_designs, to_table
 from .mechanics import effective_stiffness
 
-# %% ../../nbs/truss/data.ipynb #75bde050
+# %% ../../nbs/truss/data.ipynb #3b65783f
 SIZES = {  # designs, designs per shard
     "test": dict(n=2_000, shard_size=1_000),
     "demo": dict(n=100_000, shard_size=25_000),
@@ -40,7 +40,7 @@ def to_matrix(constants: ArrayLike) -> Tensor:  # (..., 6, 6)
     C[..., UPPER[1], UPPER[0]] = constants
     return C
 
-
+# %% ../../nbs/truss/data.ipynb #10de8115
 def make_shard(
     n: int,     # designs in this shard
     seed: int,  # of this shard
@@ -56,7 +56,7 @@ def make_shard(
         out[name] = C[:, UPPER[0], UPPER[1]].astype(np.float32)
     return out
 
-
+# %% ../../nbs/truss/data.ipynb #75bde050
 def dataset(
     *,
     preset: str = "paper",       # "test", "demo" or "paper"
@@ -75,7 +75,7 @@ def dataset(
     return generate(Path(folder or data_root()) / f"truss_n{chosen['n']}_seed{seed}", make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
                     params={"poisson": 0.3, "shear_factor": 0.9}, executor=executor, progress=progress)
 
-# %% ../../nbs/truss/data.ipynb #d4115968
+# %% ../../nbs/truss/data.ipynb #8a5fedfa
 AUTHORS = {  # over the authors' 3,000,000 designs, C11 C12 C13 C22 C23 C33 C44 C55 C66 [1e-3]
     "mean": (9.832, 3.585, 3.142, 8.529, 3.148, 12.381, 2.715, 2.707, 2.801),
     "std": (9.541, 2.970, 2.825, 8.926, 2.834, 11.670, 2.631, 2.619, 2.664),
@@ -89,7 +89,7 @@ def statistics(ds: Dataset) -> dict[str, NDArray]:
     nine = 1e3 * C[:, ORTHOTROPIC]
     return {"mean": nine.mean(0), "std": nine.std(0), "beyond": abs(C[:, others]).max(1) / abs(C).max(1)}
 
-
+# %% ../../nbs/truss/data.ipynb #4a704869
 def import_table(path: str | Path, folder: str | Path) -> Dataset:
     "The authors' published table (CSV with a header that names `COLUMNS`, nine constants of C_ort and 21 of C, in any order) as a store of the same arrays; the other constants of C_ort are NaN."
     constants = [f"C{i + 1}{j + 1}" for i, j in zip(*UPPER)]
@@ -114,7 +114,7 @@ def import_table(path: str | Path, folder: str | Path) -> Dataset:
     content = hashlib.sha256(Path(path).read_bytes()).hexdigest()  # another file is another data set
     return generate(Path(folder), imported_table, n=len(numbers), shard_size=len(numbers), seed=0, params={"sha256": content}, progress=False)
 
-
+# %% ../../nbs/truss/data.ipynb #d4115968
 def command(
     preset: Annotated[str, typer.Option(help="test, demo or paper")] = "paper",
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,

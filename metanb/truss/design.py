@@ -22,7 +22,7 @@ from torch import Tensor
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
 from ..core.store import data_root
 
-# %% ../../nbs/truss/design.ipynb #76fc3c37
+# %% ../../nbs/truss/design.ipynb #a6f9f716
 @dataclass(frozen=True)
 class Elementary:
     "An elementary lattice in the unit cube."
@@ -39,7 +39,7 @@ class Elementary:
         if (np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) < 1e-6).any():
             raise ValueError(f"struts of {self.name!r} contain one of length 0; allowed: two distinct ends")
 
-
+# %% ../../nbs/truss/design.ipynb #76fc3c37
 def _elementary():
     "The seven lattices of the paper."
     corners = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
@@ -76,7 +76,7 @@ def add_lattice(name: str, vertices: ArrayLike, struts: ArrayLike) -> int:
         LATTICES.append(new)
     return LATTICES.index(new)
 
-# %% ../../nbs/truss/design.ipynb #68eb4e0f
+# %% ../../nbs/truss/design.ipynb #ac683717
 TOLERANCE = 1e-7
 _GRID = 1e6 / np.pi  # incommensurable with the coordinates, so that none lies between two grid points
 
@@ -153,7 +153,7 @@ def _split(ends):
     k, d = i[:-1][same], (ends[:, 1] - ends[:, 0])[i[:-1][same]]
     return np.stack([ends[k, 0] + t[:-1][same][:, None] * d, ends[k, 0] + t[1:][same][:, None] * d], 1)
 
-
+# %% ../../nbs/truss/design.ipynb #1d7c4263
 @dataclass(frozen=True)
 class Compound:
     "A periodic graph of struts in the undeformed cube."
@@ -172,7 +172,7 @@ class Compound:
         every = _images(np.stack([start, start + self.vectors], 1))
         return every[(abs(every) <= 0.5 + TOLERANCE).all((1, 2))]
 
-
+# %% ../../nbs/truss/design.ipynb #68eb4e0f
 def _number(points, known=None):
     "Numbers of points on the torus among `known` keys, or among their own distinct ones."
     key = _key(_wrapped(points))
@@ -200,7 +200,7 @@ def build_compound(slots: tuple[tuple[int, int], ...]) -> Compound:
     keep = np.sort(np.unique(np.hstack([struts, _key(vectors)]), axis=0, return_index=True)[1])
     return Compound(nodes, struts[keep], vectors[keep])
 
-# %% ../../nbs/truss/design.ipynb #ab37e74b
+# %% ../../nbs/truss/design.ipynb #5611bda3
 @dataclass(frozen=True)
 class Reduced:
     "What homogenisation needs of a compound: struts between classes of nodes."
@@ -215,7 +215,7 @@ class Reduced:
     node_class: NDArray  # (N,) class of each node of the compound
     node_sign: NDArray   # (N,) factor of its displacement
 
-
+# %% ../../nbs/truss/design.ipynb #ab37e74b
 def _rows(struts, key):
     "Struts as sorted rows, to compare two sets of them."
     rows = np.hstack([struts, key])
@@ -253,7 +253,7 @@ def reduce_compound(compound: Compound) -> Reduced:
     compact = compact.reshape(-1)
     return Reduced(compact[a], compact[b], vectors, weights, abs(sign[used]), sign[a], sign[b], len(group), compact[classes], sign[classes])
 
-# %% ../../nbs/truss/design.ipynb #c5156d13
+# %% ../../nbs/truss/design.ipynb #b9cda812
 _FORMAT = 1  # of what is kept on disk; a change of `build_compound` or `reduce_compound` raises it
 
 
@@ -284,18 +284,18 @@ def slots_of(types: ArrayLike, tessellations: ArrayLike) -> tuple[tuple[int, int
     slots = sorted(set(zip(map(int, types), map(int, tessellations))))
     return tuple((t, 1) for t, _ in slots) if all(k == 2 for _, k in slots) else tuple(slots)
 
-
+# %% ../../nbs/truss/design.ipynb #bc664545
 def compound(types: ArrayLike, tessellations: ArrayLike) -> Compound:
     "The graph of three slots, whatever their order."
     slots = tuple(sorted(set(zip(map(int, types), map(int, tessellations)))))
     return _known(_content(slots), slots)[0]
 
-
+# %% ../../nbs/truss/design.ipynb #c5156d13
 def reduced(slots: tuple[tuple[int, int], ...]) -> Reduced:
     "The reduced graph of `slots_of`."
     return _known(_content(slots), slots)[1]
 
-# %% ../../nbs/truss/design.ipynb #9dfc6039
+# %% ../../nbs/truss/design.ipynb #53327d93
 @dataclass
 class TrussDesign:
     "B designs. Raises ValueError that names the argument."
@@ -346,7 +346,7 @@ class TrussDesign:
         found = np.array([list(slots) + [slots[-1]] * (3 - len(slots)) for slots in map(slots_of, self.types, self.tessellations)])
         return replace(self, types=found[..., 0], tessellations=found[..., 1])
 
-
+# %% ../../nbs/truss/design.ipynb #95044917
 def random_designs(n: int, seed: int = 0) -> TrussDesign:
     "Designs as in the paper's data: densities in [0.002, 0.1], stretches in [0.5, 2], axes uniform on the sphere, angles on a full turn, slots uniform."
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
@@ -360,7 +360,7 @@ def random_designs(n: int, seed: int = 0) -> TrussDesign:
     density, U, V = (torch.tensor(x) for x in (rng.uniform(0.002, 0.1, n), rng.uniform(0.5, 2, (n, 3)), rng.uniform(0.5, 2, (n, 3))))
     return TrussDesign(types, tessellations, density, U, V, rotations(), rotations())
 
-
+# %% ../../nbs/truss/design.ipynb #a95432a4
 COLUMNS = ("relative_density", "U1", "U2", "U3", "lattice_type1", "lattice_type2", "lattice_type3", "lattice_rep1", "lattice_rep2", "lattice_rep3",
            "R1_theta", "R1_rot_ax1", "R1_rot_ax2", "V1", "V2", "V3", "R2_theta", "R2_rot_ax1", "R2_rot_ax2")  # of the authors' published table
 
@@ -375,7 +375,7 @@ def to_table(design: TrussDesign) -> NDArray:  # (B, 19), see COLUMNS
     numbers = [x.detach().double().numpy() for x in (design.relative_density[:, None], design.U, design.V)]
     return np.hstack([numbers[0], numbers[1], design.types, design.tessellations, angles[0], numbers[2], angles[1]])
 
-
+# %% ../../nbs/truss/design.ipynb #9dfc6039
 def from_table(table: ArrayLike) -> TrussDesign:  # (B, 19), see COLUMNS
     "Designs of `to_table`, or of the authors' table."
     table = np.atleast_2d(np.asarray(table, float))

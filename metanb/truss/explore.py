@@ -108,7 +108,7 @@ def tubes(
     faces = np.concatenate([np.stack([a, b, a + sides], -1)[1:].reshape(-1, 3), np.stack([b, b + sides, a + sides], -1)[:-1].reshape(-1, 3)])
     return vertices.reshape(-1, 3), (faces + (p + 2) * sides * np.arange(M)[:, None, None]).reshape(-1, 3)
 
-# %% ../../nbs/truss/explore.ipynb #04eb0794
+# %% ../../nbs/truss/explore.ipynb #be4c48b7
 def draw_cell(
     ax: Axes3D,
     design: TrussDesign,              # one design
@@ -128,7 +128,7 @@ def draw_cell(
         ax.add_collection3d(Line3DCollection(edges, colors="0.6", lw=0.6, ls=":"))
     _frame(ax, np.concatenate([vertices, edges.reshape(-1, 3)]))
 
-
+# %% ../../nbs/truss/explore.ipynb #04eb0794
 def draw_surface(
     ax: Axes3D,
     C: ArrayLike,  # (6, 6)
@@ -167,7 +167,7 @@ def _frame(ax, points):
     ax.set_box_aspect((1, 1, 1), zoom=1.12)
     ax.set_axis_off()
 
-# %% ../../nbs/truss/explore.ipynb #1bcd8621
+# %% ../../nbs/truss/explore.ipynb #a77c7e7d
 PLANES = ((0, 1), (0, 2), (1, 2))  # axes to the right and upwards
 
 
@@ -191,7 +191,7 @@ def projections(
         out.append((E * np.sin(polar)).max(1)[:, None] * flat[:, 0])
     return np.stack(out)
 
-
+# %% ../../nbs/truss/explore.ipynb #1bcd8621
 def draw_projections(
     axes: "list[Axes]",  # three
     C: ArrayLike,        # (6, 6)
@@ -202,14 +202,14 @@ def draw_projections(
         ax.plot(*line.T, **style)
         ax.set(xlabel=f"{plane[0] + 1}", ylabel=f"{plane[1] + 1}", aspect="equal")
 
-# %% ../../nbs/truss/explore.ipynb #cf7d9a66
+# %% ../../nbs/truss/explore.ipynb #0e66304b
 def topology_name(
     design: TrussDesign,  # one design
 ) -> str:
     "The elementary lattices of a design, halved ones marked."
     return " + ".join(("½ " if k == 2 else "") + LATTICES[t].name for t, k in slots_of(_one(design).types[0], design.tessellations[0]))
 
-
+# %% ../../nbs/truss/explore.ipynb #ea12279c
 def numbers(
     design: TrussDesign,      # one design
     C: Tensor | None = None,  # (6, 6) its stiffness, if known
@@ -224,7 +224,7 @@ def numbers(
             "strut diameter": float(smallest_diameter(design)[0])}
     return out | ({"largest pore": float(pore_size(design, tolerance=5e-3)[0])} if pore else {})
 
-
+# %% ../../nbs/truss/explore.ipynb #cf7d9a66
 def stiffness_table(
     C: ArrayLike,  # (6, 6)
     *,
@@ -449,7 +449,7 @@ class _Explorer:
         self.table.value, self.numbers.value = stiffness_table(C), _number_table(values)
         self.draws += 1
 
-# %% ../../nbs/truss/explore.ipynb #b7ba0891
+# %% ../../nbs/truss/explore.ipynb #d405fc00
 CONSTANTS = ("11", "12", "13", "22", "23", "33", "44", "55", "66")  # nine places of an orthotropic stiffness
 
 
@@ -466,7 +466,7 @@ def orthotropic(
         C[i, j] = C[j, i] = float(value)
     return check_stiffness(C)
 
-
+# %% ../../nbs/truss/explore.ipynb #b7ba0891
 def shipped_proposer() -> tuple[Callable[..., TrussDesign] | None, str]:  # for `design_for`, where None is the network; which one it is
     "The shipped inverse network or, where there is none, random designs."
     if "truss/inverse" in weights():

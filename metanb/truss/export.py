@@ -103,7 +103,7 @@ def graph(
     nodes = (compound.nodes[keys[:, 0]] + keys[:, 1:]) @ (edge * F).T
     return TrussGraph(nodes, struts, np.full(len(struts), edge * diameter / 2), shares)
 
-# %% ../../nbs/truss/export.ipynb #20c02e2d
+# %% ../../nbs/truss/export.ipynb #ca287598
 _NODES, _STRUTS = ("node", "x_mm", "y_mm", "z_mm"), ("strut", "first", "second", "radius_mm", "share")
 
 
@@ -124,7 +124,7 @@ def write_csv(truss: TrussGraph, folder: str | Path, name: str = "truss") -> tup
     struts = _table(_STRUTS, np.arange(len(truss.struts)), *truss.struts.T, truss.radii, truss.shares)
     return write_file(Path(folder) / f"{name}_nodes.csv", nodes), write_file(Path(folder) / f"{name}_struts.csv", struts)
 
-
+# %% ../../nbs/truss/export.ipynb #20c02e2d
 def _numbers(path: str | Path, names: tuple[str, ...]) -> NDArray:  # (rows, columns)
     "The columns of a table; ValueError names the row and the column."
     with open(path, newline="") as file:

@@ -52,7 +52,7 @@ def _on(points: NDArray, vectors: NDArray, segments: NDArray) -> NDArray:  # (n,
         out |= (np.linalg.norm(points - start - t[:, None] * v, axis=1) < 1e-6) & (np.linalg.norm(np.cross(vectors, v), axis=1) < 1e-6)
     return out
 
-# %% ../../nbs/truss/grading.ipynb #3f86d1cb
+# %% ../../nbs/truss/grading.ipynb #abbf51e2
 @dataclass(frozen=True)
 class Grading:
     "Control points and what changes between them; made by `grading`."
@@ -92,7 +92,7 @@ class Grading:
         each = share / (lengths @ self.member)  # (n, K)
         return each @ self.member.T if struts is None else (each * self.member[struts]).sum(1)
 
-
+# %% ../../nbs/truss/grading.ipynb #3f86d1cb
 def grading(
     points: ArrayLike,     # (K, 3) control points [mm]
     design: TrussDesign,   # K designs
@@ -121,7 +121,7 @@ def grading(
     graph, member = _overlay(segments)
     return Grading(points, direction, np.stack([q.T @ b for q, b in zip(turns, B)]), design.relative_density.detach().double().cpu().numpy(), graph, member)
 
-# %% ../../nbs/truss/grading.ipynb #2447b6b0
+# %% ../../nbs/truss/grading.ipynb #d2a0930f
 @dataclass(frozen=True)
 class Phases:
     "Three phases in a box; made by `phases`."
@@ -154,7 +154,7 @@ class Phases:
         x[abs(self(x) - target).max(1, initial=0) > 1e-9] = np.nan
         return x
 
-
+# %% ../../nbs/truss/grading.ipynb #e73e0943
 def _least_squares(b: list[NDArray], spacing: NDArray) -> NDArray:
     "Grid function whose differences along the edges are nearest to b[axis] times the spacing."
     shape = tuple(n + (axis == 0) for axis, n in enumerate(b[0].shape))
@@ -196,7 +196,7 @@ def phases(
         knots.append(spline.t)
     return _checked(field, NdBSpline(tuple(knots), values, 3), low, high, np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3), spacing)
 
-
+# %% ../../nbs/truss/grading.ipynb #2447b6b0
 def _checked(field: Grading, spline: NdBSpline, low: NDArray, high: NDArray, grid: NDArray, spacing: NDArray) -> Phases:
     "Phases with their mismatch; ValueError where the gradients turn over."
     anchor = np.clip(field.points[0], low, high)[None]
@@ -212,7 +212,7 @@ def _checked(field: Grading, spline: NdBSpline, low: NDArray, high: NDArray, gri
     result.mismatch.update(rms=float(np.sqrt((error**2).mean())), max=float(error.max()))
     return result
 
-# %% ../../nbs/truss/grading.ipynb #737a0959
+# %% ../../nbs/truss/grading.ipynb #6d1c5ac5
 @dataclass(frozen=True)
 class GradedTruss:
     "A finite graded truss; `graph` goes to the writers of `truss.export`."
@@ -222,7 +222,7 @@ class GradedTruss:
     cells: int
     dropped: float   # share of the volume of all struts that was too thin or lost its hold
 
-
+# %% ../../nbs/truss/grading.ipynb #66c216e4
 def _cells_in(found: Phases, low: NDArray, high: NDArray) -> NDArray:  # (n, 3) whole numbers
     "Cells whose middle is in the box."
     around = found.grid[((found.grid >= low - found.spacing) & (found.grid <= high + found.spacing)).all(1)]
@@ -259,7 +259,7 @@ def control_diameters(field: Grading) -> NDArray:  # (K,) [mm]
     "Strut diameters of the designs at the control points."
     return np.sqrt(4 / np.pi * field.areas(field.points, np.linalg.inv(field.reciprocal)).max(1))
 
-
+# %% ../../nbs/truss/grading.ipynb #ebf0de40
 def graded_truss(
     field: Grading,
     low: ArrayLike,   # (3,) corner of the box [mm]
@@ -294,7 +294,7 @@ def graded_truss(
     graph = TrussGraph(nodes[used], ends.reshape(-1, 2), diameter[keep] / 2, shares[keep])
     return GradedTruss(graph, strut[keep], found, len(cells), float(1 - volume[keep].sum() / volume.sum()))
 
-
+# %% ../../nbs/truss/grading.ipynb #737a0959
 def local_stiffness(
     field: Grading,
     x: ArrayLike,                   # (n, 3) [mm]

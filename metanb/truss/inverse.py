@@ -182,7 +182,7 @@ class Designs:
         rows = [rows] if isinstance(rows, (int, np.integer)) else list(np.arange(len(self))[rows])
         return replace(self, design=self.design[rows], stiffness=self.stiffness[rows], nmse=self.nmse[rows], proposed_nmse=self.proposed_nmse[rows])
 
-# %% ../../nbs/truss/inverse.ipynb #ff8c0a74
+# %% ../../nbs/truss/inverse.ipynb #65d5a57a
 def load_proposer(name: str = "truss/inverse") -> Callable[..., TrussDesign]:
     "The shipped inverse network as a proposer."
     model = from_pretrained(name)
@@ -191,7 +191,7 @@ def load_proposer(name: str = "truss/inverse") -> Callable[..., TrussDesign]:
         return model.sample(target.float().expand(n, 6, 6), temperature=temperature, seed=seed)
     return propose
 
-
+# %% ../../nbs/truss/inverse.ipynb #ff8c0a74
 def _checked(target: ArrayLike, e_base: float) -> Tensor:
     "The target per modulus of the base material."
     if not (isinstance(e_base, numbers.Real) and e_base > 0 and math.isfinite(e_base)):
@@ -213,7 +213,7 @@ def _warn(target: Tensor) -> None:
     if need < low:
         warnings.warn(f"target is met by a relative density from {need:.2g} on; the designs have at least {low}, with which few are so compliant", stacklevel=3)
 
-# %% ../../nbs/truss/inverse.ipynb #f74485c0
+# %% ../../nbs/truss/inverse.ipynb #950407fc
 def design_for(
     target: ArrayLike,     # (6, 6) stiffness in Voigt notation
     e_base: float = 1.0,   # Young's modulus of the base material, in the unit of the target
@@ -246,7 +246,7 @@ def design_for(
     order = np.argsort(after, kind="stable")
     return Designs(designs[order], e_base * C[order], after[order], error[chosen][order], e_base * goal, e_base, n_candidates)
 
-
+# %% ../../nbs/truss/inverse.ipynb #ecfc2eb1
 @lru_cache(maxsize=None)
 def strut_set(
     slots: tuple[tuple[int, int], ...],  # ((type, tessellation), ...)
@@ -255,7 +255,7 @@ def strut_set(
     ends = np.rint(5040 * compound(*zip(*slots)).segments()).astype(int)  # all coordinates are whole multiples of 1/5040
     return frozenset(frozenset(map(tuple, strut)) for strut in ends.tolist())
 
-
+# %% ../../nbs/truss/inverse.ipynb #f74485c0
 def _best_of_each(designs: TrussDesign, error: NDArray, keep: int) -> NDArray:  # (K,)
     "Rows of the best design of each topology, the best topologies first; sets of lattices with the same struts are one topology."
     seen: dict = {}
@@ -282,7 +282,7 @@ def closest(
         best = min(best, (float(error[i]), start + i))
     return from_table(ds["descriptor"][best[1]:best[1] + 1]), best[0]
 
-# %% ../../nbs/truss/inverse.ipynb #edc06a88
+# %% ../../nbs/truss/inverse.ipynb #1c67840b
 def cauchy_limit(
     C: Tensor,  # (6, 6)
 ) -> float:
@@ -296,7 +296,7 @@ def cauchy_limit(
         nearest[rows, columns] = C[rows, columns].mean()
     return float(nmse(nearest, C))
 
-
+# %% ../../nbs/truss/inverse.ipynb #277c48cc
 def orthotropic_target(
     young: tuple[float, float, float],    # E1, E2, E3
     poisson: tuple[float, float, float],  # nu12, nu13, nu23
@@ -308,10 +308,9 @@ def orthotropic_target(
         S[i, j] = S[j, i] = -value / young[i]
     return check_stiffness(torch.linalg.inv(S), "young, poisson, shear")
 
-
+# %% ../../nbs/truss/inverse.ipynb #edc06a88
 def cubic_target(C11: float, C12: float, C44: float) -> Tensor:  # (6, 6)
     "Cubic stiffness; ValueError where it is not positive definite."
     C = torch.diag(torch.tensor(3 * [C11 - C12] + 3 * [C44]).double())
     C[:3, :3] += C12
     return check_stiffness(C, "C11, C12, C44")
-

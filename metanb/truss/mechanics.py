@@ -215,7 +215,7 @@ def graded_stiffness(
             out[row] = stiffness[0]
     return torch.stack(out)
 
-# %% ../../nbs/truss/mechanics.ipynb #c3e3feab
+# %% ../../nbs/truss/mechanics.ipynb #d303fd5f
 @dataclass
 class Modes:
     "What the N nodes of a truss do under the six unit strains, in Voigt order."
@@ -223,7 +223,7 @@ class Modes:
     displacements: Tensor  # (6, N, 3) periodic part [cell edge]; the rest is the strain times the position
     rotations: Tensor      # (6, N, 3) [rad]
 
-
+# %% ../../nbs/truss/mechanics.ipynb #c3e3feab
 def deformation_modes(
     design: TrussDesign,  # one design
     poisson: float = 0.3,

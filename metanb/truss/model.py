@@ -22,7 +22,7 @@ from ..core.training import Phase
 from .data import ORTHOTROPIC, UPPER, to_matrix
 from .design import TrussDesign, _copies, _images, _key, _wrapped, compound, slots_of
 
-# %% ../../nbs/truss/model.ipynb #9a3398c9
+# %% ../../nbs/truss/model.ipynb #8ea99e01
 def _exact(function):
     "The same function without autocast to 16 bits."
     @wraps(function)
@@ -68,7 +68,7 @@ class RelaxedDesign:
         "F = R_II V R_I U."
         return self.R_II @ (self.V[:, :, None] * self.R_I) * self.U[:, None, :]
 
-
+# %% ../../nbs/truss/model.ipynb #9a3398c9
 def presence(types: Tensor, tessellations: Tensor) -> Tensor:  # (B, 14), pairs in the order of 2 type + tessellation - 1
     "Which lattices are there, whatever the order of slots (B, 3, 7), (B, 3, 2): a repeated slot counts once, all halved counts as not halved."
     pairs = types[:, :, :, None] * tessellations[:, :, None, :]  # (B, 3, 7, 2)
@@ -90,7 +90,7 @@ def polar(F: Tensor, iterations: int = 8) -> tuple[Tensor, Tensor]:  # rotation 
     S = R.transpose(-1, -2) @ F
     return R, 0.5 * (S + S.transpose(-1, -2))
 
-# %% ../../nbs/truss/model.ipynb #8d6c70cd
+# %% ../../nbs/truss/model.ipynb #788f089b
 _ROOT = np.array([1.0, 1, 1, 2 ** 0.5, 2 ** 0.5, 2 ** 0.5])
 _TWICE = torch.tensor(np.where(UPPER[0] == UPPER[1], 1.0, 2 ** 0.5), dtype=torch.float32)  # (21,) off-diagonal entries stand for two
 _ISO = _TWICE * torch.tensor(_ROOT[UPPER[0]] * _ROOT[UPPER[1]], dtype=torch.float32)  # (21,) of the Voigt constants: squares add up to those of the tensor
@@ -128,7 +128,7 @@ def topologies() -> tuple[NDArray, NDArray]:  # slots (k, 6): three types, three
         number[index] = known[key]
     return np.array(slots), number
 
-
+# %% ../../nbs/truss/model.ipynb #d6dd0a77
 class AffineBound(nn.Module):
     "Stiffness of struts whose nodes move affinely, per relative density; from the lattices that are there and the stretch of the cell."
 
@@ -157,23 +157,23 @@ class AffineBound(nn.Module):
         C = (m * (length / total[:, None])[..., None]).transpose(1, 2) @ m
         return C[:, UPPER[0], UPPER[1]] * _TWICE.to(C), total
 
-
+# %% ../../nbs/truss/model.ipynb #a3eafe46
 def isometric(C: Tensor) -> Tensor:  # (..., 21)
     "The 21 constants of a stiffness (..., 6, 6) in Voigt notation, scaled so that their squares add up to those of the tensor's components."
     return C[..., UPPER[0], UPPER[1]] * _ISO.to(C)
 
-
+# %% ../../nbs/truss/model.ipynb #ec21dfc6
 def stiffness_of(z: Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Voigt notation of isometric constants (..., 21)."
     return to_matrix(z / _ISO.to(z))
 
-
+# %% ../../nbs/truss/model.ipynb #8d6c70cd
 @_exact
 def _turned(z: Tensor, R: Tensor) -> Tensor:
     "Isometric constants (B, 21) of the material turned by R (B, 3, 3)."
     return isometric(rotate_stiffness(stiffness_of(z), R))
 
-# %% ../../nbs/truss/model.ipynb #d82c3743
+# %% ../../nbs/truss/model.ipynb #33a0183f
 class Residual(nn.Module):
     "x + MLP(x); starts as the identity."
 
@@ -186,14 +186,14 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
 
-
+# %% ../../nbs/truss/model.ipynb #77625da0
 class ExactLinear(nn.Linear):
     "A linear layer that stays in float32 under autocast: first and last ones, where three digits are not enough."
 
     def forward(self, x: Tensor) -> Tensor:
         return _exact(super().forward)(x.float())
 
-
+# %% ../../nbs/truss/model.ipynb #ab66ca76
 class ResidualNet(nn.Module):
     "Inputs -> width, residual blocks -> outputs."
 
@@ -205,7 +205,7 @@ class ResidualNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.last(nn.functional.silu(self.blocks(self.first(x)).float()))
 
-
+# %% ../../nbs/truss/model.ipynb #d82c3743
 def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
     "A plain perceptron for a list of widths, as in the paper; a `ResidualNet` for {width, blocks}."
     if isinstance(hidden, dict):
@@ -214,7 +214,7 @@ def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
     layers = [layer for kind, a, b in zip(kinds, [n_in, *hidden], hidden) for layer in (kind(a, b), nn.LeakyReLU(0.01))]
     return nn.Sequential(*layers, ExactLinear(hidden[-1], n_out))
 
-# %% ../../nbs/truss/model.ipynb #de9724c0
+# %% ../../nbs/truss/model.ipynb #a0c640b0
 def rotation_average(z: Tensor, n: int = 8192) -> Tensor:  # (21, 21) W
     "Weights of an error e of isometric constants in any frame: |W e|^2 / 21 is the mean over rotations of its squared Voigt constants, in units of their deviations over randomly turned tensors z (B, 21)."
     six = torch.randn(n, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -226,7 +226,7 @@ def rotation_average(z: Tensor, n: int = 8192) -> Tensor:  # (21, 21) W
     turned = turned / deviation
     return torch.linalg.cholesky((turned @ turned.transpose(1, 2)).mean(0)).T.float()
 
-
+# %% ../../nbs/truss/model.ipynb #de9724c0
 class AffineForward(nn.Module):
     "Stiffness as a correction of the affine bound, learnt in the polar frame of the deformation."
 
@@ -284,7 +284,7 @@ class AffineForward(nn.Module):
         for buffer, value in ((self.mean, x.mean(0)), (self.deviation, x.std(0) + 1e-6), (self.spread, (z - affine).std(0)), (self.weights, rotation_average(density[:, None] * z))):
             buffer.copy_(value)
 
-# %% ../../nbs/truss/model.ipynb #65676fa5
+# %% ../../nbs/truss/model.ipynb #1cbc4827
 class _Scaled(nn.Module):
     "A network between standardised inputs and outputs."
 
@@ -318,14 +318,14 @@ class OrthotropicNet(_Scaled):
     def __init__(self, constants: int = 9, hidden: list[int] | dict = [512, 512]):
         super().__init__(31, constants, hidden)
 
-
+# %% ../../nbs/truss/model.ipynb #1f8a6562
 class ShearNet(_Scaled):
     "F2: constants of C_ort turned by R_I, and V (B, 24) -> constants before R_II (B, 21), isometric."
 
     def __init__(self, hidden: list[int] | dict = [1024, 1024, 1024]):
         super().__init__(24, 21, hidden)
 
-
+# %% ../../nbs/truss/model.ipynb #4cfae3bf
 def _descriptor(design: RelaxedDesign) -> Tensor:  # (B, 31)
     return torch.cat([design.relative_density[:, None], design.U, design.types.flatten(1), design.tessellations.flatten(1)], 1)
 
@@ -378,7 +378,7 @@ class ForwardModel(nn.Module):
         return [Phase("orthotropic", self.orthotropic, lambda batch, generator: self.orthotropic.loss(*batch[:2]), rate),
                 Phase("shear", self.shear, lambda batch, generator: self.shear.loss(*batch[2:]), rate)]
 
-
+# %% ../../nbs/truss/model.ipynb #65676fa5
 class BlackBox(nn.Module):
     "The paper's ablation: all descriptors, rotations by six numbers each, to the 21 constants."
 
@@ -405,7 +405,7 @@ class BlackBox(nn.Module):
     def phases(self) -> list[Phase]:
         return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), self.config["learning_rate"])]
 
-# %% ../../nbs/truss/model.ipynb #c168e281
+# %% ../../nbs/truss/model.ipynb #53a90398
 @torch.no_grad()
 def predict_stiffness(model: nn.Module, design: TrussDesign, *, batch: int = 8192) -> Tensor:  # (B, 6, 6) float32 per Young's modulus of the base material
     "What a forward network says about designs, on the network's device."
@@ -413,7 +413,7 @@ def predict_stiffness(model: nn.Module, design: TrussDesign, *, batch: int = 819
     parts = (RelaxedDesign(*(getattr(soft, f.name)[i:i + batch] for f in fields(soft))) for i in range(0, len(soft), batch))
     return stiffness_of(torch.cat([model(part) for part in parts]))
 
-
+# %% ../../nbs/truss/model.ipynb #c168e281
 def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the upper triangle
     "1 - (mean square error) / variance, of each constant of stiffness (B, 6, 6)."
     if found.shape != true.shape or found.shape[1:] != (6, 6) or len(found) < 2:
@@ -421,7 +421,7 @@ def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the up
     found, true = (x.detach().cpu().double()[:, UPPER[0], UPPER[1]] for x in (found, true))
     return (1 - (found - true).square().sum(0) / (true - true.mean(0)).square().sum(0)).numpy()
 
-# %% ../../nbs/truss/model.ipynb #5a7dff25
+# %% ../../nbs/truss/model.ipynb #cfb5b4aa
 @_exact
 def canonical_frame(C: Tensor) -> Tensor:  # (B, 3, 3) rotation Q; the tensor turned by its transpose looks the same for all rotations of C
     "Eigenvectors of A_ij = C_ijkk as columns, by growing eigenvalue, right-handed; the signs make the larger of the skew couplings positive."
@@ -438,7 +438,7 @@ def canonical_frame(C: Tensor) -> Tensor:  # (B, 3, 3) rotation Q; the tensor tu
     sign = torch.where(least & (sign.prod(1) < 0)[:, None], -sign, sign)
     return Q * sign[:, None, :]
 
-
+# %% ../../nbs/truss/model.ipynb #5a7dff25
 def straight_through(logits: Tensor, temperature: float, generator: Generator | None = None) -> Tensor:  # (..., k) one-hot
     "A sample of the categories at a temperature; its gradient is that of the softmax of the perturbed logits (Jang et al. 2017)."
     noise = -torch.empty_like(logits).exponential_(generator=generator).log()
@@ -446,7 +446,7 @@ def straight_through(logits: Tensor, temperature: float, generator: Generator | 
     hard = torch.nn.functional.one_hot(soft.argmax(-1), logits.shape[-1]).to(soft)
     return hard + (soft - soft.detach())
 
-# %% ../../nbs/truss/model.ipynb #ee3184b2
+# %% ../../nbs/truss/model.ipynb #7d756e02
 class TopologyNet(nn.Module):
     "G1: target features -> one-hots of types (B, 3, 7) and tessellations (B, 3, 2), drawn slot by slot as in the paper, or all at once out of the distinct topologies."
 
@@ -482,7 +482,7 @@ class TopologyNet(nn.Module):
             return nn.functional.cross_entropy(logits[0], self.number[tuple(slots.T)])
         return sum(nn.functional.cross_entropy(part.flatten(0, 1), true.flatten()) for part, true in zip(logits, slots.split(3, 1)))
 
-
+# %% ../../nbs/truss/model.ipynb #efcfa857
 class GeometryNet(nn.Module):
     "G2: target features and one-hots of the slots -> 19 numbers, see `geometry`."
 
@@ -493,7 +493,7 @@ class GeometryNet(nn.Module):
     def forward(self, x: Tensor, slots: Tensor) -> Tensor:
         return self.net(torch.cat([x, slots.flatten(1)], 1))
 
-
+# %% ../../nbs/truss/model.ipynb #2d75fedc
 @_exact
 def geometry(raw: Tensor) -> dict[str, Tensor]:
     "Density in [0.002, 0.1], stretches in [0.5, 2] (sigmoids of the logarithms) and rotations of 19 numbers (B, 19)."
@@ -503,7 +503,7 @@ def geometry(raw: Tensor) -> dict[str, Tensor]:
     R_I, R_II = (rotation_from_six(raw[:, i:i + 6] + raw.new_tensor([1.0, 0, 0, 0, 1, 0])) for i in (7, 13))
     return dict(relative_density=density, U=U, V=V, R_I=R_I, R_II=R_II)
 
-
+# %% ../../nbs/truss/model.ipynb #ee3184b2
 class InverseModel(nn.Module):
     "From a stiffness to a truss: G1 draws the slots, G2 chooses density, stretches and rotations; trained through a forward network that does not change."
 

@@ -41,7 +41,7 @@ def projected(
     "Ends of the struts of one cell: right, up and out of the paper."
     return compound(design.types[0], design.tessellations[0]).segments() @ design.deformation_gradient()[0].numpy().T @ _view().T
 
-# %% ../../nbs/truss/pictures.ipynb #8f2b6830
+# %% ../../nbs/truss/pictures.ipynb #12eb22fd
 def draw_far(
     ax: Axes,
     design: TrussDesign,  # one design
@@ -59,7 +59,7 @@ def draw_far(
     ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
     ax.set_axis_off()
 
-
+# %% ../../nbs/truss/pictures.ipynb #48b7756d
 def draw_modulus(
     ax: Axes,          # a 3D one
     C: Tensor,         # (6, 6)
@@ -79,7 +79,7 @@ def draw_modulus(
     ax.view_init(elev=_ELEVATION, azim=_AZIMUTH)
     ax.set_axis_off()
 
-
+# %% ../../nbs/truss/pictures.ipynb #8f2b6830
 def gallery(
     designs: TrussDesign,  # n designs
     titles: list[str],     # n
@@ -136,4 +136,3 @@ def target_sheet(
         planes[1].set_title(f"{title} [{unit}]", fontsize=8)
     fig.legend(planes[0].lines, ("target", "A", "B"), ncols=3, loc="outside upper right")
     save_figure(fig, out, name)
-

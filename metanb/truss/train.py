@@ -22,7 +22,7 @@ from .design import TrussDesign, from_table
 from .mechanics import effective_stiffness
 from .model import AffineForward, BlackBox, ForwardModel, InverseModel, predict_stiffness, r2_score
 
-# %% ../../nbs/truss/train.ipynb #9f63c712
+# %% ../../nbs/truss/train.ipynb #90bb3fcf
 _G = [2560, 2560, 1280, 1280, 640, 640]
 _PAPER = dict(refinement=None, refinements=0, canonical=False, joint=False, emphasis=0.0, learning_rate=1e-4)  # G1 and G2 as published: slot by slot, straight through
 SETTINGS = {  # arguments of the networks and of `fit`, for each preset
@@ -72,12 +72,12 @@ def build(
         torch.manual_seed(seed)
         return kind(**config)
 
-
+# %% ../../nbs/truss/train.ipynb #0e9b6694
 def arrays(ds: Dataset) -> tuple[TrussDesign, NDArray, NDArray]:  # designs, C_ort (n, 21), C (n, 21)
     "A data set in memory."
     return from_table(ds["descriptor"][:]), ds["C_ort"][:], ds["C"][:]
 
-
+# %% ../../nbs/truss/train.ipynb #9f63c712
 def prepared(
     model: nn.Module,
     designs: TrussDesign,
@@ -90,7 +90,7 @@ def prepared(
     cuts = [slice(i, i + chunk) for i in range(0, len(designs), chunk)]
     return tuple(torch.cat(x) for x in zip(*(model.data(designs[c], orthotropic[c], constants[c]) for c in cuts)))
 
-# %% ../../nbs/truss/train.ipynb #e7564147
+# %% ../../nbs/truss/train.ipynb #befb41e5
 def train(
     name: str,                 # see `build`
     data: tuple[TrussDesign, NDArray, NDArray],  # designs, C_ort and C, see `arrays`
@@ -124,7 +124,7 @@ def train(
                decay="cosine", clip_norm=1.0, evaluate=None if few is None else (lambda m, step: {"r2": r2_of(m, few, seed=step).min()}),
                evaluate_every=max(1, recipe["steps"] // 40), progress=progress, **recipe)
 
-
+# %% ../../nbs/truss/train.ipynb #e7564147
 def r2_of(
     model: nn.Module,
     data: tuple[TrussDesign, NDArray, NDArray],  # designs, C_ort and C

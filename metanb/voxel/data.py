@@ -96,7 +96,7 @@ def dataset(
     return generate(Path(folder or data_root()) / name, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
                     params={"size": chosen["size"], "stage_steps": chosen["stage_steps"], "sharpness": list(chosen["sharpness"]), **settings}, executor=executor, progress=progress)
 
-# %% ../../nbs/voxel/data.ipynb #4684b5a4
+# %% ../../nbs/voxel/data.ipynb #3e6c8519
 @dataclass(frozen=True, eq=False)
 class Cells:
     "Cells of a data set."
@@ -133,7 +133,7 @@ class Cells:
         packed = self.dataset["octant"][rows] if isinstance(rows, slice) else self.dataset["octant"][:][rows]
         return unpack(packed, self.size)
 
-
+# %% ../../nbs/voxel/data.ipynb #4684b5a4
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
 ) -> Cells:
@@ -180,7 +180,7 @@ def thin(
     rank = np.arange(len(values)) - np.searchsorted(sorted_box, sorted_box)  # place of a cell within its box
     return np.sort(order[by_box[rank < most]])
 
-# %% ../../nbs/voxel/data.ipynb #345a9fd7
+# %% ../../nbs/voxel/data.ipynb #9747f9d6
 def moduli(
     cells: Cells,
 ) -> dict[str, NDArray]:  # each (N,)
@@ -192,7 +192,7 @@ def moduli(
         C11, C12, C44 = np.where(C11 > 1e-5, (C11, C12, C44), np.nan)  # ratios of the solver's errors mean nothing
         return {"bulk": K, "shear": cells.stiffness[:, 2].astype(float), "poisson": C12 / (C11 + C12), "zener": 2 * C44 / (C11 - C12), "bulk_share": K / K_most, "shear_share": cells.stiffness[:, 2] / G_most}
 
-
+# %% ../../nbs/voxel/data.ipynb #6fbe98d9
 def statistics(
     cells: Cells,
     *,
@@ -212,7 +212,7 @@ def statistics(
                          "steps": float(cells.dataset["steps"][:][rows].mean())}
     return out
 
-
+# %% ../../nbs/voxel/data.ipynb #345a9fd7
 def plot_coverage(
     cells: Cells,
     axes=None,  # six matplotlib axes; new ones without

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from trimesh import Trimesh
 
-# %% ../../nbs/voxel/design.ipynb #effd688b
+# %% ../../nbs/voxel/design.ipynb #06cdf189
 def check_cells(
     cells: NDArray | Tensor,  # (..., N, N, N)
     name: str = "cells",      # of the argument, for messages
@@ -62,7 +62,7 @@ def check_cells(
         raise ValueError(f"{name} has densities between 0 and 1; allowed here: 0 and 1 only")
     return cells
 
-
+# %% ../../nbs/voxel/design.ipynb #effd688b
 def _one(cell: NDArray | Tensor, name: str = "cell") -> NDArray:  # (N, N, N) bool
     "A single binary cell."
     cell = check_cells(cell, name, binary=True, even=False)
@@ -70,7 +70,7 @@ def _one(cell: NDArray | Tensor, name: str = "cell") -> NDArray:  # (N, N, N) bo
         raise ValueError(f"{name} has shape {tuple(cell.shape)}; allowed: a single cell (N, N, N)")
     return np.asarray(cell.detach().cpu() if isinstance(cell, Tensor) else cell).astype(bool)
 
-# %% ../../nbs/voxel/design.ipynb #616ed8cd
+# %% ../../nbs/voxel/design.ipynb #dc1e3aae
 def unfold(
     octant: NDArray | Tensor,  # (..., n, n, n)
 ) -> NDArray | Tensor:         # (..., 2n, 2n, 2n)
@@ -80,7 +80,7 @@ def unfold(
         cell = torch.cat([cell, cell.flip(axis)], axis) if isinstance(cell, Tensor) else np.concatenate([cell, np.flip(cell, axis)], axis)
     return cell
 
-
+# %% ../../nbs/voxel/design.ipynb #ed320571
 def _invariant(cell: NDArray | Tensor, *images: NDArray | Tensor) -> bool | NDArray:
     same = True
     for image in images:
@@ -97,7 +97,7 @@ def is_mirror_symmetric(
     cell = check_cells(cell, "cell", even=False)
     return _invariant(cell, *((cell.flip(axis) if isinstance(cell, Tensor) else np.flip(cell, axis)) for axis in (-3, -2, -1)))
 
-
+# %% ../../nbs/voxel/design.ipynb #bf012dfe
 def is_cubic(
     cell: NDArray | Tensor,  # (..., N, N, N)
 ) -> bool | NDArray:         # (...)
@@ -105,7 +105,7 @@ def is_cubic(
     cell = check_cells(cell, "cell", even=False)
     return is_mirror_symmetric(cell) & _invariant(cell, cell.swapaxes(-3, -2), cell.swapaxes(-2, -1))
 
-
+# %% ../../nbs/voxel/design.ipynb #616ed8cd
 def fold(
     cell: NDArray | Tensor,  # (..., 2n, 2n, 2n)
 ) -> NDArray | Tensor:       # (..., n, n, n)
@@ -141,7 +141,7 @@ def symmetrise(
         return flat[..., images].mean(-2)[..., number].reshape(shape)
     return octant.reshape(*shape[:-3], -1)[..., images].mean(-2)[..., number].reshape(shape)
 
-# %% ../../nbs/voxel/design.ipynb #75f0b30c
+# %% ../../nbs/voxel/design.ipynb #f7c696e8
 def volume_fraction(
     cells: NDArray | Tensor,  # (..., N, N, N) cells or octants
 ) -> NDArray | Tensor:        # (...)
@@ -151,7 +151,7 @@ def volume_fraction(
         return (cells if cells.is_floating_point() else cells.to(torch.get_default_dtype())).mean((-3, -2, -1))
     return cells.mean((-3, -2, -1), dtype=float)
 
-
+# %% ../../nbs/voxel/design.ipynb #75f0b30c
 def shape_similarity(
     a: NDArray,  # (A..., N, N, N) binary
     b: NDArray,  # (B..., N, N, N) binary
@@ -167,7 +167,7 @@ def shape_similarity(
             raise ValueError(f"{name} has a cell without solid, number {int(np.argmin(count))}; allowed: at least one solid voxel")
     return ((flat[0] @ flat[1].T) / np.sqrt(np.outer(*size))).reshape(a.shape[:-3] + b.shape[:-3])
 
-# %% ../../nbs/voxel/design.ipynb #072971ee
+# %% ../../nbs/voxel/design.ipynb #714acb53
 def pack(
     octants: NDArray,  # (..., n, n, n) binary, n even
 ) -> NDArray:          # (..., n^3 / 8) uint8
@@ -175,7 +175,7 @@ def pack(
     octants = np.asarray(check_cells(octants, "octants", binary=True)).astype(bool)
     return np.packbits(octants.swapaxes(-3, -1).reshape(*octants.shape[:-3], -1), axis=-1, bitorder="little")
 
-
+# %% ../../nbs/voxel/design.ipynb #072971ee
 def unpack(
     packed: NDArray,  # (..., n^3 / 8) uint8
     size: int,        # n
@@ -197,7 +197,7 @@ def _joints(labels: NDArray) -> NDArray:  # (m, 3)
         found.append(np.column_stack([pairs, np.full(len(pairs), axis)]))
     return np.concatenate(found).astype(np.int64)
 
-# %% ../../nbs/voxel/design.ipynb #53d28805
+# %% ../../nbs/voxel/design.ipynb #2e0de590
 def components(
     cell: NDArray,           # (N, N, N) binary
 ) -> tuple[NDArray, int]:    # labels (N, N, N), how many
@@ -211,21 +211,21 @@ def components(
     rank[np.argsort(-size, kind="stable")] = np.arange(1, parts + 1)
     return np.concatenate([[0], rank[part]]).astype(np.int32)[labels], int(parts)
 
-
+# %% ../../nbs/voxel/design.ipynb #ecebb861
 def is_connected(
     cell: NDArray,  # (N, N, N) binary
 ) -> bool:
     "Whether the solid is a single part, periodically; an empty cell is not."
     return components(cell)[1] == 1
 
-
+# %% ../../nbs/voxel/design.ipynb #6f84d014
 def remove_islands(
     cell: NDArray,  # (N, N, N) binary
 ) -> NDArray:       # (N, N, N) bool
     "The largest part alone; of parts that are equally large the first one, so that a cubic cell may stop being cubic."
     return components(cell)[0] == 1
 
-
+# %% ../../nbs/voxel/design.ipynb #53d28805
 def touches_boundary(
     cell: NDArray,  # (N, N, N) binary
 ) -> bool:
@@ -320,7 +320,7 @@ FAMILIES: dict[str, Callable] = {
 }
 CUBIC_FAMILIES: tuple[str, ...] = tuple(name for name in FAMILIES if not name.startswith(("gyroid", "diamond")))  # all 48 operations
 
-# %% ../../nbs/voxel/design.ipynb #55ccebfb
+# %% ../../nbs/voxel/design.ipynb #1e12fb72
 def coordinates(
     size: int,                                 # N
 ) -> tuple[NDArray, NDArray, NDArray]:         # (N, 1, 1), (1, N, 1), (1, 1, N)
@@ -329,7 +329,7 @@ def coordinates(
         raise ValueError(f"size is {size!r}; allowed: an even whole number, 2 or more")
     return np.meshgrid(*3 * [(np.arange(size) + 0.5) / size], indexing="ij", sparse=True)
 
-
+# %% ../../nbs/voxel/design.ipynb #12f75316
 def _check_share(share: ArrayLike, high: float = 1.0) -> None:
     if not np.all((np.asarray(share) > 0) & (np.asarray(share) <= high)):
         raise ValueError(f"volume_fraction is {share!r}; allowed: above 0, up to {high:g}")
@@ -357,7 +357,7 @@ def family(
     solid = rank <= levels[np.argmin(abs(share - max(volume_fraction, first)))]
     return unfold(solid) if cubic else solid
 
-
+# %% ../../nbs/voxel/design.ipynb #55ccebfb
 def _rank(f: NDArray) -> NDArray:
     "Numbers from 0 in the order of the values, the same for values that are equal up to rounding."
     steps = np.rint(f * (1e9 / np.pi)).astype(np.int64)  # incommensurable with the coordinates: no value lies between two steps
@@ -386,7 +386,7 @@ def _random_field(rng: np.random.Generator, size: int, n_frequencies: int) -> ND
     a, b, c = np.cos(2 * np.pi * x[:, None, None] * (waves @ rotation)).transpose(2, 0, 1)
     return (((weights * a)[:, None] * b).reshape(size**2, -1) @ c.T).reshape(3 * (size,))
 
-# %% ../../nbs/voxel/design.ipynb #a504de25
+# %% ../../nbs/voxel/design.ipynb #bff6a770
 def random_octants(
     n: int,
     seed: int = 0,
@@ -415,7 +415,7 @@ def random_octants(
         out[i] = _with_mean(field, times / size**3, share[i], low, high, steepness)[number]
     return out.reshape(n, size, size, size)
 
-
+# %% ../../nbs/voxel/design.ipynb #a504de25
 def _with_mean(field: NDArray, weights: NDArray, share: float, low: float, high: float, steepness: float) -> NDArray:
     "Densities (W,) from values (W,) with a given weighted mean."
     def density(t):

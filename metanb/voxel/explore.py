@@ -30,7 +30,7 @@ from .design import FAMILIES, components, export_mesh, family, percolates, surfa
 from .mechanics import bounds, homogenize
 from .optimize import InverseHomogenization
 
-# %% ../../nbs/voxel/explore.ipynb #4bb70587
+# %% ../../nbs/voxel/explore.ipynb #c82a2e44
 def numbers(
     cell: NDArray,        # (N, N, N) binary
     C: Tensor,            # (6, 6) its stiffness
@@ -47,7 +47,7 @@ def numbers(
     S = torch.linalg.inv(C)
     return out | {"Poisson's ratio": -float(S[0, 1] / S[0, 0]), "Zener ratio": float(zener_ratio(C)), "universal anisotropy": float(universal_anisotropy(C))}
 
-
+# %% ../../nbs/voxel/explore.ipynb #4bb70587
 def remarks(
     cell: NDArray,  # (N, N, N) binary
 ) -> list[str]:     # none for a cell that can be made and carries load in all directions
@@ -68,7 +68,7 @@ def _reuss_shear(C):
     normal = S[:3, :3].diagonal().sum()
     return float(15 / (4 * normal - 2 * (S[:3, :3].sum() - normal) + 3 * S[3:, 3:].diagonal().sum()))
 
-# %% ../../nbs/voxel/explore.ipynb #ce2199c5
+# %% ../../nbs/voxel/explore.ipynb #89e8e2c7
 def stiffness_table(
     C: Tensor,  # (6, 6)
     *,
@@ -83,7 +83,7 @@ def stiffness_table(
     rows = "".join("<tr>" + "".join(f"<td style='padding:0 0.4em;text-align:right'>{round(x, 4) + 0.0:.4f}</td>" for x in row) + "</tr>" for row in C.tolist())
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
-
+# %% ../../nbs/voxel/explore.ipynb #370ee761
 def is_cubic_stiffness(
     C: Tensor,  # (6, 6)
     *,
@@ -96,7 +96,7 @@ def is_cubic_stiffness(
     ideal[:3, :3] += off
     return bool((C - ideal).abs().max() <= tolerance * C.abs().max())
 
-
+# %% ../../nbs/voxel/explore.ipynb #ce2199c5
 def number_table(
     values: Mapping[str, float],
     *,

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..core.elasticity import PAIRS, hashin_shtrikman, isotropic_moduli
 from ..core.training import pick_device
 
-# %% ../../nbs/voxel/mechanics.ipynb #b77e01cd
+# %% ../../nbs/voxel/mechanics.ipynb #5a70d140
 CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))
 
 
@@ -34,7 +34,7 @@ def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
     C.diagonal()[:] = torch.tensor([1 - poisson] * 3 + [0.5 - poisson] * 3, dtype=torch.float64)
     return C / ((1 + poisson) * (1 - 2 * poisson))
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #6bb7ec14
 def bounds(
     volume_fraction: float | Tensor,  # in [0, 1]
     *,
@@ -43,7 +43,7 @@ def bounds(
     "Hashin and Shtrikman's upper bounds of a porous cell; that of the shear modulus holds for isotropic ones."
     return hashin_shtrikman(*map(float, isotropic_moduli(base_stiffness(poisson))), volume_fraction)
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #55f3a186
 def element_stiffness(poisson: float) -> Tensor:  # (24, 24) float64
     "Stiffness of the trilinear cube of edge 1 and Young's modulus 1."
     D, K = base_stiffness(poisson), torch.zeros(24, 24, dtype=torch.float64)
@@ -62,7 +62,7 @@ def element_stiffness(poisson: float) -> Tensor:  # (24, 24) float64
         K += B.reshape(6, 24).T @ D @ B.reshape(6, 24) / 8
     return 0.5 * (K + K.T)
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #b77e01cd
 def affine(case: int) -> Tensor:  # (24,) float64
     "Displacements of the corners under the unit strain of a Voigt case; a shear case has the engineering shear 1."
     i, j = PAIRS[case]
@@ -134,7 +134,7 @@ def _wave_numbers(n: int, length: int) -> list[Tensor]:
     t = 2 * math.pi * torch.arange(n, dtype=torch.float64) / length
     return [t[:, None, None], t[None, :, None], t[None, None, :]]
 
-# %% ../../nbs/voxel/mechanics.ipynb #a3d62ecb
+# %% ../../nbs/voxel/mechanics.ipynb #7287f3bc
 def parity(case: int) -> list[list[bool]]:  # odd[component][axis]
     "Whether a displacement component is odd about the mirror planes normal to an axis, in a Voigt load case."
     b, c = PAIRS[case]
@@ -142,7 +142,7 @@ def parity(case: int) -> list[list[bool]]:  # odd[component][axis]
         return [[component == axis for axis in range(3)] for component in range(3)]
     return [[(component == axis) != (axis in (b, c)) for axis in range(3)] for component in range(3)]
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #a3d62ecb
 def _signs(case: int) -> list[int]:
     "Sign of each stencil entry of `PAIRS` between the sine and cosine series of a case."
     odd = parity(case)
@@ -187,7 +187,7 @@ def _times(G: Tensor, f: Tensor) -> Tensor:  # (S, 3, ...)
     rows = ((a, xy, xz), (xy, b, yz), (xz, yz, c))
     return torch.stack([torch.addcmul(torch.addcmul(p * x, q, y), r, z) for p, q, r in rows], 1)
 
-# %% ../../nbs/voxel/mechanics.ipynb #898ab8dc
+# %% ../../nbs/voxel/mechanics.ipynb #63baa58f
 class Octant:
     "Systems of mirror symmetric cells, each one on the octant with its own load case."
 
@@ -243,7 +243,7 @@ class Octant:
         "Nodal displacements with both ends of each axis."
         return u
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #831d1f2a
 class Periodic(Octant):
     "Systems of whole cells without any symmetry, each one with its own load case."
 
@@ -289,7 +289,7 @@ class Periodic(Octant):
             f = f.narrow(axis, 0, n)
         return f.contiguous()
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #898ab8dc
 @lru_cache(maxsize=16)
 def _element(poisson: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return element_stiffness(poisson).to(dtype).to(device)
@@ -310,7 +310,7 @@ def _free(n: int, case: int, dtype: torch.dtype, device: torch.device) -> Tensor
                 free[component].movedim(axis, 0)[[0, n]] = 0
     return free.to(device)
 
-# %% ../../nbs/voxel/mechanics.ipynb #66f49f2d
+# %% ../../nbs/voxel/mechanics.ipynb #4e7a66d9
 PRECONDITIONERS = ("auto", "green", "scaled")
 
 
@@ -362,7 +362,7 @@ def conjugate_gradients(
         r.addcmul_(-step, forward)
     return x, iterations, _dot(r, r).sqrt()
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #66f49f2d
 @dataclass(frozen=True, eq=False)
 class Solution:
     "What a homogenisation found; `cases` are the Voigt load cases that were solved."
@@ -373,7 +373,7 @@ class Solution:
     residual: Tensor       # (B, cases) norm of the unbalanced forces / norm of the load before assembly
     pairs: tuple[tuple[int, int], ...]
 
-# %% ../../nbs/voxel/mechanics.ipynb #e53bc8a8
+# %% ../../nbs/voxel/mechanics.ipynb #54f37add
 CUBIC = ((0, 0), (0, 1), (3, 3))  # C11, C12, C44
 ORTHOTROPIC = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1), (3, 3), (4, 4), (5, 5))
 _TURNS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1), (2, 1, 0))  # exchanges of the axes
@@ -404,7 +404,7 @@ def _chunks(n_systems: int, n: int, like: Tensor) -> int:
     "Systems that are worth solving together."
     return max(1, min(n_systems, SLAB[like.device.type] // (24 * n**3 * like.element_size())))
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #936cfe44
 def solve(
     E: Tensor,        # (B, n, n, n) moduli of octants, or (B, N, N, N) of whole cells; float32 or float64
     *,
@@ -444,7 +444,7 @@ def solve(
     constants, sensitivity, displacement, iterations, residual = (torch.cat(x) if len(x) > 1 else x[0] for x in zip(*parts))
     return Solution(constants * largest.view(-1, 1), sensitivity, displacement, iterations, residual, pairs)
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #e53bc8a8
 def _solve_block(E, cases, pairs, kind, poisson, rtol, preconditioner, guess, max_iterations, strict) -> tuple[Tensor, ...]:
     "Cells that are solved together, or one cell case by case where that is faster."
     values = [E.amin((1, 2, 3)).view(-1, 1, 1, 1), E.amax((1, 2, 3)).view(-1, 1, 1, 1)]
@@ -513,7 +513,7 @@ def _solve_systems(kind: type, E: Tensor, cases: Sequence[int], poisson: float, 
                          f"more max_iterations, a wider dtype than {domain.E.dtype}, or a cell that is connected by more than nearly void voxels")
     return u, steps, residual
 
-# %% ../../nbs/voxel/mechanics.ipynb #dec77281
+# %% ../../nbs/voxel/mechanics.ipynb #c02de92c
 SYMMETRIES = ("auto", "cubic", "mirror", "none")
 
 
@@ -530,7 +530,7 @@ def symmetry_of(
         return "none"
     return "cubic" if same(cell.permute(1, 2, 0)) and same(cell.transpose(0, 1)) else "mirror"
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #fd37c8de
 def stiffness_of(
     constants: Tensor,  # (..., P)
     pairs: Sequence[tuple[int, int]] = CUBIC,
@@ -543,7 +543,7 @@ def stiffness_of(
     padded = torch.cat([constants, torch.zeros_like(constants[..., :1])], -1)
     return padded[..., torch.tensor(table, device=constants.device)]
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #83ab193a
 class _Constants(torch.autograd.Function):
     "Constants of octants or cells; backwards with the energies of the solution, which needs no adjoint system."
 
@@ -569,7 +569,7 @@ class Homogenization:
     iterations: Tensor        # (B,) largest number over the load cases
     residual: Tensor          # (B,) largest one
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #c0ab4aa5
 def _moduli(cell: Tensor, e_void: float, dtype: torch.dtype | None, device: str | torch.device | None) -> Tensor:  # (B, N, N, N)
     "Checked cells as moduli."
     device = None if device is None else pick_device(device)
@@ -599,7 +599,7 @@ def _fold(E: Tensor) -> Tensor:  # (B, N/2, N/2, N/2)
         E = 0.5 * (E + E.flip(axis)).narrow(axis, 0, E.shape[axis] // 2)
     return E
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #69e58f24
 def homogenize(
     cell: Tensor,          # (N, N, N) or (B, N, N, N) modulus of each voxel relative to the base material, or True where solid; an array will do
     poisson: float = 0.3,  # of the base material
@@ -635,7 +635,7 @@ def homogenize(
         iterations[rows], residual[rows] = found[0].iterations.amax(1), found[0].residual.amax(1)
     return Homogenization(C[0] if single else C, tuple(known), iterations, residual)
 
-
+# %% ../../nbs/voxel/mechanics.ipynb #dec77281
 def effective_stiffness(
     cell: Tensor,          # (N, N, N) or (B, N, N, N) modulus of each voxel, or True where solid
     poisson: float = 0.3,

@@ -33,7 +33,7 @@ from ..core.training import pick_device
 from .design import check_cells, fold, is_cubic, percolates, random_octants, remove_islands, unfold, wedge
 from .mechanics import base_stiffness, bounds, solve, stiffness_of
 
-# %% ../../nbs/voxel/optimize.ipynb #c2e8fdd2
+# %% ../../nbs/voxel/optimize.ipynb #af26ba1b
 @lru_cache(maxsize=16)
 def filter_matrix(
     n: int,         # voxels along an edge of the octant
@@ -55,7 +55,7 @@ def filter_matrix(
     H = csr_array((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(here.shape[1],) * 2)
     return csr_array(H / H.sum(1)[0])
 
-
+# %% ../../nbs/voxel/optimize.ipynb #c2e8fdd2
 def project(
     x: NDArray,
     sharpness: float,  # beta
@@ -66,7 +66,7 @@ def project(
     t = np.tanh(sharpness * (x - level))
     return (low + t) / (low + high), sharpness * (1 - t**2) / (low + high)
 
-# %% ../../nbs/voxel/optimize.ipynb #f62c0e4f
+# %% ../../nbs/voxel/optimize.ipynb #e3196ad3
 Objective = Callable[[Tensor, int], Tensor]  # stiffness (6, 6) and number of the step -> what is to become small
 
 
@@ -74,17 +74,17 @@ def bulk(C: Tensor, step: int = 0) -> Tensor:
     "Minus the bulk modulus."
     return -C[:3, :3].sum() / 9
 
-
+# %% ../../nbs/voxel/optimize.ipynb #fe260688
 def shear(C: Tensor, step: int = 0) -> Tensor:
     "Minus the mean of the shear moduli C44, C55, C66."
     return -C.diagonal()[3:].sum() / 3
 
-
+# %% ../../nbs/voxel/optimize.ipynb #6d1424b7
 def youngs(C: Tensor, step: int = 0) -> Tensor:
     "Minus the Young's modulus along an axis."
     return -1 / torch.linalg.inv(C[:3, :3] + 1e-9 * torch.eye(3, dtype=C.dtype))[0, 0]
 
-
+# %% ../../nbs/voxel/optimize.ipynb #df000fdc
 FLOOR = 0.02  # share of the axial stiffness that the objective of Poisson's ratio keeps to the end
 
 
@@ -92,7 +92,7 @@ def poisson(C: Tensor, step: int = 0) -> Tensor:
     "C12 + C13 + C23 less a share of C11 + C22 + C33 that fades with 0.6^step (Zhang et al. 2023), here not below 0.02: without, a cell that falls apart would be as good as one with a Poisson's ratio of 0."
     return C[0, 1] + C[0, 2] + C[1, 2] - max(0.6**step, FLOOR) * C.diagonal()[:3].sum()
 
-
+# %% ../../nbs/voxel/optimize.ipynb #f62c0e4f
 OBJECTIVES = {"bulk": bulk, "shear": shear, "youngs": youngs, "poisson": poisson}
 
 
@@ -101,7 +101,7 @@ def reach(target: Tensor) -> Objective:  # (6, 6)
     target = check_stiffness(target).double().cpu()
     return lambda C, step=0: (C - target).square().sum() / target.square().sum()
 
-# %% ../../nbs/voxel/optimize.ipynb #8df7835c
+# %% ../../nbs/voxel/optimize.ipynb #b6e3de31
 E_MIN = 1e-9  # of voids while densities are grey; finished cells have none
 
 
@@ -109,7 +109,7 @@ def random_start(volume_fraction: float, size: int, seed: int = 0) -> NDArray:  
     "Random grey densities up to one and a half times the volume fraction: from nearly binary starts the optimisation ends in worse cells."
     return random_octants(1, seed, size=size, volume_fraction=volume_fraction, high=min(1.0, 1.5 * volume_fraction))[0] if volume_fraction < 1 else np.ones((size,) * 3)
 
-
+# %% ../../nbs/voxel/optimize.ipynb #4532e581
 def _check(task: "InverseHomogenization") -> None:
     "`ValueError` for settings out of range."
     if isinstance(task.objective, str) and task.objective not in OBJECTIVES:
@@ -135,7 +135,7 @@ def _check(task: "InverseHomogenization") -> None:
     if task.start is not None and np.shape(check_cells(task.start, "start", even=False)) != (task.size,) * 3:
         raise ValueError(f"start has the shape {np.shape(task.start)}; allowed: {(task.size,) * 3}, an octant of size voxels")
 
-
+# %% ../../nbs/voxel/optimize.ipynb #ed3d1b63
 @dataclass(eq=False)
 class InverseHomogenization:
     "An optimisation in progress: `step` makes one, `save` and `restore` keep it, `result` ends it; `ValueError` for settings out of range."
@@ -346,7 +346,7 @@ class InverseHomogenization:
             setattr(self, name, value)
         return self
 
-
+# %% ../../nbs/voxel/optimize.ipynb #8df7835c
 @dataclass(frozen=True, eq=False)
 class Optimum:
     "A finished cell. All numbers are those of the black and white cell, not of the grey one that the optimiser saw."
@@ -380,7 +380,7 @@ class Optimum:
         K, G = bounds(self.volume_fraction, poisson=self.base_poisson)
         return float((self.C[0, 0] + 2 * self.C[0, 1]) / 3 / K), float(self.C[3, 3] / G)
 
-# %% ../../nbs/voxel/optimize.ipynb #8bf5a30f
+# %% ../../nbs/voxel/optimize.ipynb #a3573404
 def optimize(
     objective: str | Objective,
     volume_fraction: float,
@@ -408,7 +408,7 @@ def optimize(
                 task.save(checkpoint)
     return task.result()
 
-
+# %% ../../nbs/voxel/optimize.ipynb #496b6f38
 def plot_progress(
     task: InverseHomogenization,
     axes=None,  # three matplotlib axes; new ones without
@@ -426,7 +426,7 @@ def plot_progress(
     axes[2].set(xticks=[], yticks=[], title=f"slice z = 1/2, sharpness {task.sharpness[task.stage]:g}")
     return axes
 
-
+# %% ../../nbs/voxel/optimize.ipynb #8bf5a30f
 class LivePlot:
     "A callback of `optimize` that redraws `plot_progress` in a notebook."
 
