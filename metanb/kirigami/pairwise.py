@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['OFFSETS', 'LINES', 'CLASSES', 'SCALE', 'OPEN', 'SHARPNESS', 'RECIPE', 'neighbours', 'base_pattern', 'degrees_of',
-           'network_values', 'PairTable', 'CutTable', 'uniform', 'stratified', 'choose', 'ranking_loss',
-           'PairwiseEnergy']
+           'network_values', 'PairTable', 'CutTable', 'stratified', 'choose', 'ranking_loss', 'PairwiseEnergy']
 
 # %% ../../nbs/kirigami/pairwise.ipynb #21bd5029
 import math
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from ..core.device import uniform
 from ..core.training import Phase
 from .design import PERIOD, base_angles
 
@@ -116,15 +116,6 @@ class CutTable(nn.Module):
 
 # %% ../../nbs/kirigami/pairwise.ipynb #cb3d9dea
 SHARPNESS = 8.0  # s in sampling
-
-
-def uniform(
-    shape: tuple[int, ...],
-    generator: Generator,
-    device: torch.device,
-) -> Tensor:  # in [0, 1)
-    "Random numbers from the generator's own device, so that a seed means the same everywhere it can."
-    return torch.rand(shape, generator=generator, device=generator.device).to(device)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #3fa1404a
 def stratified(
