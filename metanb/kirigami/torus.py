@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from ..core.training import Phase
 from ..core.unet import GridConv
 from .design import PERIOD
-from .pairwise import LINES, base_pattern, degrees_of, neighbours, network_values, uniform
+from .lattice import LINES, base_pattern, degrees_of, neighbours, network_values, uniform
 
 # %% ../../nbs/kirigami/torus.ipynb #da41f4f2
 def mills(
