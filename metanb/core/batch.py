@@ -254,7 +254,8 @@ def environment(
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     threads = (int(allowed) if allowed.isdigit() else cores) // n_jobs
     kept = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
-    return kept | {"OMP_NUM_THREADS": str(max(1, threads))} | ({"IN_TEST": "1"} if preset == "test" else {})
+    kept |= {"OMP_NUM_THREADS": str(max(1, threads)), "METANB_STILL": "1"}  # apps leave their picture: `core.widgets.show`
+    return kept | ({"IN_TEST": "1"} if preset == "test" else {})
 
 # %% ../../nbs/core/batch.ipynb #01806579
 def start(

@@ -16,7 +16,7 @@ from ..core.device import normal, uniform
 from ..core.training import Phase
 from ..core.unet import GridConv
 from .design import PERIOD
-from .pairwise import LINES, base_pattern, degrees_of, neighbours, network_values
+from .lattice import LINES, base_pattern, degrees_of, neighbours, network_values
 
 # %% ../../nbs/kirigami/torus.ipynb #da41f4f2
 def mills(
