@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FRAMES', 'BLOCK', 'WINDOW', 'SAFETY', 'PENALTY', 'DEPTH', 'FLAGS', 'ENERGIES', 'CompressionResult', 'can_compile',
-           'compress']
+           'compress_unchecked', 'compress']
 
 # %% ../../nbs/cellular/mechanics.ipynb #c4ff3dfa
 import os
@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .contact import Contact, contact_forces, gather_table
-from .design import validate
+from .design import check_designs
 from .element import make_bound, make_element, reference
 from .material import Material
 from .mesh import pixel_mesh
@@ -37,7 +37,7 @@ FLAGS = ("unfinished", "kinetic", "reactions", "penetration", "penalty", "dampin
 ENERGIES = ("kinetic", "elastic", "plastic", "artificial", "penalty", "damping", "friction", "work")
 
 # %% ../../nbs/cellular/mechanics.ipynb #21edc910
-@dataclass
+@dataclass(frozen=True, eq=False)
 class CompressionResult:
     "Answers of `compress`. B designs, F frames; NaN where a design did not get that far."
     strain: NDArray          # (F,) platen displacement / undeformed height
@@ -401,7 +401,7 @@ def _badness(out: dict, exempt: int) -> NDArray:  # (B,)
     return np.sum(list(_flags(out, exempt).values()), axis=0) + np.clip(np.nan_to_num(damped, nan=1.0), 0, 0.99)
 
 # %% ../../nbs/cellular/mechanics.ipynb #9ad81641
-def _compress(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, platens="attached", friction=0.4, contact=True, smoothing=0.7, refine=1,
+def compress_unchecked(designs, material=Material(), *, max_strain=0.2, frames=FRAMES, platens="attached", friction=0.4, contact=True, smoothing=0.7, refine=1,
               imperfection=0.02, steps=None, kinetic_target=0.001, damping=0.3, repeats=2, dtype=torch.float32, device="auto", compiled=None, progress=False):
     "`compress` without a look at what it is given."
     ny, device = designs.shape[1], pick_device(device)
@@ -460,7 +460,7 @@ def compress(
     progress: bool = False,
 ) -> CompressionResult:
     "Compress cells between rigid platens (Bastek and Kochmann 2023, Sec. 4.2); raises ValueError for designs or settings out of range."
-    designs = validate(designs)
+    designs = check_designs(designs)
     frames = tuple(float(f) for f in frames)
     for name, value, ok, allowed in (
         ("max_strain", max_strain, 0 < max_strain <= 0.5, "in (0, 0.5]"),
@@ -477,6 +477,6 @@ def compress(
     ):
         if not ok:
             raise ValueError(f"{name} = {value!r}: must be {allowed}")
-    return _compress(designs, material, max_strain=max_strain, frames=frames, platens=platens, friction=friction, contact=contact, smoothing=smoothing,
+    return compress_unchecked(designs, material, max_strain=max_strain, frames=frames, platens=platens, friction=friction, contact=contact, smoothing=smoothing,
                      refine=refine, imperfection=imperfection, steps=steps, kinetic_target=kinetic_target, damping=damping, repeats=repeats, dtype=dtype,
                      device=device, compiled=compiled, progress=progress)
