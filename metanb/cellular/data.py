@@ -145,8 +145,9 @@ def dataset(
     **further,              # settings that FURTHER names, of `random_designs` and `compress`
 ) -> Dataset:               # of packed arrays, for `load`
     "Random cells and their compression, computed on first use and resumed if incomplete; `ValueError` if out of range."
-    for name in further:
-        choice("the setting", name, FURTHER)
+    for name, value in further.items():
+        if name not in FURTHER:
+            raise refused(name, value, f"only {', '.join(FURTHER)}")
     size = sizes(SIZES, preset, {"n": n, "quarter": quarter, "shard_size": shard_size})
     params = {"quarter": size["quarter"], "max_strain": max_strain, "frames": list(frames),
               "platens": platens, "device": device, **further}
