@@ -21,12 +21,13 @@ import typer
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from ..core.checks import refused
+from ..core.files import data_root, write_file
+from ..core.presets import DEFAULT, sizes
+from ..core.store import Dataset, datasets, generate, open_dataset, shipped
+from ..core.workers import Jobs, Scheduler, workers
 from .design import fill_fraction, random_designs
 from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
-from ..core.checks import refused
-from ..core.files import write_file
-from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
 
 # %% ../../nbs/cellular/data.ipynb #c5f5dc28
 FIELDS = ("u1", "u2", "sigma22", "plastic_strain")

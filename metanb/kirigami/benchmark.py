@@ -20,7 +20,7 @@ import numpy as np
 import typer
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.store import from_pretrained, weights
+from ..core.weights import from_pretrained, weights
 from .data import dataset
 from .metrics import evaluate
 from .model import generate as generate_cells

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
-from ..core.store import data_root
+from ..core.files import data_root
 
 # %% ../../nbs/truss/design.ipynb #a6f9f716
 @dataclass(frozen=True)

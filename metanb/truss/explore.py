@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..core.elasticity import axis_angle, axis_angle_of, check_stiffness, elastic_surface, engineering_constants, universal_anisotropy
 from ..core.plotting import CYCLE, colormap
-from ..core.store import weights
+from ..core.weights import weights
 from .criteria import pore_size, smallest_diameter
 from .design import LATTICES, TrussDesign, compound, random_designs, slots_of
 from .export import _block, export

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.device import pick_device
-from ..core.store import Dataset, from_pretrained, save_pretrained
+from ..core.store import Dataset
 from ..core.training import Fit, fit, thin
+from ..core.weights import from_pretrained, save_pretrained
 from .data import dataset, to_matrix
 from .design import TrussDesign, from_table
 from .mechanics import effective_stiffness
