@@ -31,18 +31,19 @@ from ..core.elasticity import axis_angle, axis_angle_of, check_stiffness, elasti
 from ..core.plotting import CYCLE, colormap
 from ..core.store import weights
 from .criteria import pore_size, smallest_diameter
-from .design import LATTICES, TrussDesign, compound, random_designs, slots_of
-from .export import _block, export
+from .design import TrussDesign, random_designs
+from .export import export_truss
 from .inverse import BONE_MODULUS, BOUNDS, Designs, bones, design_for, random_proposer
 from .mechanics import deformation_modes, effective_stiffness
+from .topology import LATTICES, block_of, compound, slots_of
 
 # %% ../../nbs/truss/explore.ipynb #fba75c56
 @lru_cache(maxsize=128)
 def _closed_cell(content: tuple) -> tuple[NDArray, NDArray]:
     "Nodes as (torus number, shift) (N, 4) and struts (M, 2) of the closed cell of slots."
     types, tessellations = zip(*content)
-    keys, struts, *_ = _block(compound(types, tessellations), np.zeros((1, 3), int))
-    return keys, struts
+    block = block_of(compound(types, tessellations), np.zeros((1, 3), int))
+    return block.keys, block.struts
 
 
 def _one(design: TrussDesign) -> TrussDesign:
@@ -626,7 +627,7 @@ class _TargetEditor:
             design = self.found.design[[self.shown.value]]
             with tempfile.TemporaryDirectory() as folder:
                 coarse = float(smallest_diameter(design, self.edge.value)[0]) / 3.01
-                paths = export(design, folder, 3 * (self.cells.value,), edge=self.edge.value, formats=("csv", "stl"), resolution=coarse)
+                paths = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value, formats=("csv", "stl"), resolution=coarse)
                 large = [f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, too much for a page; metanb.truss.export writes it" for path in paths if path.stat().st_size > _LARGEST]
                 self.links.value = " ".join([_download(path.name, path.read_bytes()) for path in paths if path.stat().st_size <= _LARGEST] + [html.escape(text) for text in large])
         except (ValueError, ImportError) as error:

@@ -18,10 +18,11 @@ from torch import Tensor
 from ..core.elasticity import elastic_surface
 from ..core.plotting import CYCLE, colormap, save_figure
 from .criteria import smallest_diameter
-from .design import TrussDesign, compound
+from .design import TrussDesign
 from .explore import draw_cell, draw_projections
 from .inverse import Designs
 from .mechanics import effective_stiffness
+from .topology import compound
 
 # %% ../../nbs/truss/pictures.ipynb #ae3eea62
 _ELEVATION, _AZIMUTH = 18, -62  # of the eye [degrees]
