@@ -30,7 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import metanb
-from .metrics import pick, read_json, write_atomically
+from .checks import choice
+from .metrics import read_json, write_atomically
+from .presets import PRESETS
 
 # %% ../../nbs/core/batch.ipynb #3baf456f
 KINDS = ("figures", "tutorials")  # the folders of notebooks that papermill runs
@@ -403,9 +405,9 @@ def plan(
     parameters: Mapping[str, str],  # name -> value as written
 ) -> list[Job]:
     "Check a request and say what is to be run; writes nothing."
-    pick(preset, test=0, demo=0, paper=0)
+    choice("preset", preset, PRESETS)
     if device not in ("auto", "cpu"):
-        from metanb.core.training import pick_device  # torch is slow to load
+        from metanb.core.device import pick_device  # torch is slow to load
 
         pick_device(device)
     jobs = []

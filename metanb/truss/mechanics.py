@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.training import pick_device
+from ..core.device import pick_device
 from .design import TrussDesign, check_one
 from .topology import Compound, Reduced, compound, reduced, slot_set, slots_of
 
