@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.store import from_pretrained, weights
 from .data import dataset
-from .inverse import evaluate
+from .metrics import evaluate
 from .model import generate as generate_cells
 
 # %% ../../nbs/kirigami/benchmark.ipynb #a1d17819
@@ -87,7 +87,7 @@ def score(
     data: ArrayLike | None = None,     # (N, 6, 6) the training cells instead of the preset's [degrees]
     heldout: ArrayLike | None = None,  # (k, 6, 6) cells that the generator has not seen [degrees]
     classifier: bool = True,      # False: leave out the slowest part
-) -> dict[str, float]:            # see `kirigami.inverse.evaluate`; and beta_max, seed, seconds
+) -> dict[str, float]:            # see `kirigami.metrics.evaluate`; and beta_max, seed, seconds
     "All metrics of the benchmark for one generator."
     if isinstance(n, bool) or int(n) != n or n < 50:
         raise ValueError(f"n is {n}; allowed: a whole number of cells, 50 or more")

@@ -14,6 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from ..core.presets import DEFAULT, sizes
 from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
 from .design import base_angles, sample_admissible
 
@@ -41,20 +42,16 @@ def make_shard(
 def dataset(
     beta_max: float,             # largest added rotation, (0, 90] [degrees]
     *,
-    preset: str = "paper",       # sizes: "test", "demo" or "paper"; demo and paper share the published ones
+    preset: str = DEFAULT,       # sizes: "test", "demo" or "paper"; demo and paper share the published ones
     seed: int = 0,
     size: int = 6,               # cuts per side
     folder: str | Path | None = None,  # where the sets are kept; `data_root()` without
     executor: Executor | None = None,  # computes the shards; this process without
     progress: bool = True,
-    **sizes,                     # overrides of n, sweeps, shard_size
+    **given,                     # sizes instead of the preset's: n, sweeps, shard_size
 ) -> Dataset:                    # ["alpha"]: (n, size, size) float64 [degrees]
     "The data set of Section 3, generated on first use and resumed if incomplete."
-    if preset not in SIZES:
-        raise ValueError(f"preset is {preset!r}; allowed: {', '.join(SIZES)}")
-    if unknown := set(sizes) - set(SIZES[preset]):
-        raise ValueError(f"{sorted(unknown)[0]} is not a size of a data set; allowed: {', '.join(SIZES[preset])}")
-    chosen = SIZES[preset] | {k: v for k, v in sizes.items() if v is not None}
+    chosen = sizes(SIZES, preset, given)
     sample_admissible(0, beta_max, sweeps=chosen["sweeps"], size=size)  # refuses bad arguments before anything is written
     name = f"kirigami_{size}x{size}_beta{beta_max:g}_sweeps{chosen['sweeps']}_n{chosen['n']}_seed{seed}"
     params = dict(beta_max=float(beta_max), sweeps=chosen["sweeps"], size=size)
@@ -86,7 +83,7 @@ def relaxation(
 # %% ../../nbs/kirigami/data.ipynb #cb1b1f13
 def command(
     beta_max: Annotated[list[float] | None, typer.Option(help="largest added rotation [degrees]; may be repeated; 20, 60 and 90 without")] = None,
-    preset: Annotated[str, typer.Option(help="test, demo or paper")] = "paper",
+    preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,
     n: Annotated[int | None, typer.Option(help="number of cells, instead of the preset's")] = None,
     sweeps: Annotated[int | None, typer.Option(help="sweeps, instead of the preset's")] = None,
     size: Annotated[int, typer.Option(help="cuts per side")] = 6,

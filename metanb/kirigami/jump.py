@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from ..core.device import uniform
 from ..core.training import Phase
-from .anyorder import waves_at
 from .design import PERIOD
-from .pairwise import (CLASSES, SHARPNESS, PairwiseEnergy, base_pattern, choose, degrees_of, neighbours, network_values,
-                                      ranking_loss, stratified, uniform)
+from .lattice import (CLASSES, base_pattern, choose, degrees_of, neighbours, network_values,
+                                     ranking_loss, stratified, waves_at)
+from .pairwise import SHARPNESS, PairwiseEnergy
 
 # %% ../../nbs/kirigami/jump.ipynb #64c60b9c
 KEPT = (1e-3, 1 - 1e-4)  # shares of kept cuts that the network distinguishes

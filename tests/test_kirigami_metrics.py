@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metanb.kirigami.design import NEIGHBOURS, base_angles, count_intersections, random_cells, sample_admissible
-from metanb.kirigami.inverse import (added_rotations, classifier_two_sample_test, evaluate, histogram_distance,
+from metanb.kirigami.metrics import (added_rotations, classifier_two_sample_test, evaluate, histogram_distance,
                                      histogram_floor, intersection_statistics, marginal_baseline, memorisation,
                                      nearest_distance, pair_histogram, pair_histograms, pair_path_admissible,
                                      pair_statistics, path_admissible, symmetry_images)
@@ -226,7 +226,7 @@ def test_classifier_takes_other_sizes():
 
 
 def test_import_needs_no_torch():
-    code = "import sys, metanb.kirigami.inverse; assert 'torch' not in sys.modules"
+    code = "import sys, metanb.kirigami.metrics; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
