@@ -153,16 +153,17 @@ def plot_modulus(
     "Draw Young's modulus in every direction, as radius and as colour."
     import torch
 
-    from metanb.core.elasticity import check_stiffness, elastic_surface
+    from metanb.core.elasticity import check_stiffness, elastic_surface, youngs_modulus
 
-    points, E = elastic_surface(check_stiffness(torch.as_tensor(C).detach().cpu().double(), "C"), n)
+    C = check_stiffness(torch.as_tensor(C).detach().cpu().double(), "C")
+    points, E = elastic_surface(C, n)
     reach = float(E.max()) if reach is None else reach
     middle = 0.25 * (E[1:, 1:] + E[1:, :-1] + E[:-1, 1:] + E[:-1, :-1]).numpy()
     ax = blank_figure(2.4, 2.4).add_subplot(projection="3d") if ax is None else ax
     ax.plot_surface(*np.moveaxis(points.numpy(), -1, 0), facecolors=colormap("sequential")(middle / (largest or reach)),
                     rstride=1, cstride=1, linewidth=0, antialiased=False, rasterized=True)
-    for k, axis in enumerate(np.eye(3)):
-        ax.plot(*np.outer(axis, (points[..., k].max(), 1.3 * reach)), color="0.5", lw=0.7)
+    for k, (axis, E_k) in enumerate(zip(np.eye(3), youngs_modulus(C, torch.eye(3, dtype=C.dtype)).tolist())):
+        ax.plot(*np.outer(axis, (E_k, 1.3 * reach)), color="0.5", lw=0.7)
         ax.text(*(1.45 * reach * axis), f"{k + 1}", fontsize=7, ha="center", va="center")
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach), proj_type="ortho")
     ax.set_box_aspect((1, 1, 1), zoom=1.15)

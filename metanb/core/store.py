@@ -21,7 +21,7 @@ import zarr
 from tqdm.auto import tqdm
 
 from .checks import choice, refused, whole
-from .files import data_root, making_folder, shipped_folder, write_file
+from .files import making_folder, shipped_folder, write_file
 from .workers import as_completed
 
 # %% auto #0

@@ -9,7 +9,6 @@ __all__ = ['Phase', 'Fit', 'permutation', 'Batches', 'learning_rate_factor', 'up
 # %% ../../nbs/core/training.ipynb #835ae1ea
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -44,6 +43,7 @@ class Phase:
     betas: tuple[float, float] = (0.9, 0.999)           # Adam's decay rates of the two moments
     every: int = 1                                      # takes its turn at the steps that this number divides
     after: Callable[[], Any] | None = None              # called after each update, without gradients
+    weight_decay: float = 0.0                           # share of a weight that a unit of learning rate takes away (AdamW)
 
 # %% ../../nbs/core/training.ipynb #1990dada
 @dataclass
@@ -506,6 +506,7 @@ def _description(model: nn.Module, batches: Batches, turns: list[_Turn]) -> dict
     data = b"".join(x.index_select(0, some).cpu().contiguous().view(torch.uint8).numpy().tobytes() for x in batches.data)
     return {
         "model": type(model).__name__,
+        "config": getattr(model, "config", {}) | getattr(model, "settings", {}),
         "weights": f"{zlib.crc32(json.dumps(shapes).encode()):08x}",
         "phases": [[t.phase.name, t.phase.learning_rate, list(t.phase.betas), t.phase.every] for t in turns],
         "data": [[list(x.shape), str(x.dtype)] for x in batches.data],

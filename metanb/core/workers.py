@@ -95,7 +95,7 @@ class _DaskExecutor(Executor):
         return self.pool.submit(_on_worker, metanb.__version__, function, *arguments)
 
 
-def _on_worker(version: str, function: Callable, *arguments) -> dict[str, np.ndarray]:
+def _on_worker(version: str, function: Callable, *arguments) -> Any:
     "What a worker does: other code might give other numbers, so its version has to be that of the caller."
     if version != metanb.__version__:
         raise RuntimeError(f"a worker has metanb {metanb.__version__}, its caller {version}")
