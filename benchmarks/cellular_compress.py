@@ -45,7 +45,7 @@ def timed(designs, **settings):
 
 def with_contact(pixels, batch, *, device, seed, repeats):
     "One row of the first table."
-    designs = random_designs(batch, seed, pixels=pixels // 2)
+    designs = random_designs(batch, seed, quarter=pixels // 2)
     result, seconds, compilation = timed(designs, device=device, repeats=repeats, compiled=can_compile() or None)
     updates = result.steps.max() * designs.sum()
     return {"pixels": pixels, "batch": batch, "seconds_per_design": seconds / batch, "microseconds_per_step_element": 1e6 * seconds / updates,
@@ -56,11 +56,11 @@ def with_contact(pixels, batch, *, device, seed, repeats):
 
 def against_calculix(pixels, n, *, batch, device, seed, timeout):
     "Rows of the second table, one for each of the first n designs of a batch, and what the batch took."
-    designs = random_designs(max(n, batch), seed, pixels=pixels // 2)
+    designs = random_designs(max(n, batch), seed, quarter=pixels // 2)
     result, seconds, compilation = timed(designs, device=device, contact=False, smoothing=0.0, repeats=0)
     rows = []
     for i, design in enumerate(designs[:n]):
-        answer = calculix.compress(design, element="CPE8R", nodes=calculix.swayed_nodes(design.shape, 0.02), timeout=timeout)
+        answer = calculix.reference_compress(design, element="CPE8R", nodes=calculix.swayed_nodes(design.shape, 0.02), timeout=timeout)
         frames = len(answer.stress)
         rows.append({"design": i, "elements": int(design.sum()), "ours": seconds / len(designs), "calculix": answer.cpu_seconds,
                      "ratio": answer.cpu_seconds * len(designs) / seconds,

@@ -626,7 +626,7 @@ def test_a_packed_set_of_compressed_cells(tmp_path, monkeypatch):
     from test_cellular_data import answer
 
     monkeypatch.setattr(data, "compress", answer)  # storage is tested here, not the solver
-    made = data.dataset(preset="test", n=2, pixels=5, shard_size=2, max_strain=0.05, device="cpu", folder=tmp_path, progress=False)
+    made = data.dataset(preset="test", n=2, quarter=5, shard_size=2, max_strain=0.05, device="cpu", folder=tmp_path, progress=False)
     folder, packed = data.load(made.path), data.load(store.pack_dataset(made.path, tmp_path / "cells.zip"))
     np.testing.assert_array_equal(folder.field("sigma22"), packed.field("sigma22"))
     facts, expected = data.statistics(packed), data.statistics(folder)
