@@ -216,7 +216,7 @@ def test_plot_shows_every_design(made):
 def test_settings_are_those_of_the_functions_that_take_them():
     known = set(inspect.signature(compress).parameters) | set(inspect.signature(random_designs).parameters)
     of_dataset = set(data.FURTHER) | set(inspect.signature(data.dataset).parameters)
-    assert set(data.FURTHER) <= known and known - of_dataset == {"designs", "material", "dtype", "min_contact"}
+    assert set(data.FURTHER) <= known and known - of_dataset == {"designs", "material", "dtype", "min_contact", "threshold"}
 
 
 @pytest.mark.parametrize("change, words", [
