@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,11 +28,6 @@ from scipy.special import expit
 from torch import Tensor
 
 from ..core.files import suffix_of, write_mesh
-
-# %% ../../nbs/voxel/design.ipynb #f58057b6
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from trimesh import Trimesh
 
 # %% ../../nbs/voxel/design.ipynb #06cdf189
 def check_cells(
@@ -460,7 +455,7 @@ def import_cells(
 def surface_mesh(
     cell: NDArray | Tensor,  # (N, N, N), grey ones are cut at one half
     repetitions: int = 1,    # of the cell along each axis
-) -> "Trimesh":              # watertight, coordinates [cell edges] from 0 to repetitions
+) -> Any:                    # a trimesh.Trimesh, watertight, coordinates [cell edges] from 0 to repetitions
     "The closed surface of a block of cells; raises ValueError for a cell without solid."
     from skimage.measure import marching_cubes
     from trimesh import Trimesh
