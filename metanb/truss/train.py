@@ -21,7 +21,8 @@ from ..core.training import Fit, fit, thin
 from .data import dataset, to_matrix
 from .design import TrussDesign, from_table
 from .mechanics import effective_stiffness
-from .model import AffineForward, BlackBox, ForwardModel, InverseModel, predict_stiffness, r2_score
+from .forward import AffineForward, BlackBox, ForwardModel, predict_stiffness, r2_score
+from .model import InverseModel
 
 # %% ../../nbs/truss/train.ipynb #90bb3fcf
 _G = [2560, 2560, 1280, 1280, 640, 640]
@@ -139,7 +140,7 @@ def r2_of(
     true = to_matrix(torch.as_tensor(data[2]))
     if not isinstance(model, InverseModel):
         return r2_score(predict_stiffness(model, data[0]), true)
-    designs = model.sample(true, temperature, seed, candidates=candidates)
+    designs = model.sample(true, temperature=temperature, seed=seed, n_candidates=candidates)
     return r2_score(effective_stiffness(designs, device="cpu") if solver else predict_stiffness(model.judge, designs), true)
 
 # %% ../../nbs/truss/train.ipynb #9d2f463d
