@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import label
 from scipy.optimize import brentq
@@ -491,11 +492,11 @@ def export_mesh(
 # %% ../../nbs/voxel/design.ipynb #591e0606
 def plot_cell(
     cell: NDArray | Tensor,         # (N, N, N)
-    ax: "Axes | None" = None,       # with projection="3d"; None: a new one
+    ax: Axes | None = None,         # with projection="3d"; None: a new one
     *,
     repetitions: int = 1,
     color: tuple[float, float, float] = (0.55, 0.7, 0.85),
-) -> "Axes":
+) -> Axes:
     "Draw the surface of a cell without axes."
     import matplotlib.pyplot as plt
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
