@@ -67,7 +67,7 @@ def make_shard(
     return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
 
 # %% ../../nbs/voxel/data.ipynb #57172f92
-SIZES = {  # cells, voxels along the octant's edge, cells per shard, most steps with one sharpness, those of the projection
+SIZES = {  # cells, voxels along the octant's edge, cells per shard, most steps a sharpness, those of the projection
     "test": dict(n=12, octant=6, shard_size=4, stage_steps=8, sharpness=(1, 4, 16, 32)),
     "demo": dict(n=3_210, octant=16, shard_size=30, stage_steps=15, sharpness=(1, 4, 16, 32)),
     "paper": dict(n=sum(GOALS.values()), octant=64, shard_size=16, stage_steps=25, sharpness=(1, 2, 4, 8, 16, 32)),

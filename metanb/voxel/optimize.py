@@ -6,7 +6,7 @@
 __all__ = ['E_MIN', 'Task', 'Evaluation', 'GreyCell', 'OptimalityCriteria', 'MovingAsymptotes', 'Stages', 'Optimum',
            'InverseHomogenization', 'save_state', 'restore_state', 'optimize', 'draw_progress', 'LivePlot']
 
-# %% ../../nbs/voxel/optimize.ipynb #16c386af
+# %% ../../nbs/voxel/optimize.ipynb #c5dccb21
 import hashlib
 import io
 import json
@@ -33,7 +33,7 @@ from .mechanics import bounds, solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
 from .operators import base_stiffness
 
-# %% ../../nbs/voxel/optimize.ipynb #2c102399
+# %% ../../nbs/voxel/optimize.ipynb #cad99704
 @dataclass(frozen=True, eq=False)
 class Task:
     "What is asked of an optimisation and how it goes about it; raises ValueError for settings out of range."
@@ -81,7 +81,7 @@ class Task:
         start = random_start(self.volume_fraction, self.octant, seed=self.seed) if drawn else self.start
         return np.asarray(start, float).reshape(-1)[wedge(self.octant)[0]].mean(0)
 
-# %% ../../nbs/voxel/optimize.ipynb #3fb68962
+# %% ../../nbs/voxel/optimize.ipynb #773497e8
 def _check(task: Task) -> None:
     "Raises ValueError for settings out of range."
     if not callable(task.objective):
@@ -107,7 +107,7 @@ def _check(task: Task) -> None:
     if task.start is not None and np.shape(check_designs(task.start, "start", even=False)) != shape:
         raise refused("start.shape", np.shape(task.start), f"{shape}, an octant")
 
-# %% ../../nbs/voxel/optimize.ipynb #6a08f994
+# %% ../../nbs/voxel/optimize.ipynb #856a736c
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     "What is known of a grey cell."
@@ -120,7 +120,7 @@ class Evaluation:
     iterations: int          # of the solver
     residual: float
 
-# %% ../../nbs/voxel/optimize.ipynb #0eb65250
+# %% ../../nbs/voxel/optimize.ipynb #210b5c67
 E_MIN = 1e-9  # of voids while densities are grey; finished cells have none
 
 
@@ -177,7 +177,7 @@ class GreyCell:
             [float(value.detach()) for value in values], gradients, C.detach(), float(self.share @ rho),
             (self.share * slope) @ self.H, float(4 * self.share @ (rho * (1 - rho))), iterations, residual)
 
-# %% ../../nbs/voxel/optimize.ipynb #3e10c4e6
+# %% ../../nbs/voxel/optimize.ipynb #f1df8011
 class OptimalityCriteria:
     "Moves variables where the volume is the only constraint."
 
@@ -207,7 +207,7 @@ class OptimalityCriteria:
     def take(self, state: dict[str, NDArray]) -> None:
         "Go back to a state."
 
-# %% ../../nbs/voxel/optimize.ipynb #6c221806
+# %% ../../nbs/voxel/optimize.ipynb #37d38862
 class MovingAsymptotes:
     "Moves variables under any number of constraints."
 
@@ -252,7 +252,7 @@ class MovingAsymptotes:
         self.older, self.asymptotes = list(state["older"]), list(state["asymptotes"])
         self.scale, self.step = float(state["scale"]), int(state["step"])
 
-# %% ../../nbs/voxel/optimize.ipynb #baca87b3
+# %% ../../nbs/voxel/optimize.ipynb #eff9259b
 class Stages:
     "The sharpness of the projection, raised when the objective rests."
 
@@ -285,7 +285,7 @@ class Stages:
         self.stage, self.begin, self.unchanged, rested = map(int, state["stages"])
         self.rested = bool(rested)
 
-# %% ../../nbs/voxel/optimize.ipynb #fd9e37a3
+# %% ../../nbs/voxel/optimize.ipynb #72181903
 @dataclass(frozen=True, eq=False)
 class Optimum:
     "A finished cell, in black and white."
@@ -326,7 +326,7 @@ class Optimum:
         constants = f"C11 {self.C[0, 0]:.4g}, C12 {self.C[0, 1]:.4g}, C44 {self.C[3, 3]:.4g}"
         return f"Optimum of {len(self.history)} steps: {volume}, {constants}, {state}"
 
-# %% ../../nbs/voxel/optimize.ipynb #3dfab015
+# %% ../../nbs/voxel/optimize.ipynb #bd653626
 class InverseHomogenization:
     "An optimisation in progress: `step` makes one, `result` ends it; raises ValueError for settings out of range."
 
@@ -379,7 +379,7 @@ class InverseHomogenization:
             octant, density, stiffness_of(found.constants)[0].cpu(), float(found.residual.max()), connected, bears,
             float(task.volume_fraction), float(task.poisson), list(self.history))
 
-# %% ../../nbs/voxel/optimize.ipynb #e3e86c32
+# %% ../../nbs/voxel/optimize.ipynb #ffb114d9
 def _settings(task: Task) -> dict[str, Any]:
     "What must be the same when an optimisation is taken up again."
     left_out = ("objective", "start", "constraints", "device", "max_steps")
@@ -392,7 +392,7 @@ def _settings(task: Task) -> dict[str, Any]:
     values["start"] = None if start is None else hashlib.sha256(start).hexdigest()
     return json.loads(json.dumps(values, default=float))
 
-# %% ../../nbs/voxel/optimize.ipynb #9dc01f87
+# %% ../../nbs/voxel/optimize.ipynb #d06a1909
 def save_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -406,7 +406,7 @@ def save_state(
     np.savez(content, **arrays)
     return write_file(path, content.getvalue())
 
-# %% ../../nbs/voxel/optimize.ipynb #e6ee9bae
+# %% ../../nbs/voxel/optimize.ipynb #095ba32a
 def restore_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -434,7 +434,7 @@ def restore_state(
         run.cell.displacement = torch.as_tensor(arrays["displacement"], device=run.cell.device)
     return run
 
-# %% ../../nbs/voxel/optimize.ipynb #ea86b6a1
+# %% ../../nbs/voxel/optimize.ipynb #49978a43
 def optimize(
     objective: str | Objective,
     volume_fraction: float,
@@ -461,7 +461,7 @@ def optimize(
                 save_state(run, checkpoint)
     return run.result()
 
-# %% ../../nbs/voxel/optimize.ipynb #ef7c6f9e
+# %% ../../nbs/voxel/optimize.ipynb #10af12f8
 def draw_progress(
     run: InverseHomogenization,
 ) -> "Figure":
@@ -479,7 +479,7 @@ def draw_progress(
     fig.tight_layout()
     return fig
 
-# %% ../../nbs/voxel/optimize.ipynb #08daed79
+# %% ../../nbs/voxel/optimize.ipynb #14914383
 class LivePlot:
     "A callback of `optimize` that redraws `draw_progress` in a notebook."
 
