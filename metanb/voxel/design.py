@@ -14,9 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import label
 from scipy.optimize import brentq
@@ -503,7 +505,7 @@ def _repeats(repeats: int | Sequence[int]) -> tuple[int, int, int]:
 def surface_mesh(
     cell: NDArray | Tensor,            # (N, N, N), grey ones are cut at one half
     repeats: int | Sequence[int] = 1,  # of the cell along each axis, or along all
-):                                     # a `trimesh.Trimesh`, watertight, coordinates [cell edges] from 0 to repeats
+) -> Any:                              # a trimesh.Trimesh, watertight, coordinates [cell edges] from 0 to repeats
     "The closed surface of a block of cells; raises ValueError for a cell without solid."
     from skimage.measure import marching_cubes
     from trimesh import Trimesh
@@ -540,10 +542,10 @@ def export_mesh(
 def plot_cell(
     cell: NDArray | Tensor,  # (N, N, N)
     *,
-    ax=None,                 # axes with projection="3d"; new ones without
+    ax: Axes | None = None,  # with projection="3d"; new ones without
     repeats: int = 1,
     color: tuple[float, float, float] = (0.55, 0.7, 0.85),
-):                           # the axes
+) -> Axes:
     "Draw the surface of a cell without axes."
     import matplotlib.pyplot as plt
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection

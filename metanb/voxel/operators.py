@@ -6,7 +6,7 @@
 __all__ = ['CORNERS', 'SLAB', 'base_stiffness', 'element_stiffness', 'affine', 'stiffness_times', 'stencil', 'parity', 'Octant',
            'Periodic', 'energies']
 
-# %% ../../nbs/voxel/operators.ipynb #73ad6ca1
+# %% ../../nbs/voxel/operators.ipynb #7c654032
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.checks import number
 from ..core.elasticity import PAIRS
 
-# %% ../../nbs/voxel/operators.ipynb #ec05df9f
+# %% ../../nbs/voxel/operators.ipynb #1c051482
 def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
     "Stiffness of the isotropic base material with Young's modulus 1; raises ValueError unless -1 < poisson < 0.5."
     poisson = number("poisson", poisson, above=-1, below=0.5)
@@ -26,7 +26,7 @@ def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
     C.diagonal()[:] = torch.tensor([1 - poisson] * 3 + [0.5 - poisson] * 3, dtype=torch.float64)
     return C / ((1 + poisson) * (1 - 2 * poisson))
 
-# %% ../../nbs/voxel/operators.ipynb #bd416e82
+# %% ../../nbs/voxel/operators.ipynb #6c91b629
 CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))
 
 
@@ -48,7 +48,7 @@ def element_stiffness(poisson: float) -> Tensor:  # (24, 24) float64
         K += B.reshape(6, 24).T @ D @ B.reshape(6, 24) / 8
     return 0.5 * (K + K.T)
 
-# %% ../../nbs/voxel/operators.ipynb #f54c9f0c
+# %% ../../nbs/voxel/operators.ipynb #fe76c6f3
 def affine(case: int) -> Tensor:  # (24,) float64
     "Displacements of the corners under the unit strain of a Voigt case; a shear case has the engineering shear 1."
     i, j = PAIRS[case]
@@ -57,7 +57,7 @@ def affine(case: int) -> Tensor:  # (24,) float64
     strain[j, i] += 0.5
     return (torch.tensor(CORNERS, dtype=torch.float64) @ strain).reshape(24)
 
-# %% ../../nbs/voxel/operators.ipynb #3a5c96c8
+# %% ../../nbs/voxel/operators.ipynb #71af888c
 SLAB = {"cpu": 2 << 20, "cuda": 1 << 29}  # bytes of temporary element arrays
 
 
@@ -87,7 +87,7 @@ def stiffness_times(
             out[:, :, a + i:b + i, j:n + j, l:n + l] += force[:, i, j, l]
     return out
 
-# %% ../../nbs/voxel/operators.ipynb #488aeeee
+# %% ../../nbs/voxel/operators.ipynb #dbeceed3
 def stencil(
     poisson: float,
     theta: Sequence[Tensor],  # three, of shapes that broadcast [1 / voxel]
@@ -109,7 +109,7 @@ def stencil(
         out = out + entries[:, None, None, None] * wave.real
     return out
 
-# %% ../../nbs/voxel/operators.ipynb #376384f7
+# %% ../../nbs/voxel/operators.ipynb #9221c5a4
 def _inverse(K: Tensor) -> Tensor:  # (6, ...), zero where K is
     "Inverse of symmetric 3 x 3 matrices in the order of `PAIRS`."
     a, b, c, yz, xz, xy = K
@@ -134,7 +134,7 @@ def _times(G: Tensor, f: Tensor) -> Tensor:  # (S, 3, ...)
     rows = ((a, xy, xz), (xy, b, yz), (xz, yz, c))
     return torch.stack([torch.addcmul(torch.addcmul(p * x, q, y), r, z) for p, q, r in rows], 1)
 
-# %% ../../nbs/voxel/operators.ipynb #236e61dd
+# %% ../../nbs/voxel/operators.ipynb #ca3fa2bd
 def parity(case: int) -> list[list[bool]]:  # odd[component][axis]
     "Whether a displacement component is odd about the mirror planes normal to an axis, in a Voigt load case."
     b, c = PAIRS[case]
@@ -142,7 +142,7 @@ def parity(case: int) -> list[list[bool]]:  # odd[component][axis]
         return [[component == axis for axis in range(3)] for component in range(3)]
     return [[(component == axis) != (axis in (b, c)) for axis in range(3)] for component in range(3)]
 
-# %% ../../nbs/voxel/operators.ipynb #36bc1b64
+# %% ../../nbs/voxel/operators.ipynb #f0a4550b
 def _signs(case: int) -> list[int]:
     "Sign of each stencil entry of `PAIRS` between the sine and cosine series of a case."
     odd = parity(case)
@@ -187,7 +187,7 @@ def _green_periodic(
     K[:, 0, 0, 0] = 0  # rigid motion
     return _inverse(K).to(dtype).to(device)
 
-# %% ../../nbs/voxel/operators.ipynb #dadf8e7d
+# %% ../../nbs/voxel/operators.ipynb #cdd8b9b9
 @lru_cache(maxsize=16)
 def _element(poisson: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return element_stiffness(poisson).to(dtype).to(device)
@@ -208,7 +208,7 @@ def _free(n: int, case: int, dtype: torch.dtype, device: torch.device) -> Tensor
                 free[component].movedim(axis, 0)[[0, n]] = 0
     return free.to(device)
 
-# %% ../../nbs/voxel/operators.ipynb #78af4040
+# %% ../../nbs/voxel/operators.ipynb #48143b4f
 class Octant:
     "Systems of mirror symmetric cells, each one on the octant with its own load case."
 
@@ -264,7 +264,7 @@ class Octant:
         "Nodal displacements with both ends of each axis."
         return u
 
-# %% ../../nbs/voxel/operators.ipynb #05774133
+# %% ../../nbs/voxel/operators.ipynb #4e373d39
 class Periodic:
     "Systems of whole cells without any symmetry, each one with its own load case."
 
@@ -312,9 +312,9 @@ class Periodic:
             f = f.narrow(axis, 0, n)
         return f.contiguous()
 
-# %% ../../nbs/voxel/operators.ipynb #7c98e119
+# %% ../../nbs/voxel/operators.ipynb #84a7f24e
 def energies(
-    domain: "Octant | Periodic",
+    domain: Octant | Periodic,
     displacement: dict[int, Tensor],   # (B, 3, ., ., .) by Voigt case
     pairs: Sequence[tuple[int, int]],  # P pairs of cases
 ) -> Tensor:                           # (B, P, n, n, n) float64

@@ -6,7 +6,7 @@
 __all__ = ['E_MIN', 'Task', 'Evaluation', 'GreyCell', 'OptimalityCriteria', 'MovingAsymptotes', 'Stages', 'Optimum',
            'InverseHomogenization', 'save_state', 'restore_state', 'optimize', 'draw_progress', 'LivePlot']
 
-# %% ../../nbs/voxel/optimize.ipynb #c5dccb21
+# %% ../../nbs/voxel/optimize.ipynb #cb01044e
 import hashlib
 import io
 import json
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from mmapy import mmasub
 from numpy.typing import NDArray
 from torch import Tensor
@@ -33,7 +34,7 @@ from .mechanics import bounds, solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
 from .operators import base_stiffness
 
-# %% ../../nbs/voxel/optimize.ipynb #cad99704
+# %% ../../nbs/voxel/optimize.ipynb #c7ef26c7
 @dataclass(frozen=True, eq=False)
 class Task:
     "What is asked of an optimisation and how it goes about it; raises ValueError for settings out of range."
@@ -81,7 +82,7 @@ class Task:
         start = random_start(self.volume_fraction, self.octant, seed=self.seed) if drawn else self.start
         return np.asarray(start, float).reshape(-1)[wedge(self.octant)[0]].mean(0)
 
-# %% ../../nbs/voxel/optimize.ipynb #773497e8
+# %% ../../nbs/voxel/optimize.ipynb #f7e20ecc
 def _check(task: Task) -> None:
     "Raises ValueError for settings out of range."
     if not callable(task.objective):
@@ -107,7 +108,7 @@ def _check(task: Task) -> None:
     if task.start is not None and np.shape(check_designs(task.start, "start", even=False)) != shape:
         raise refused("start.shape", np.shape(task.start), f"{shape}, an octant")
 
-# %% ../../nbs/voxel/optimize.ipynb #856a736c
+# %% ../../nbs/voxel/optimize.ipynb #ff4a91b0
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     "What is known of a grey cell."
@@ -120,7 +121,7 @@ class Evaluation:
     iterations: int          # of the solver
     residual: float
 
-# %% ../../nbs/voxel/optimize.ipynb #210b5c67
+# %% ../../nbs/voxel/optimize.ipynb #2010e4f0
 E_MIN = 1e-9  # of voids while densities are grey; finished cells have none
 
 
@@ -177,7 +178,7 @@ class GreyCell:
             [float(value.detach()) for value in values], gradients, C.detach(), float(self.share @ rho),
             (self.share * slope) @ self.H, float(4 * self.share @ (rho * (1 - rho))), iterations, residual)
 
-# %% ../../nbs/voxel/optimize.ipynb #f1df8011
+# %% ../../nbs/voxel/optimize.ipynb #0dc2830e
 class OptimalityCriteria:
     "Moves variables where the volume is the only constraint."
 
@@ -207,7 +208,7 @@ class OptimalityCriteria:
     def take(self, state: dict[str, NDArray]) -> None:
         "Go back to a state."
 
-# %% ../../nbs/voxel/optimize.ipynb #37d38862
+# %% ../../nbs/voxel/optimize.ipynb #faa3a5cc
 class MovingAsymptotes:
     "Moves variables under any number of constraints."
 
@@ -252,7 +253,7 @@ class MovingAsymptotes:
         self.older, self.asymptotes = list(state["older"]), list(state["asymptotes"])
         self.scale, self.step = float(state["scale"]), int(state["step"])
 
-# %% ../../nbs/voxel/optimize.ipynb #eff9259b
+# %% ../../nbs/voxel/optimize.ipynb #7f59caee
 class Stages:
     "The sharpness of the projection, raised when the objective rests."
 
@@ -285,7 +286,7 @@ class Stages:
         self.stage, self.begin, self.unchanged, rested = map(int, state["stages"])
         self.rested = bool(rested)
 
-# %% ../../nbs/voxel/optimize.ipynb #72181903
+# %% ../../nbs/voxel/optimize.ipynb #e6c2f5a6
 @dataclass(frozen=True, eq=False)
 class Optimum:
     "A finished cell, in black and white."
@@ -326,7 +327,7 @@ class Optimum:
         constants = f"C11 {self.C[0, 0]:.4g}, C12 {self.C[0, 1]:.4g}, C44 {self.C[3, 3]:.4g}"
         return f"Optimum of {len(self.history)} steps: {volume}, {constants}, {state}"
 
-# %% ../../nbs/voxel/optimize.ipynb #bd653626
+# %% ../../nbs/voxel/optimize.ipynb #57d17d7f
 class InverseHomogenization:
     "An optimisation in progress: `step` makes one, `result` ends it; raises ValueError for settings out of range."
 
@@ -379,7 +380,7 @@ class InverseHomogenization:
             octant, density, stiffness_of(found.constants)[0].cpu(), float(found.residual.max()), connected, bears,
             float(task.volume_fraction), float(task.poisson), list(self.history))
 
-# %% ../../nbs/voxel/optimize.ipynb #ffb114d9
+# %% ../../nbs/voxel/optimize.ipynb #1db224ec
 def _settings(task: Task) -> dict[str, Any]:
     "What must be the same when an optimisation is taken up again."
     left_out = ("objective", "start", "constraints", "device", "max_steps")
@@ -392,7 +393,7 @@ def _settings(task: Task) -> dict[str, Any]:
     values["start"] = None if start is None else hashlib.sha256(start).hexdigest()
     return json.loads(json.dumps(values, default=float))
 
-# %% ../../nbs/voxel/optimize.ipynb #d06a1909
+# %% ../../nbs/voxel/optimize.ipynb #e33541f9
 def save_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -406,7 +407,7 @@ def save_state(
     np.savez(content, **arrays)
     return write_file(path, content.getvalue())
 
-# %% ../../nbs/voxel/optimize.ipynb #095ba32a
+# %% ../../nbs/voxel/optimize.ipynb #3cb11a27
 def restore_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -434,7 +435,7 @@ def restore_state(
         run.cell.displacement = torch.as_tensor(arrays["displacement"], device=run.cell.device)
     return run
 
-# %% ../../nbs/voxel/optimize.ipynb #49978a43
+# %% ../../nbs/voxel/optimize.ipynb #1f0f8be2
 def optimize(
     objective: str | Objective,
     volume_fraction: float,
@@ -461,10 +462,10 @@ def optimize(
                 save_state(run, checkpoint)
     return run.result()
 
-# %% ../../nbs/voxel/optimize.ipynb #10af12f8
+# %% ../../nbs/voxel/optimize.ipynb #908bf585
 def draw_progress(
     run: InverseHomogenization,
-) -> "Figure":
+) -> Figure:
     "Objective and volume fraction over the steps, and the slice of the cell through its middle."
     from matplotlib.pyplot import subplots
 
@@ -479,7 +480,7 @@ def draw_progress(
     fig.tight_layout()
     return fig
 
-# %% ../../nbs/voxel/optimize.ipynb #14914383
+# %% ../../nbs/voxel/optimize.ipynb #984f040d
 class LivePlot:
     "A callback of `optimize` that redraws `draw_progress` in a notebook."
 
