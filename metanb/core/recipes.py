@@ -20,7 +20,7 @@ from .checks import choice, number, whole
 from .device import pick_device
 from .presets import PRESETS
 from .training import Fit
-from .store import save_pretrained
+from .weights import save_pretrained
 
 # %% ../../nbs/core/recipes.ipynb #44ddf552
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 
 from .checks import choice, number, refused, whole
 from .device import pick_device
+from .files import write_file
 
 # %% ../../nbs/core/training.ipynb #6b32b424
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -200,19 +201,10 @@ def save_checkpoint(
     header: dict,                   # anything JSON can hold
 ) -> None:
     "Write a checkpoint so that a kill leaves the old file or the new one."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     # A clone per entry: safetensors refuses tensors that share memory, as tied weights do.
     plain = {name: x.detach().to("cpu", copy=True).contiguous() for name, x in tensors.items()}
-    try:
-        save_file(plain, part, metadata={"metanb": json.dumps(header)})
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    metadata = {"metanb": json.dumps(header)}
+    write_file(path, lambda part: save_file(plain, part, metadata=metadata), argument="checkpoint")
 
 # %% ../../nbs/core/training.ipynb #cafa0b43
 def load_checkpoint(
@@ -634,7 +626,7 @@ def _resume_or_begin(run: _Run, path: Path | None, steps: int) -> None:
         return
     try:
         _save(run, path)
-    except (OSError, SafetensorError) as error:
+    except SafetensorError as error:
         raise refused("checkpoint", path, f"a file that can be written ({error})") from error
 
 # %% ../../nbs/core/training.ipynb #4d719a8e

@@ -20,8 +20,8 @@ from ..core.checks import choice, refused
 from ..core.device import pick_device
 from ..core.recipes import (Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command,
                                  train_and_save)
-from ..core.store import card, weights
 from ..core.training import Fit, fit, thin
+from ..core.weights import card, weights
 from . import anyorder, jump, pairwise, torus
 from .data import BETA_MAX, dataset
 from .metrics import evaluate

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..core.elasticity import axis_angle, axis_angle_of, check_stiffness, engineering_constants, universal_anisotropy
 from ..core.plotting import CYCLE, PLANES, colormap, projections
-from ..core.store import weights
+from ..core.weights import weights
 from metanb.core.widgets import (
     app_box, download_link, figure_layout, menu, message, number_table, scene, slider, stiffness_table, surface_trace,
     titles, update_traces,

@@ -22,7 +22,8 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from ..core.elasticity import PAIRS, check_stiffness
-from ..core.store import Dataset, from_pretrained
+from ..core.store import Dataset
+from ..core.weights import from_pretrained
 from .data import to_matrix
 from .design import TrussDesign, from_table, random_designs
 from .mechanics import effective_stiffness

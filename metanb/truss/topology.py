@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import refused
-from ..core.files import write_file
-from ..core.store import data_root
+from ..core.files import data_root, write_file
 
 # %% ../../nbs/truss/topology.ipynb #7e88910b
 @dataclass(frozen=True)

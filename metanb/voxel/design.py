@@ -14,10 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import label
 from scipy.optimize import brentq
@@ -28,11 +29,6 @@ from scipy.special import expit
 from torch import Tensor
 
 from ..core.files import suffix_of, write_mesh
-
-# %% ../../nbs/voxel/design.ipynb #f58057b6
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from trimesh import Trimesh
 
 # %% ../../nbs/voxel/design.ipynb #06cdf189
 def check_cells(
@@ -460,7 +456,7 @@ def import_cells(
 def surface_mesh(
     cell: NDArray | Tensor,  # (N, N, N), grey ones are cut at one half
     repetitions: int = 1,    # of the cell along each axis
-) -> "Trimesh":              # watertight, coordinates [cell edges] from 0 to repetitions
+) -> Any:                    # a trimesh.Trimesh, watertight, coordinates [cell edges] from 0 to repetitions
     "The closed surface of a block of cells; raises ValueError for a cell without solid."
     from skimage.measure import marching_cubes
     from trimesh import Trimesh
@@ -496,11 +492,11 @@ def export_mesh(
 # %% ../../nbs/voxel/design.ipynb #591e0606
 def plot_cell(
     cell: NDArray | Tensor,         # (N, N, N)
-    ax: "Axes | None" = None,       # with projection="3d"; None: a new one
+    ax: Axes | None = None,         # with projection="3d"; None: a new one
     *,
     repetitions: int = 1,
     color: tuple[float, float, float] = (0.55, 0.7, 0.85),
-) -> "Axes":
+) -> Axes:
     "Draw the surface of a cell without axes."
     import matplotlib.pyplot as plt
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
