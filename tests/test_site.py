@@ -1,5 +1,6 @@
 "What stands around the notebooks: the sidebar of the site, the links between pages, the pinned versions."
 import ast
+import configparser
 import json
 import mimetypes
 import os
@@ -228,6 +229,14 @@ def test_version_is_the_same_everywhere():
     package = re.search(r'^__version__ = "(.+)"', (ROOT / "metanb/__init__.py").read_text(encoding="utf-8"), flags=re.M)[1]
     settings = re.search(r"^version = (.+)$", (ROOT / "settings.ini").read_text(encoding="utf-8"), flags=re.M)[1]
     assert citation == package == settings
+
+
+def test_settings_are_the_same_for_nbdev_2_and_3():
+    "nbdev 2 reads settings.ini, nbdev 3 the table of pyproject.toml."
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["nbdev"]
+    assert {key: str(value) for key, value in table.items()} == dict(settings["DEFAULT"])
 
 
 @pytest.mark.parametrize("workflow", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=name)
