@@ -11,7 +11,7 @@ import pytest
 
 from metanb.core.store import weights
 from metanb.kirigami import benchmark
-from metanb.kirigami.design import count_intersections, random_cells, sample_admissible
+from metanb.kirigami.design import admissible_designs, count_intersections, random_designs
 
 ROOT = Path(__file__).resolve().parents[1]
 SOLVERS = [f"{name}_{beta}" for name in ("energy", "anyorder", "jump") for beta in (60, 90)]
@@ -19,7 +19,7 @@ SOLVERS = [f"{name}_{beta}" for name in ("energy", "anyorder", "jump") for beta 
 
 @pytest.fixture(scope="module")
 def sets():
-    return {name: sample_admissible(200, 90, sweeps=20, seed=k) for k, name in enumerate(("data", "heldout"))}
+    return {name: admissible_designs(200, beta_max=90, sweeps=20, seed=k) for k, name in enumerate(("data", "heldout"))}
 
 
 def returns(value):
@@ -39,11 +39,11 @@ def test_a_generator_that_returns_something_else_is_refused(value, message, sets
 @pytest.mark.parametrize("n", [0, 49, 60.5, True])
 def test_a_number_of_cells_that_says_nothing_is_refused(n, sets):
     with pytest.raises(ValueError, match="n is"):
-        benchmark.score(random_cells, 90, n=n, classifier=False, **sets)
+        benchmark.score(random_designs, 90, n=n, classifier=False, **sets)
 
 
 def test_half_turns_and_the_order_of_cells_do_not_change_the_score(sets):
-    cells, options = sample_admissible(100, 90, sweeps=20, seed=9), dict(n=100, classifier=False, **sets)
+    cells, options = admissible_designs(100, beta_max=90, sweeps=20, seed=9), dict(n=100, classifier=False, **sets)
     turns = 180.0 * np.random.default_rng(0).integers(-2, 3, cells.shape)
     plain, turned, mixed = (benchmark.score(returns(c), 90, **options) for c in (cells, cells + turns, cells[::-1]))
     for key in plain.keys() - {"seconds"}:
@@ -56,11 +56,11 @@ def test_the_generator_is_handed_the_arguments_of_the_call(sets):
 
     def generate(n, beta_max, seed):
         seen.update(n=n, beta_max=beta_max, seed=seed)
-        return random_cells(n, beta_max, seed=seed)
+        return random_designs(n, beta_max=beta_max, seed=seed)
 
     first = benchmark.score(generate, 90, n=70, seed=3, classifier=False, **sets)
     assert seen == {"n": 70, "beta_max": 90, "seed": 3} and first["n"] == 70 and first["seed"] == 3
-    assert first["mean_intersections"] == count_intersections(random_cells(70, 90, seed=3)).mean()
+    assert first["mean_intersections"] == count_intersections(random_designs(70, beta_max=90, seed=3)).mean()
 
 
 def test_unknown_models_and_modules_are_named():
@@ -100,8 +100,8 @@ def test_shipped_solvers_draw_cells_of_other_sizes(model):
 
 
 def test_the_command_line_scores_a_module_of_the_user(tmp_path):
-    (tmp_path / "mine.py").write_text("from metanb.kirigami.design import random_cells\n\n\n"
-                                      "def generate(n, beta_max, seed):\n    return random_cells(n, beta_max, seed=seed)\n")
+    (tmp_path / "mine.py").write_text("from metanb.kirigami.design import random_designs\n\n\n"
+                                      "def generate(n, beta_max, seed):\n    return random_designs(n, beta_max, seed=seed)\n")
     out = tmp_path / "scores.json"
     words = ["benchmark", "kirigami", "--module", "mine:generate", "--beta-max", "90", "--n", "50", "--preset", "test", "--no-classifier", "--out", str(out)]
     run = subprocess.run([sys.executable, "-c", "from metanb.core.runs import main; main()", *words], cwd=tmp_path, capture_output=True, text=True,

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import ks_2samp
 
 from metanb.kirigami.data import dataset
-from metanb.kirigami.design import (CUT_LENGTH, NEIGHBOURS, admissible_share, base_angles, blocked_arcs, count_intersections, cut_ends,
-                                    cuts_cross, export_dxf, export_svg, free_share, intersections, pair_path, random_cells,
-                                    sample_admissible)
+from metanb.kirigami.design import (CUT_LENGTH, NEIGHBOURS, admissible_designs, admissible_share, base_angles,
+                                    blocked_arcs, count_intersections, cut_ends, cuts_cross, export_dxf, export_svg,
+                                    free_share, intersections, pair_path, random_designs)
 
 
 def segments_meet(p, q, r, s):
@@ -23,7 +23,7 @@ def segments_meet(p, q, r, s):
 
 @pytest.mark.parametrize("size", [4, 6, (4, 8)])
 def test_count_against_segments_in_the_plane(size):
-    for cell in random_cells(8, 90, seed=3, size=size):
+    for cell in random_designs(8, beta_max=90, seed=3, size=size):
         n, m = cell.shape
         ends = cut_ends(cell).reshape(-1, 2, 2)
         shifts = [np.array((a * m, b * n)) for a in (-1, 0, 1) for b in (-1, 0, 1)]
@@ -38,7 +38,7 @@ def test_count_against_segments_in_the_plane(size):
 
 
 def test_diagonal_partners_matter():
-    meets = intersections(random_cells(20_000, 90, seed=1))
+    meets = intersections(random_designs(20_000, beta_max=90, seed=1))
     share = meets[..., 2:].sum() / meets.sum()
     assert 0.07 < share < 0.10  # what counting the four nearest neighbours only would miss
 
@@ -54,7 +54,7 @@ def test_touching_at_thirty_degrees(beta):
 
 
 def test_free_share_is_the_acceptance_of_random_angles():
-    cells = random_cells(200, 90, seed=2)
+    cells = random_designs(200, beta_max=90, seed=2)
     free, hits, rng = free_share(cells)[:, 2, 3], 0, np.random.default_rng(0)
     for _ in range(200):
         angle = rng.uniform(0, 180, 200)
@@ -64,8 +64,8 @@ def test_free_share_is_the_acceptance_of_random_angles():
 
 
 def test_blocked_arcs_at_their_ends():
-    start, width = blocked_arcs(random_cells(50, 90, seed=4))
-    cells = random_cells(50, 90, seed=4)
+    start, width = blocked_arcs(random_designs(50, beta_max=90, seed=4))
+    cells = random_designs(50, beta_max=90, seed=4)
     for k, (di, dj) in enumerate(NEIGHBOURS):
         partner, there = np.roll(cells, (-di, -dj), (1, 2)), width[..., k] > 1e-3
         for edge, inwards in ((start[..., k], 1e-5), (start[..., k] + width[..., k], -1e-5)):
@@ -84,22 +84,22 @@ def statistics(cells):
 
 @pytest.mark.parametrize("size,beta_max,draws", [(6, 35, 6_000), (4, 60, 400_000)])
 def test_sampler_is_uniform(size, beta_max, draws):
-    drawn = random_cells(draws, beta_max, seed=5, size=size)
+    drawn = random_designs(draws, beta_max=beta_max, seed=5, size=size)
     drawn = drawn[count_intersections(drawn) == 0]
     assert len(drawn) > 800
-    gibbs = sample_admissible(len(drawn), beta_max, sweeps=60, seed=6, size=size)
+    gibbs = admissible_designs(len(drawn), beta_max=beta_max, sweeps=60, seed=6, size=size)
     p_values = [ks_2samp(a, b).pvalue for a, b in zip(statistics(drawn), statistics(gibbs))]
     assert min(p_values) > 1e-4, p_values
 
 
 def test_sampler_would_be_caught_if_it_were_not_uniform():
-    drawn = sample_admissible(1000, 60, sweeps=60, seed=1)
-    short = sample_admissible(1000, 60, sweeps=1, seed=2)
+    drawn = admissible_designs(1000, beta_max=60, sweeps=60, seed=1)
+    short = admissible_designs(1000, beta_max=60, sweeps=1, seed=2)
     assert min(ks_2samp(a, b).pvalue for a, b in zip(statistics(drawn), statistics(short))) < 1e-6
 
 
 def test_data_are_invariant_under_the_symmetries():
-    cells = sample_admissible(1500, 90, sweeps=60, seed=3)
+    cells = admissible_designs(1500, beta_max=90, sweeps=60, seed=3)
     for image in (np.roll(cells, 1, 1), -cells[:, :, ::-1], np.rot90(cells, axes=(1, 2)) - 90):
         assert count_intersections(image).max() == 0
     beta = (cells - base_angles(6) + 90) % 180 - 90
@@ -108,17 +108,17 @@ def test_data_are_invariant_under_the_symmetries():
 
 
 def test_admissible_share_against_plain_counting():
-    share, error = admissible_share(50_000, 40, seed=1)
-    plain = np.mean(count_intersections(random_cells(50_000, 40, seed=2)) == 0)
+    share, error = admissible_share(50_000, beta_max=40, seed=1)
+    plain = np.mean(count_intersections(random_designs(50_000, beta_max=40, seed=2)) == 0)
     assert abs(share - plain) < 6 * error
 
 
 def test_data_set_is_the_same_for_any_number_of_workers(tmp_path):
     from metanb.core.store import processes
     sizes = dict(preset="test", n=90, sweeps=3, shard_size=40, progress=False)
-    alone = dataset(60, folder=tmp_path / "a", **sizes)["alpha"][:]
+    alone = dataset(beta_max=60, folder=tmp_path / "a", **sizes)["alpha"][:]
     with processes(2) as pool:
-        together = dataset(60, folder=tmp_path / "b", executor=pool, **sizes)["alpha"][:]
+        together = dataset(beta_max=60, folder=tmp_path / "b", executor=pool, **sizes)["alpha"][:]
     assert np.array_equal(alone, together) and count_intersections(alone).max() == 0
 
 
@@ -133,14 +133,14 @@ def test_bad_cells(bad, message):
 
 @pytest.mark.parametrize("beta_max", [0, -5, 91, float("nan")])
 def test_bad_beta_max(beta_max, tmp_path):
-    for function in (lambda: random_cells(1, beta_max), lambda: sample_admissible(1, beta_max), lambda: admissible_share(1, beta_max),
-                     lambda: dataset(beta_max, preset="test", folder=tmp_path / "set")):
+    for function in (lambda: random_designs(1, beta_max=beta_max), lambda: admissible_designs(1, beta_max=beta_max), lambda: admissible_share(1, beta_max=beta_max),
+                     lambda: dataset(beta_max=beta_max, preset="test", folder=tmp_path / "set")):
         with pytest.raises(ValueError, match="beta_max"):
             function()
     assert not (tmp_path / "set").exists()
 
 
-@pytest.mark.parametrize("function", [random_cells, sample_admissible])
+@pytest.mark.parametrize("function", [random_designs, admissible_designs])
 @pytest.mark.parametrize("n", [-1, 1.5, True])
 def test_bad_counts(function, n):
     with pytest.raises(ValueError, match="n is"):

@@ -92,9 +92,9 @@ def score(
     if isinstance(n, bool) or int(n) != n or n < 50:
         raise ValueError(f"n is {n}; allowed: a whole number of cells, 50 or more")
     if data is None:
-        data = dataset(beta_max, preset=preset, progress=False)["alpha"][:]
+        data = dataset(beta_max=beta_max, preset=preset, progress=False)["alpha"][:]
     if heldout is None:
-        heldout = dataset(beta_max, preset=preset, seed=HELDOUT_SEED, progress=False)["alpha"][:]
+        heldout = dataset(beta_max=beta_max, preset=preset, seed=HELDOUT_SEED, progress=False)["alpha"][:]
     start = time.perf_counter()
     cells = check_generated(generate(n, beta_max, seed=seed), n)
     seconds = time.perf_counter() - start

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .design import CUT_LENGTH, PARTNERS, PERIOD, base_angles, check_cells, count_intersections
+from .design import CUT_LENGTH, PARTNERS, PERIOD, base_angles, check_designs, count_intersections
 
 # %% ../../nbs/kirigami/metrics.ipynb #756bcbf5
 def _check_set(name, alpha, least=2):
     "A set of cells (n, rows, columns) as float64; errors speak of the argument `name`."
     try:
-        cells = check_cells(alpha)
+        cells = check_designs(alpha)
     except ValueError as error:
         raise ValueError(str(error).replace("alpha", name, 1)) from None
     if cells.ndim != 3 or len(cells) < least:
@@ -54,7 +54,7 @@ def added_rotations(
     alpha: ArrayLike,  # (..., n, m) angles from the vertical [degrees]
 ) -> NDArray[np.float64]:  # (..., n, m) in [-90, 90) [degrees]
     "Rotations beta that turn the base pattern into these cells, the smaller way around the circle."
-    cells = check_cells(alpha)
+    cells = check_designs(alpha)
     return _wrap(cells - base_angles(cells.shape[-2:]))
 
 # %% ../../nbs/kirigami/metrics.ipynb #7d67c6b0
@@ -353,7 +353,7 @@ def path_admissible(
     n_steps: int = 1000,  # the walk never steps by less than 1 / n_steps of the path
 ) -> NDArray[np.bool_]:  # (...)
     "Whether the straight path from a to b, in the angles as they are given, holds only admissible cells, both ends included."
-    start, end = check_cells(a), check_cells(b)
+    start, end = check_designs(a), check_designs(b)
     if start.shape != end.shape:
         raise ValueError(f"b has shape {end.shape}; allowed: {start.shape}, as a")
     steps = _check_count("n_steps", n_steps)

@@ -12,8 +12,8 @@ from torch import Generator, Tensor, nn
 
 from ..core.training import Phase
 from .design import PERIOD
-from .lattice import (CLASSES, LINES, base_pattern, choose, degrees_of, neighbours, network_values, ranking_loss,
-                                     stratified, uniform)
+from .lattice import (CLASSES, LINES, base_pattern, choose, degrees_of, neighbours, network_values,
+                                     ranking_loss, stratified, uniform)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #d8822bda
 SCALE = 50.0  # units of g in one unit of a stored parameter

@@ -48,7 +48,7 @@ def train(
         raise ValueError(f"preset is {preset!r}; allowed: {', '.join(STEPS)}")
     model = build(name, seed=seed, **config)
     if data is None:
-        data = dataset(beta_max, preset=preset, progress=progress)["alpha"][:]
+        data = dataset(beta_max=beta_max, preset=preset, progress=progress)["alpha"][:]
     check, quick = CHECKS[preset], {"n_steps": min(50, model.config["noise_steps"])} if name == "ddpm" else {}
     return fit(model, to_network(data), steps=steps or STEPS[preset], seed=seed, device=device, max_seconds=max_seconds,
                checkpoint=checkpoint, checkpoint_every=2000, evaluate=intersections_of(check["n"], **quick),
@@ -110,8 +110,8 @@ def command(
         raise ValueError(f"preset is {preset!r}; allowed: {', '.join(STEPS)}")
     for name in model or MODELS:
         for beta in beta_max or BETA_MAX:
-            data = dataset(beta, preset=preset)["alpha"][:]
-            heldout = dataset(beta, preset=preset, seed=1)["alpha"][:]
+            data = dataset(beta_max=beta, preset=preset)["alpha"][:]
+            heldout = dataset(beta_max=beta, preset=preset, seed=1)["alpha"][:]
             folder = out / weights_name(name, beta)
             folder.parent.mkdir(parents=True, exist_ok=True)
             result = train(name, beta, preset=preset, seed=seed, device=device, data=data,
