@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch._dynamo.utils import calculate_time_spent
 
+from metanb.core.device import can_compile, pick_device
+from metanb.core.plotting import save_figure, use_house_style
 from metanb.cellular import calculix
 from metanb.cellular.design import random_designs
-from metanb.cellular.mechanics import can_compile, compress
-from metanb.core.plotting import save_figure, use_house_style
-from metanb.core.training import pick_device
+from metanb.cellular.mechanics import compress
 
 PAPER = 53_007  # designs of the published data set
 

@@ -14,17 +14,17 @@ import pytest
 from typer.testing import CliRunner
 
 import metanb
-from metanb.core import batch
 from metanb.core.batch import find_notebooks, notebooks_folder, plan, run_notebooks, runs_folder
 from metanb.core.runs import command_line, main
+from metanb.core import batch
 
 PARAMETERS = 'preset = "test"  # size\nseed = 0\ndevice = "auto"\nout = "."\nn = 3  # how many\nscale = 1.0\nmodel = "ddpm"'
 GOOD = """
 import json, os
 from pathlib import Path
 import matplotlib.pyplot as plt
+from metanb.core.metrics import show_metrics, write_metrics
 from metanb.core.plotting import save_figure
-from metanb.core.runs import show_metrics, write_metrics
 """, """
 fig, ax = plt.subplots()
 ax.plot(range(n))
@@ -271,7 +271,7 @@ def test_a_fresh_run_clears_what_an_earlier_one_left(project, monkeypatch):
 
 
 REFUSED = {
-    "unknown preset": (["run", "--preset", "huge"], ["preset='huge'", "test, demo, paper"]),
+    "unknown preset": (["run", "--preset", "huge"], ["preset is 'huge'", "test, demo, paper"]),
     "unknown parameter": (["run", "-p", "m=3"], ["'m'", "toy_fig01_good", "preset, seed, device, out, n"]),
     "parameter without value": (["run", "-p", "n"], ["'n'", "name=value"]),
     "parameter of another type": (["run", "-p", "n=many"], ["n='many'", "int"]),

@@ -1,7 +1,12 @@
 "What stands around the notebooks: the sidebar of the site, the links between pages, the pinned versions."
+import ast
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -75,6 +80,50 @@ def test_every_notebook_has_one_title(notebook):
     "It is the name of the page in the sidebar."
     prose = re.sub(r"```.*?```", "", text(notebook), flags=re.S)
     assert len(re.findall(r"^# \S", prose, flags=re.M)) == 1
+
+
+@pytest.fixture(scope="session")
+def pages():
+    "Every page as the site's filter leaves it, all in one process."
+    from tools.pages import filtered
+    with warnings.catch_warnings(action="ignore"):
+        return {notebook: json.loads(filtered(notebook)) for notebook in NOTEBOOKS}
+
+
+def shown(page):
+    "What a filtered page says: its prose and the documentation between."
+    for cell in page["cells"]:
+        yield "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+        yield from ("".join(output.get("data", {}).get("text/markdown", "")) for output in cell.get("outputs", []))
+
+
+def test_filter_links_each_source_to_the_page_s_own_module(pages):
+    "The same word stands in all four spaces, and leads to its own; what a page documents comes in the order of its source."
+    for notebook, page in pages.items():
+        links = re.findall(r"\[source\]\(https://github.com/metanb/metanb/blob/main/(\S+?)#L(\d+)\)", "\n".join(shown(page)))
+        module = notebook.relative_to(NBS).with_suffix(".py")
+        assert {file for file, _ in links} <= {f"metanb/{module}"}
+        assert [int(line) for _, line in links] == sorted(int(line) for _, line in links)
+        exported = ROOT / "metanb" / module
+        public = [node.name for node in ast.parse(exported.read_text(encoding="utf-8")).body if hasattr(node, "name") and not node.name.startswith("_")] \
+            if exported.is_file() else []
+        assert len(links) == len(public), f"{name(notebook)} does not document all of {public}"
+
+
+def test_filter_links_names_to_the_page_that_holds_them(pages):
+    "A word in backticks leads to a definition of that name, on the page itself where there is one."
+    for notebook, page in pages.items():
+        for word, target, anchor in re.findall(r"\[`([\w.]+)(?:\(\))?`\]\(https://metanb.github.io/metanb/nbs/(\S+?)\.html#([\w.]+)\)", "\n".join(shown(page))):
+            assert word.split(".")[-1] == anchor.split(".")[-1]
+            assert re.search(rf"^ *(def|class) {anchor.split('.')[-1]}\b", (ROOT / f"metanb/{target}.py").read_text(encoding="utf-8"), flags=re.M)
+
+
+def test_filter_is_what_quarto_calls():
+    "The command finds tools/ from the checkout alone, and links as here."
+    done = subprocess.run([Path(sys.executable).with_name("nbdev_filter"), "--fname", "nbs/core/metrics.ipynb"], cwd=ROOT,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "metanb/core/metrics.py#L" in done.stdout
 
 
 def test_versions_are_pinned():

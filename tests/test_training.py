@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from metanb.core.training import Batches, Phase, ema_decay_at, fit, load_checkpoint, pick_device, save_checkpoint
+from metanb.core.device import pick_device
+from metanb.core.training import Batches, Phase, ema_decay_at, fit, load_checkpoint, save_checkpoint
 
 # One small problem with every kind of state: batch norm (buffers), dropout (global generator), noise (the run's generator),
 # two phases of which one has its turn at every third step, a weight clip, averages, clipping and a schedule. The child processes run the same text.

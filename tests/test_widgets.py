@@ -30,7 +30,7 @@ PLOTS = ("truss-explore",)  # with a plotly figure each from the beginning
 CELLS = ["from metanb.kirigami.explore import generator_browser, one_cut, rotation_limit, two_cuts",
          "two_cuts()", "one_cut()", "rotation_limit()", "generator_browser({folders})", "generator_browser([])",
          "from metanb.cellular.explore import explore", "explore(pixels=6)",
-         "from metanb.truss.explore import explore, target_editor", "explore()", "target_editor(n_candidates=40, keep=2)"]
+         "from metanb.truss.explore import explore, target_explorer", "explore()", "target_explorer(n_candidates=40, keep=2)"]
 VOXEL = ["from metanb.voxel.explore import family_explorer, optimiser_explorer", "family_explorer()",
          "optimiser_explorer(stage_steps=50, tolerance=1e-9)"]  # 300 steps, so that there is time to pause
 

@@ -23,7 +23,9 @@ from tqdm.auto import tqdm
 
 from .design import fill_fraction, random_designs
 from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
+from ..core.checks import refused
 from ..core.files import write_file
+from ..core.presets import DEFAULT, sizes
 from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
 
 # %% ../../nbs/cellular/data.ipynb #c5f5dc28
@@ -123,7 +125,7 @@ FURTHER = ("t_max", "amplitude_exponent", "friction", "contact", "smoothing", "r
 
 def dataset(
     *,
-    preset: str = "paper",  # sizes: "test", "demo" or "paper"
+    preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     n: int | None = None,   # designs, instead of the preset's
     pixels: int | None = None,      # along one side of the quarter, instead of the preset's
     shard_size: int | None = None,  # designs compressed together and stored together, instead of the preset's
@@ -138,12 +140,10 @@ def dataset(
     **further,              # settings that FURTHER names
 ) -> Dataset:               # of packed arrays, for `load`
     "Random cells and their compression, computed on first use and resumed if incomplete; `ValueError` for settings out of range."
-    if preset not in SIZES:
-        raise ValueError(f"preset is {preset!r}; allowed: {', '.join(SIZES)}")
     if unknown := set(further) - set(FURTHER):
-        raise ValueError(f"{sorted(unknown)[0]} is no setting of a data set; allowed: {', '.join(FURTHER)}")
-    given = {"n": n, "pixels": pixels, "shard_size": shard_size}
-    size = SIZES[preset] | {key: value for key, value in given.items() if value is not None}
+        name = sorted(unknown)[0]
+        raise refused(name, further[name], f"only {', '.join(FURTHER)}")
+    size = sizes(SIZES, preset, {"n": n, "pixels": pixels, "shard_size": shard_size})
     params = {"pixels": size["pixels"], "max_strain": max_strain, "frames": list(frames), "platens": platens, "device": device, **further}
     random_designs(0, 0, pixels=params["pixels"], **{key: params[key] for key in ("t_max", "amplitude_exponent") if key in params})  # its checks
     name = f"cellular_{2 * size['pixels']}x{2 * size['pixels']}_{platens}_n{size['n']}_seed{seed}"
@@ -325,7 +325,7 @@ class Reporting:
 
 # %% ../../nbs/cellular/data.ipynb #e7f8bc97
 def command(
-    preset: Annotated[str, typer.Option(help="test, demo or paper")] = "paper",
+    preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,
     pixels: Annotated[int | None, typer.Option(help="pixels along one side of the quarter, instead of the preset's; the cell has twice as many")] = None,
     shard_size: Annotated[int | None, typer.Option(help="designs compressed and stored together, instead of the preset's")] = None,

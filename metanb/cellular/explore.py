@@ -23,10 +23,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.device import can_compile
+from ..core.plotting import CYCLE, STYLE, colormap
 from .data import Responses
 from .design import fields_from_noise, fill_fraction, is_valid, mirror, validate
-from .mechanics import CompressionResult, can_compile, compress
-from ..core.plotting import CYCLE, STYLE, colormap
+from .mechanics import CompressionResult, compress
 
 # %% ../../nbs/cellular/explore.ipynb #c65acbf3
 def deformed_pixels(

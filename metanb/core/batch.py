@@ -30,7 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import metanb
-from .metrics import pick, read_json, write_atomically
+from .checks import choice
+from .metrics import read_json, write_atomically
+from .presets import PRESETS
 
 # %% ../../nbs/core/batch.ipynb #3baf456f
 KINDS = ("figures", "tutorials")  # the folders of notebooks that papermill runs
@@ -252,7 +254,8 @@ def environment(
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     threads = (int(allowed) if allowed.isdigit() else cores) // n_jobs
     kept = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
-    return kept | {"OMP_NUM_THREADS": str(max(1, threads))} | ({"IN_TEST": "1"} if preset == "test" else {})
+    kept |= {"OMP_NUM_THREADS": str(max(1, threads)), "METANB_STILL": "1"}  # apps leave their picture: `core.widgets.show`
+    return kept | ({"IN_TEST": "1"} if preset == "test" else {})
 
 # %% ../../nbs/core/batch.ipynb #01806579
 def start(
@@ -402,9 +405,9 @@ def plan(
     parameters: Mapping[str, str],  # name -> value as written
 ) -> list[Job]:
     "Check a request and say what is to be run; writes nothing."
-    pick(preset, test=0, demo=0, paper=0)
+    choice("preset", preset, PRESETS)
     if device not in ("auto", "cpu"):
-        from metanb.core.training import pick_device  # torch is slow to load
+        from metanb.core.device import pick_device  # torch is slow to load
 
         pick_device(device)
     jobs = []

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .device import integers, normal, uniform
+
 # %% ../../nbs/core/diffusion.ipynb #72c5236f
 @dataclass(frozen=True, eq=False)
 class Schedule:
@@ -162,17 +164,6 @@ def _check_output(out: Tensor, x: Tensor) -> None:
     if out.shape != x.shape:
         raise ValueError(f"model returned shape {tuple(out.shape)}; allowed: {tuple(x.shape)}, that of the samples")
 
-
-def _randn(shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
-    "Standard normal noise, drawn on the generator's device, in the type and on the device of `like`."
-    device = generator.device if generator else like.device
-    return torch.randn(tuple(shape), generator=generator, device=device, dtype=like.dtype).to(like.device)
-
-
-def _randint(high: int, n: int, generator: torch.Generator | None) -> Tensor:
-    "(n,) integers in [0, high), on the generator's device."
-    return torch.randint(high, (n,), generator=generator, device=generator.device if generator else "cpu")
-
 # %% ../../nbs/core/diffusion.ipynb #f23852ce
 def diffusion_loss(
     model: Callable,  # model(x, t, condition=None) -> (B, C, *grid), t (B,) in [0, 1]
@@ -187,13 +178,13 @@ def diffusion_loss(
     "Mean squared error of the prediction at one random step per sample (Ho et al. 2020, Eq. 14)."
     _check_prediction(prediction)
     _check_samples("x0", x0)
-    index = _randint(schedule.steps, len(x0), generator).to(x0.device)
+    index = integers(schedule.steps, (len(x0),), generator, x0)
     a, t = schedule.alpha_bar.to(x0.device)[index], ((index + 1) / schedule.steps).float()
-    noise = _randn(x0.shape, generator, x0)
+    noise = normal(x0.shape, generator, x0)
     inputs = x = add_noise(x0, noise, a)
     if self_conditioning:
         guess = torch.zeros_like(x)
-        if _randint(2, 1, generator).item():
+        if integers(2, (1,), generator).item():
             with torch.no_grad():
                 out = model(torch.cat([x, guess], dim=1), t, condition).to(x.dtype)
             guess = out if prediction == "x0" else x0_from_eps(x, out, a)
@@ -277,7 +268,7 @@ def _start(model: Callable, shape: Sequence[int], generator: torch.Generator | N
     parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     device = parameter.device if parameter is not None else generator.device if generator else torch.device("cpu")
     if start is None:
-        return _randn(shape, generator, torch.empty(0, device=device))
+        return normal(shape, generator, torch.empty(0, device=device))
     _check_samples("start", start)
     if start.shape != shape:
         raise ValueError(f"start has shape {tuple(start.shape)}; allowed: {shape}, the shape of the samples")
@@ -310,7 +301,7 @@ def sample_ddpm(
         x = math.sqrt(b) * beta / (1 - a) * x0 + math.sqrt(a / b) * (1 - b) / (1 - a) * x
         if k > 1:
             spread = beta * (1 - b) / (1 - a) if variance == "posterior" else beta
-            x = x + math.sqrt(spread) * _randn(x.shape, generator, x)
+            x = x + math.sqrt(spread) * normal(x.shape, generator, x)
     return x
 
 # %% ../../nbs/core/diffusion.ipynb #b2df3652
@@ -371,7 +362,7 @@ def sample_ddim(
         spread = eta**2 * (1 - b) / (1 - a) * (1 - a / b)
         x = math.sqrt(b) * x0 + math.sqrt(max(1 - b - spread, 0.0)) * eps
         if spread > 0:
-            x = x + math.sqrt(spread) * _randn(x.shape, generator, x)
+            x = x + math.sqrt(spread) * normal(x.shape, generator, x)
     return x
 
 # %% ../../nbs/core/diffusion.ipynb #9debdc15
@@ -415,8 +406,7 @@ def drop_condition(
     "Hide conditions from some samples in training, so that one network learns both predictions."
     if not 0 <= probability <= 1:
         raise ValueError(f"probability is {probability!r}; allowed: values in [0, 1]")
-    device = generator.device if generator else condition.device
-    lost = torch.rand(len(condition), 1, generator=generator, device=device).to(condition.device) < probability
+    lost = uniform((len(condition), 1), generator, condition.device) < probability
     chosen = torch.zeros(condition.shape[1], dtype=torch.bool, device=condition.device)
     chosen[slice(None) if columns is None else list(columns)] = True
     return condition.masked_fill(lost & chosen, math.nan)

@@ -22,7 +22,8 @@ import typer
 
 import metanb
 from .batch import Notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks
-from .metrics import PRESETS, MetricsTable, metrics_table, pick, read_json, show_metrics, write_atomically, write_metrics
+from .metrics import MetricsTable, metrics_table, read_json, write_atomically
+from .presets import PRESETS
 
 # %% ../../nbs/core/runs.ipynb #b585dbac
 @dataclass(frozen=True)

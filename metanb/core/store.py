@@ -672,7 +672,7 @@ def from_pretrained(
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from metanb.core.training import pick_device
+    from metanb.core.device import pick_device
 
     device, facts, file = pick_device(device), card(name_or_folder), _find(name_or_folder) / WEIGHTS
     content = file.read_bytes() if file.is_file() else b""

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from ..core.device import uniform
 from ..core.training import Phase
 from ..core.unet import GridConv
 from .lattice import (CLASSES, base_pattern, choose, degrees_of, neighbours, network_values,
-                                     ranking_loss, stratified, uniform, waves_at)
+                                     ranking_loss, stratified, waves_at)
 from .pairwise import SHARPNESS, PairwiseEnergy
 
 # %% ../../nbs/kirigami/anyorder.ipynb #059cf47f

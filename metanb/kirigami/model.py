@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
+from ..core.device import normal, uniform
 from ..core.diffusion import clamp_x0, diffusion_loss, make_schedule, sample_ddim, sample_ddpm
 from ..core.training import Phase
 from ..core.unet import GridConv, UNet
@@ -64,11 +65,6 @@ def critic_network(
                          nn.Flatten(), nn.Linear(4 * width * 9, n_out))
 
 # %% ../../nbs/kirigami/model.ipynb #2c315d63
-def _normal(shape, generator, device):
-    "Standard normal numbers from the generator's own device, so that a seed means the same everywhere it can."
-    return torch.randn(shape, generator=generator, device=generator.device).to(device)
-
-
 class LatentModel(nn.Module):
     "A model that turns a normal latent vector into a cell in one pass: VAE, GAN, WGAN."
 
@@ -86,7 +82,7 @@ class LatentModel(nn.Module):
 
     def latent_vectors(self, n: int, generator: Generator) -> Tensor:
         "(n, latent) standard normal latent vectors."
-        return _normal((n, self.config["latent"]), generator, next(self.parameters()).device)
+        return normal((n, self.config["latent"]), generator, next(self.parameters()).device)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         "(n, 1, 6, 6) generated cells in network values."
@@ -115,7 +111,7 @@ class VAE(LatentModel):
     def loss(self, x: Tensor, generator: Generator) -> Tensor:
         "Eq. 3, averaged over the batch."
         mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
-        noise = _normal(mean.shape, generator, x.device)
+        noise = normal(mean.shape, generator, x.device)
         decoded = self.generator(mean + (log_variance / 2).exp() * noise)
         return (kl_to_normal(mean, log_variance) + self.config["kappa"] * (x - decoded).square().sum((1, 2, 3))).mean()
 
@@ -202,7 +198,7 @@ class WGAN(LatentModel):
 
     def penalty(self, x: Tensor, fake: Tensor, generator: Generator) -> Tensor:
         "Mean squared deviation of the gradient's norm from one, between data and generated cells."
-        mix = torch.rand((len(x), 1, 1, 1), generator=generator, device=generator.device).to(x.device)
+        mix = uniform((len(x), 1, 1, 1), generator, x.device)
         between = (mix * x + (1 - mix) * fake).requires_grad_()
         gradient, = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
         return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

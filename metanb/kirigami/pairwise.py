@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from ..core.device import uniform
 from ..core.training import Phase
 from .design import PERIOD
 from .lattice import (CLASSES, LINES, base_pattern, choose, degrees_of, neighbours, network_values,
-                                     ranking_loss, stratified, uniform)
+                                     ranking_loss, stratified)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #d8822bda
 SCALE = 50.0  # units of g in one unit of a stored parameter

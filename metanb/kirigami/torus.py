@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from ..core.device import normal, uniform
 from ..core.training import Phase
 from ..core.unet import GridConv
 from .design import PERIOD
-from .lattice import LINES, base_pattern, degrees_of, neighbours, network_values, uniform
+from .lattice import LINES, base_pattern, degrees_of, neighbours, network_values
 
 # %% ../../nbs/kirigami/torus.ipynb #da41f4f2
 def mills(
@@ -159,7 +160,7 @@ class TorusScore(nn.Module):
         alpha, n = degrees_of(x), len(x)
         spread = (torch.arange(n, device=x.device) + uniform((n,), generator, x.device)) / n
         sigma = (SIGMA[0] * (SIGMA[1] / SIGMA[0]) ** spread).view(n, 1, 1)
-        noise = torch.randn(alpha.shape, generator=generator, device=generator.device).to(x.device)
+        noise = normal(alpha.shape, generator, x.device)
         return (self(alpha + sigma * noise, sigma) + noise).square().mean()
 
     @torch.no_grad()
@@ -176,10 +177,10 @@ class TorusScore(nn.Module):
         if self.config["circle"]:
             alpha = PERIOD * uniform((n, *base.shape), generator, base.device)
         else:
-            alpha = base + math.hypot(SIGMA[1], SPREAD) * torch.randn((n, *base.shape), generator=generator, device=generator.device).to(base.device)
+            alpha = base + math.hypot(SIGMA[1], SPREAD) * normal((n, *base.shape), generator, base.device)
         levels = torch.logspace(math.log10(SIGMA[1]), math.log10(SIGMA[0]), steps, device=base.device).tolist()
         for now, after in zip(levels, levels[1:] + [0.0]):
-            noise = torch.randn(alpha.shape, generator=generator, device=generator.device).to(base.device)
+            noise = normal(alpha.shape, generator, base.device)
             pull = self(alpha, torch.full((n, 1, 1), now, device=base.device))
             alpha = alpha + (now**2 - after**2) / now * pull + after * math.sqrt(1 - (after / now) ** 2) * noise
         return network_values(alpha, base)

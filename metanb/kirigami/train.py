@@ -14,8 +14,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from ..core.device import pick_device
 from ..core.store import card, save_pretrained, weights
-from ..core.training import Fit, fit, pick_device, thin
+from ..core.training import Fit, fit, thin
 from .data import BETA_MAX, dataset
 from .metrics import evaluate
 from .model import EPOCHS, MODELS, RECIPES, build, generate, intersections_of, to_network

@@ -18,6 +18,7 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..core.presets import DEFAULT, sizes
 from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
 from .design import COLUMNS, from_table, random_designs, to_table
 from .mechanics import effective_stiffness
@@ -59,19 +60,15 @@ def make_shard(
 # %% ../../nbs/truss/data.ipynb #75bde050
 def dataset(
     *,
-    preset: str = "paper",       # "test", "demo" or "paper"
+    preset: str = DEFAULT,       # sizes: "test", "demo" or "paper"
     seed: int = 0,
     folder: str | Path | None = None,  # where the sets are kept; `data_root()` without
     executor: Executor | None = None,  # computes the shards; this process without
     progress: bool = True,
-    **sizes,                     # overrides of n, shard_size
+    **given,                     # sizes instead of the preset's: n, shard_size
 ) -> Dataset:
     "The data set of Bastek et al. (2022), generated on first use and resumed if incomplete."
-    if preset not in SIZES:
-        raise ValueError(f"preset is {preset!r}; allowed: {', '.join(SIZES)}")
-    if unknown := set(sizes) - set(SIZES[preset]):
-        raise ValueError(f"{sorted(unknown)[0]} is not a size of a data set; allowed: {', '.join(SIZES[preset])}")
-    chosen = SIZES[preset] | {k: v for k, v in sizes.items() if v is not None}
+    chosen = sizes(SIZES, preset, given)
     return generate(Path(folder or data_root()) / f"truss_n{chosen['n']}_seed{seed}", make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
                     params={"poisson": 0.3, "shear_factor": 0.9}, executor=executor, progress=progress)
 
@@ -116,7 +113,7 @@ def import_table(path: str | Path, folder: str | Path) -> Dataset:
 
 # %% ../../nbs/truss/data.ipynb #d4115968
 def command(
-    preset: Annotated[str, typer.Option(help="test, demo or paper")] = "paper",
+    preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,
     shard_size: Annotated[int | None, typer.Option(help="designs per shard, instead of the preset's")] = None,
     seed: Annotated[int, typer.Option(help="seed")] = 0,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.training import pick_device
+from ..core.device import pick_device
 from .design import Compound, Reduced, TrussDesign, _content, compound, reduced, slots_of
 
 # %% ../../nbs/truss/mechanics.ipynb #25cdb9a2

@@ -15,8 +15,9 @@ import typer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..core.device import pick_device
 from ..core.store import Dataset, from_pretrained, save_pretrained
-from ..core.training import Fit, fit, pick_device, thin
+from ..core.training import Fit, fit, thin
 from .data import dataset, to_matrix
 from .design import TrussDesign, from_table
 from .mechanics import effective_stiffness

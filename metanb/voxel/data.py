@@ -19,7 +19,9 @@ import torch
 import typer
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.checks import refused, whole
 from ..core.files import write_file
+from ..core.presets import DEFAULT, sizes
 from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
 from .design import pack, unpack
 from .mechanics import base_stiffness, bounds
@@ -64,7 +66,7 @@ SIZES = {  # cells, voxels along an edge of the octant, cells per shard, most st
 
 def dataset(
     *,
-    preset: str = "paper",           # sizes: "test", "demo" or "paper"
+    preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"
     n: int | None = None,            # cells, instead of the preset's
     size: int | None = None,         # of the octant, instead of the preset's; even
     shard_size: int | None = None,
@@ -76,17 +78,14 @@ def dataset(
     **further,                       # low, high, poisson of `make_shard`
 ) -> Dataset:
     "Optimised cells, computed on first use and resumed if incomplete; `ValueError` for settings out of range."
-    if preset not in SIZES:
-        raise ValueError(f"preset is {preset!r}; allowed: {', '.join(SIZES)}")
-    if unknown := set(further) - {"low", "high", "poisson"}:
-        raise ValueError(f"{sorted(unknown)[0]} is no setting of a data set; allowed: low, high, poisson")
     given = {"n": n, "size": size, "shard_size": shard_size, "stage_steps": stage_steps}
-    chosen = SIZES[preset] | {name: value for name, value in given.items() if value is not None}
-    for name, least in (("size", 4), ("stage_steps", 1)):
-        if isinstance(chosen[name], bool) or not isinstance(chosen[name], int) or chosen[name] < least:
-            raise ValueError(f"{name} is {chosen[name]!r}; allowed: a whole number, {least} or more")
+    chosen = sizes(SIZES, preset, given)
+    if unknown := set(further) - {"low", "high", "poisson"}:
+        name = sorted(unknown)[0]
+        raise refused(name, further[name], "only low, high, poisson")
+    chosen |= {name: whole(name, chosen[name], least) for name, least in (("size", 4), ("stage_steps", 1))}
     if chosen["size"] % 2:
-        raise ValueError(f"size is {chosen['size']}; allowed: even numbers")
+        raise refused("size", chosen["size"], "even numbers")
     settings = {"low": 0.05, "high": 1.0, "poisson": 0.3, **further}
     low, high = settings["low"], settings["high"]
     if not 0 < low <= high <= 1:
@@ -237,7 +236,7 @@ def plot_coverage(
 
 # %% ../../nbs/voxel/data.ipynb #fa3d7d74
 def command(
-    preset: Annotated[str, typer.Option(help="test, demo or paper")] = "paper",
+    preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,
     n: Annotated[int | None, typer.Option(help="number of cells, instead of the preset's")] = None,
     size: Annotated[int | None, typer.Option(help="voxels along an edge of the octant, instead of the preset's; the cell has twice as many")] = None,
     shard_size: Annotated[int | None, typer.Option(help="cells per shard, instead of the preset's")] = None,

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.device import pick_device
 from ..core.elasticity import PAIRS, hashin_shtrikman, isotropic_moduli
-from ..core.training import pick_device
 
 # %% ../../nbs/voxel/mechanics.ipynb #5a70d140
 CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))

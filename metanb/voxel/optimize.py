@@ -27,9 +27,9 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..core.device import pick_device
 from ..core.elasticity import check_stiffness, zener_ratio
 from ..core.files import write_file
-from ..core.training import pick_device
 from .design import check_cells, fold, is_cubic, percolates, random_octants, remove_islands, unfold, wedge
 from .mechanics import base_stiffness, bounds, solve, stiffness_of
 
