@@ -18,8 +18,8 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
-from metanb.kirigami.design import (NEIGHBOURS, PERIOD, _arc, admissible_designs, base_angles, count_intersections,
-                                    cuts_cross)
+from metanb.kirigami.design import (NEIGHBOURS, PERIOD, admissible_designs, base_angles, blocked_arc,
+                                    count_intersections, cuts_cross)
 
 
 def sweep_arcs(cells, beta_max, rng):
@@ -29,7 +29,7 @@ def sweep_arcs(cells, beta_max, rng):
     for ci, cj in ((0, 0), (0, 1), (1, 0), (1, 1)):
         for i in range(ci, n, 2):
             for j in range(cj, m, 2):
-                arcs = [_arc(cells[:, (i + di) % n, (j + dj) % m], (di, dj)) for di, dj in NEIGHBOURS]
+                arcs = [blocked_arc(cells[:, (i + di) % n, (j + dj) % m], (di, dj)) for di, dj in NEIGHBOURS]
                 start = np.stack([a[0] for a in arcs])
                 width = np.stack([a[1] for a in arcs])
                 cells[:, i, j] = draw_outside(start, width, base[i, j], beta_max, rng)

@@ -1,12 +1,13 @@
 "Kirigami cells against a second computation, exact values and the uniform distribution."
 
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from metanb.kirigami.data import dataset
+from metanb.kirigami.data import command, dataset
 from metanb.kirigami.design import (CUT_LENGTH, NEIGHBOURS, admissible_designs, admissible_share, base_angles,
                                     blocked_arcs, count_intersections, cut_ends, cuts_cross, export_dxf, export_svg,
                                     free_share, intersections, pair_path, random_designs)
@@ -122,6 +123,16 @@ def test_data_set_is_the_same_for_any_number_of_workers(tmp_path):
     assert np.array_equal(alone, together) and count_intersections(alone).max() == 0
 
 
+def test_the_command_writes_sets_and_their_statistics_and_says_where(tmp_path, capsys):
+    command(beta_max=[60, 90], preset="test", n=60, shard_size=30, sweeps=5, jobs=1, out=tmp_path)
+    said = capsys.readouterr().out
+    for beta in (60, 90):
+        path = tmp_path / f"kirigami_6x6_beta{beta}_sweeps5_n60_seed0"
+        facts = json.loads((tmp_path / f"{path.name}_statistics.json").read_text())
+        assert (facts["n"], facts["beta_max"], facts["sweeps"], facts["admissible_share"]) == (60, beta, 5, 1)
+        assert f"{path}: 60 cells" in said
+
+
 @pytest.mark.parametrize("bad,message", [
     (np.zeros((5, 6)), "even"), (np.zeros((2, 2)), "at least 4"), (np.zeros(6), "shape"), (np.full((4, 4), np.nan), "finite"),
     (np.full((4, 4), np.inf), "finite"), (np.zeros((0, 6, 6)), "at least one")])
@@ -144,7 +155,7 @@ def test_bad_beta_max(beta_max, tmp_path):
 @pytest.mark.parametrize("n", [-1, 1.5, True])
 def test_bad_counts(function, n):
     with pytest.raises(ValueError, match="n is"):
-        function(n, 20)
+        function(n)
 
 
 def test_blocked_ends_of_a_path():
@@ -155,7 +166,7 @@ def test_blocked_ends_of_a_path():
 @pytest.mark.parametrize("export", [export_svg, export_dxf])
 def test_bad_exports_leave_nothing(export, tmp_path):
     cell = base_angles(6)
-    for options, message in ((dict(pitch=-1), "pitch"), (dict(repeats=(0, 1)), "repeats")):
+    for options, message in ((dict(edge=-1), "edge"), (dict(edge=float("nan")), "edge"), (dict(repeats=(0, 1)), "repeats"), (dict(repeats=0), "repeats")):
         with pytest.raises(ValueError, match=message):
             export(cell, tmp_path / "cell", **options)
     assert list(tmp_path.iterdir()) == []

@@ -514,7 +514,7 @@ def download_links(
     links = []
     for suffix, export, kind in (("svg", export_svg, "image/svg+xml"), ("dxf", export_dxf, "image/vnd.dxf")):
         with tempfile.TemporaryDirectory() as folder:
-            content = export(alpha, Path(folder) / f"cell.{suffix}", repeats=(copies, copies), pitch=pitch).read_bytes()
+            content = export(alpha, Path(folder) / f"cell.{suffix}", repeats=copies, edge=pitch * np.shape(alpha)[1]).read_bytes()
         links.append(f'<a class="jupyter-widgets jupyter-button widget-button" style="text-decoration: none; text-align: center; color: inherit" '
                      f'download="{html.escape(name)}.{suffix}" href="data:{kind};base64,{base64.b64encode(content).decode()}">{suffix.upper()}</a>')
     return " ".join(links)

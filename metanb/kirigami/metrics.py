@@ -14,17 +14,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.checks import number, refused, shaped, whole
 from .design import CUT_LENGTH, PARTNERS, PERIOD, base_angles, check_designs, count_intersections
 
 # %% ../../nbs/kirigami/metrics.ipynb #756bcbf5
 def _check_set(name, alpha, least=2):
     "A set of cells (n, rows, columns) as float64; errors speak of the argument `name`."
-    try:
-        cells = check_designs(alpha)
-    except ValueError as error:
-        raise ValueError(str(error).replace("alpha", name, 1)) from None
+    cells = check_designs(alpha, name)
     if cells.ndim != 3 or len(cells) < least:
-        raise ValueError(f"{name} has shape {cells.shape}; allowed: (n, rows, columns) with n at least {least}")
+        raise refused(f"{name}.shape", cells.shape, f"(n, rows, columns) with n at least {least}")
     return cells
 
 
@@ -33,14 +31,8 @@ def _check_pair(names, *sets, least=2):
     checked = [_check_set(name, alpha, least) for name, alpha in zip(names, sets)]
     for name, cells in zip(names[1:], checked[1:]):
         if cells.shape[1:] != checked[0].shape[1:]:
-            raise ValueError(f"{name} has cells of {cells.shape[1:]} cuts; allowed: {checked[0].shape[1:]}, as in {names[0]}")
+            raise refused(f"{name}.shape", cells.shape, f"cells of {checked[0].shape[1:]} cuts, as in {names[0]}")
     return checked
-
-
-def _check_count(name, value, least=1):
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"{name} is {value}; allowed: a whole number, at least {least}")
-    return int(value)
 
 
 def _share(hits):
@@ -54,7 +46,7 @@ def added_rotations(
     alpha: ArrayLike,  # (..., n, m) angles from the vertical [degrees]
 ) -> NDArray[np.float64]:  # (..., n, m) in [-90, 90) [degrees]
     "Rotations beta that turn the base pattern into these cells, the smaller way around the circle."
-    cells = check_designs(alpha)
+    cells = check_designs(alpha, "alpha")
     return _wrap(cells - base_angles(cells.shape[-2:]))
 
 # %% ../../nbs/kirigami/metrics.ipynb #7d67c6b0
@@ -62,15 +54,15 @@ def _wrap(difference):
     "Difference of two angles on the circle of 180 degrees, in [-90, 90)."
     return (difference + PERIOD / 2) % PERIOD - PERIOD / 2
 
-
+# %% ../../nbs/kirigami/metrics.ipynb #5267080a
 def intersection_statistics(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     beta_max: float | None = None,  # also report the admissible cells within this range, (0, 90] [degrees]
 ) -> dict[str, float]:
     "Mean intersections per cell and share of cells without any, each with its standard error."
     cells = _check_set("alpha", alpha)
-    if beta_max is not None and not 0 < beta_max <= 90:
-        raise ValueError(f"beta_max is {beta_max}; allowed: (0, 90] degrees, or None")
+    if beta_max is not None:
+        number("beta_max", beta_max, above=0, most=90)
     counts = count_intersections(cells)
     numbers = {"n": len(cells), "mean_intersections": float(counts.mean()),
                "mean_intersections_error": float(counts.std(ddof=1) / math.sqrt(len(cells)))}
@@ -90,7 +82,7 @@ def marginal_baseline(
 ) -> NDArray[np.float64]:  # (n, rows, columns) cells [degrees]
     "Cells whose cuts are drawn independently, each from the angles its own site takes in the data (dashed line of Fig. 7)."
     cells = _check_set("data", data, 1)
-    pick = np.random.default_rng(seed).integers(len(cells), size=(_check_count("n", n), *cells.shape[1:]))
+    pick = np.random.default_rng(seed).integers(len(cells), size=(whole("n", n, 1), *cells.shape[1:]))
     return np.take_along_axis(cells, pick, axis=0)
 
 # %% ../../nbs/kirigami/metrics.ipynb #6e471aed
@@ -103,32 +95,32 @@ def pair_histogram(
     "Joint histogram of beta[i, j] (first axis) and beta[i + 1, j] for i + j even (Figs. 6 and 8)."
     low, high = beta_range
     if not -90 <= low < high <= 90:
-        raise ValueError(f"beta_range is {beta_range}; allowed: two rotations in [-90, 90], the lower one first")
+        raise refused("beta_range", beta_range, "two rotations in [-90, 90], the lower one first")
     beta = added_rotations(_check_set("alpha", alpha, 1))
     vertical = base_angles(beta.shape[1:]) == 0
     first, second = beta[:, vertical], np.roll(beta, -1, axis=1)[:, vertical]
-    counts, edges, _ = np.histogram2d(first.ravel(), second.ravel(), _check_count("bins", bins), [[low, high]] * 2)
+    counts, edges, _ = np.histogram2d(first.ravel(), second.ravel(), whole("bins", bins, 1), [[low, high]] * 2)
     return counts / first.size, edges
 
 # %% ../../nbs/kirigami/metrics.ipynb #a2318c16
+def _bin(cells, bins):
+    "Index of each angle's bin on the circle; `%` may round up to the period itself."
+    return np.minimum((cells % PERIOD * (bins / PERIOD)).astype(np.intp), bins - 1)
+
+# %% ../../nbs/kirigami/metrics.ipynb #2fd8bf4e
 def pair_histograms(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     bins: int = 36,  # on the circle of 180 degrees
 ) -> NDArray[np.float64]:  # (8, bins, bins), each summing to 1: angle of a cut, angle of its neighbour at NEIGHBOURS[k]
     "Joint histograms of the angles of a cut and of each of its eight neighbours."
-    cells, bins = _check_set("alpha", alpha, 1), _check_count("bins", bins)
+    cells, bins = _check_set("alpha", alpha, 1), whole("bins", bins, 1)
     index = _bin(cells, bins)
     half = [np.bincount((index * bins + np.roll(index, (-di, -dj), (1, 2))).ravel(), minlength=bins**2)
             for di, dj in PARTNERS]
     half = np.reshape(half, (4, bins, bins)) / cells.size
     return np.concatenate([half, half.transpose(0, 2, 1)])
 
-# %% ../../nbs/kirigami/metrics.ipynb #2fd8bf4e
-def _bin(cells, bins):
-    "Index of each angle's bin on the circle; `%` may round up to the period itself."
-    return np.minimum((cells % PERIOD * (bins / PERIOD)).astype(np.intp), bins - 1)
-
-
+# %% ../../nbs/kirigami/metrics.ipynb #08ed68a1
 def histogram_distance(
     a: ArrayLike,  # (n, rows, columns) cells [degrees]
     b: ArrayLike,  # (k, rows, columns) cells [degrees]; use as many as in `a` when comparing with a floor
@@ -149,7 +141,7 @@ def histogram_floor(
 ) -> float:
     "Expected total variation between two independent draws of `n` cells each, pairs taken as independent."
     cells = _check_set("alpha", alpha, 1)
-    pairs = _check_count("n", n) * cells[0].size
+    pairs = whole("n", n, 1) * cells[0].size
     return float(np.sqrt(4 * pair_histograms(cells, bins) / (math.pi * pairs)).sum((1, 2)).mean() / 2)
 
 # %% ../../nbs/kirigami/metrics.ipynb #28ac976b
@@ -161,8 +153,7 @@ def symmetry_images(
 ) -> Iterator[NDArray[np.float64]]:  # each (n, rows, columns)
     "The images of each cell under the symmetries of the data set, the cell itself first."
     cells = _check_set("alpha", alpha, 1)
-    if not 0 < beta_max <= 90:
-        raise ValueError(f"beta_max is {beta_max}; allowed: (0, 90] degrees")
+    number("beta_max", beta_max, above=0, most=90)
     rows, columns = cells.shape[1:]
     moves = [(p, q) for p in range(rows) for q in range(columns) if beta_max == 90 or (p + q) % 2 == 0]
     for mirrored in (cells, -np.roll(cells[:, :, ::-1], 1, axis=2)):
@@ -171,7 +162,13 @@ def symmetry_images(
             for move in moves if shifts else [(0, 0)]:
                 yield np.roll(turned, move, axis=(1, 2))
 
-# %% ../../nbs/kirigami/metrics.ipynb #58d34933
+# %% ../../nbs/kirigami/metrics.ipynb #33ca987d
+def _unit_vectors(cells):
+    "cos 2a and sin 2a of every cut, (n, 2 rows columns), in single precision for the search."
+    angle = 2 * np.radians(cells.reshape(len(cells), -1))
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+# %% ../../nbs/kirigami/metrics.ipynb #bb520588
 def nearest_distance(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     reference: ArrayLike,  # (N, rows, columns) cells [degrees]
@@ -182,7 +179,7 @@ def nearest_distance(
     "Distance from each cell to the nearest reference cell: root mean square difference of the angles on the circle."
     cells, reference = _check_pair(("alpha", "reference"), alpha, reference, least=1)
     known = _unit_vectors(reference)
-    candidates = min(_check_count("candidates", candidates), len(reference))
+    candidates = min(whole("candidates", candidates, 1), len(reference))
     nearest = np.full(len(cells), np.inf)
     for image in [cells] if symmetry_of is None else symmetry_images(cells, symmetry_of):
         for first in range(0, len(cells), 256):  # 256 x 20,000 similarities are 20 MB
@@ -192,12 +189,6 @@ def nearest_distance(
             exact = np.sqrt(np.square(_wrap(block[:, None] - reference[best])).mean((2, 3))).min(1)
             np.minimum(nearest[first:first + 256], exact, out=nearest[first:first + 256])
     return nearest
-
-# %% ../../nbs/kirigami/metrics.ipynb #33ca987d
-def _unit_vectors(cells):
-    "cos 2a and sin 2a of every cut, (n, 2 rows columns), in single precision for the search."
-    angle = 2 * np.radians(cells.reshape(len(cells), -1))
-    return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 # %% ../../nbs/kirigami/metrics.ipynb #ecdc21e8
 def memorisation(
@@ -313,7 +304,7 @@ def classifier_two_sample_test(
     seen, unseen = _judged_channels((a[:n // 2], b[:n // 2]), (a[n // 2:], b[n // 2:]))
     y = torch.arange(2).repeat_interleave(n // 2).float()
     with torch.random.fork_rng(devices=[]):
-        logit = _train_judge(torch.from_numpy(np.concatenate(seen)), y, seed, _check_count("epochs", epochs), torch)
+        logit = _train_judge(torch.from_numpy(np.concatenate(seen)), y, seed, whole("epochs", epochs, 1), torch)
     with torch.no_grad():
         says_b = [torch.cat([logit(x) > 0 for x in torch.from_numpy(side).split(4096)]).numpy() for side in unseen]
     return _share(np.concatenate([~says_b[0], says_b[1]]))
@@ -353,10 +344,10 @@ def path_admissible(
     n_steps: int = 1000,  # the walk never steps by less than 1 / n_steps of the path
 ) -> NDArray[np.bool_]:  # (...)
     "Whether the straight path from a to b, in the angles as they are given, holds only admissible cells, both ends included."
-    start, end = check_designs(a), check_designs(b)
+    start, end = check_designs(a, "a"), check_designs(b, "b")
     if start.shape != end.shape:
-        raise ValueError(f"b has shape {end.shape}; allowed: {start.shape}, as a")
-    steps = _check_count("n_steps", n_steps)
+        raise refused("b.shape", end.shape, f"{start.shape}, as a")
+    steps = whole("n_steps", n_steps, 1)
     flat = (-1, *start.shape[-2:])
 
     def clearance(cells):
@@ -371,11 +362,9 @@ def pair_path_admissible(
     n_steps: int = 1000,
 ) -> NDArray[np.bool_]:  # (...)
     "Whether the straight path between two states of a pair of cuts holds no intersection (Fig. 2)."
-    start, end = np.asarray(a, float), np.asarray(b, float)
-    for name, pair in (("a", start), ("b", end)):
-        if pair.shape != start.shape or pair.shape[-1:] != (2,) or not np.isfinite(pair).all():
-            raise ValueError(f"{name} is {pair.tolist()}; allowed: finite angles (..., 2), the same shape for both")
-    steps = _check_count("n_steps", n_steps)
+    start = shaped("a", a, (..., 2), dtype=np.float64)
+    end = shaped("b", b, start.shape, dtype=np.float64)
+    steps = whole("n_steps", n_steps, 1)
     clearance = lambda pair: _gap(pair[:, 0], pair[:, 1], (1, 0))
     return _free_paths(clearance, start.reshape(-1, 2), end.reshape(-1, 2), steps).reshape(start.shape[:-1])
 
@@ -388,9 +377,8 @@ def pair_statistics(
     n_steps: int = 1000,  # as in `path_admissible`
 ) -> dict[str, float]:
     "Share of random pairs of neighbours that intersect, and of straight paths between admissible pairs that are blocked (Section 4.4)."
-    if not 0 < beta_max <= 90:
-        raise ValueError(f"beta_max is {beta_max}; allowed: (0, 90] degrees")
-    beta = np.random.default_rng(seed).uniform(-beta_max, beta_max, (_check_count("n", n, 100), 2))
+    number("beta_max", beta_max, above=0, most=90)
+    beta = np.random.default_rng(seed).uniform(-beta_max, beta_max, (whole("n", n, 100), 2))
     pairs = beta + (0.0, 90.0)  # a vertical cut and its bottom neighbour
     meets = _gap(pairs[:, 0], pairs[:, 1], (1, 0)) < -_TOUCH
     # The admissible pairs are independent draws, so neighbours in the list are the ends of random paths.
@@ -417,7 +405,7 @@ def evaluate(
     novelty = heldout is not None
     generated, data = _check_pair(("generated", "data"), generated, data, least=50)
     if not novelty and len(data) < 100:
-        raise ValueError(f"data has shape {data.shape}; allowed: at least 100 cells where heldout is None")
+        raise refused("data.shape", data.shape, "at least 100 cells where heldout is None")
     known, fresh = (data, heldout) if novelty else (data[: len(data) // 2], data[len(data) // 2:])
     known, fresh = _check_pair(("data", "heldout"), known, fresh, least=50)
     n = min(len(generated), len(known), len(fresh))  # floor and distance compare at the same number of cells

@@ -27,7 +27,7 @@ def to_network(
     alpha: ArrayLike,  # (B, n, m) angles [degrees]
 ) -> Tensor:  # (B, 1, n, m) float32, of order one
     "Angles as the networks see them."
-    return torch.as_tensor((check_designs(alpha) - 45.0) / 90.0, dtype=torch.float32).unsqueeze(1)
+    return torch.as_tensor((check_designs(alpha, "alpha") - 45.0) / 90.0, dtype=torch.float32).unsqueeze(1)
 
 # %% ../../nbs/kirigami/model.ipynb #571380b1
 def to_angles(
