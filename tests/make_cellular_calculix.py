@@ -1,7 +1,7 @@
 """Compute tests/data/cellular_calculix.json with CalculiX: python tests/make_cellular_calculix.py [names of cases].
 
 What is there already stays, unless it is named. Each case holds a design (hexadecimal digits of `numpy.packbits`, row 0 at the bottom), the options of
-`metanb.cellular.calculix.compress` beside their defaults, and what CalculiX answered. `contact` lists void regions whose lower walls touch their upper ones; `sway` is the amplitude of an imperfection in pixels (`swayed_nodes`).
+`metanb.cellular.calculix.reference_compress` beside their defaults, and what CalculiX answered. `contact` lists void regions whose lower walls touch their upper ones; `sway` is the amplitude of an imperfection in pixels (`swayed_nodes`).
 """
 import json
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metanb.cellular.calculix import Compression, compress, oblique_blocks, swayed_nodes, walls
+from metanb.cellular.calculix import Compression, oblique_blocks, reference_compress, swayed_nodes, walls
 
 PATH = Path(__file__).parent / "data" / "cellular_calculix.json"
 
@@ -29,12 +29,12 @@ def solve(case, **others) -> Compression:
     "Run one case."
     options = {**case["options"], **others}
     if "oblique_blocks" in case:
-        return compress(**oblique_blocks(**case["oblique_blocks"]), **options)
+        return reference_compress(**oblique_blocks(**case["oblique_blocks"]), **options)
     design = unpack(case["design"])
     voids = [unpack(void) for void in case.get("contact", ())]
     contact = [(walls(design, void, sides=["below"]), walls(design, void, sides=["above"])) for void in voids]
     nodes = swayed_nodes(design.shape, case["sway"]) if "sway" in case else None
-    return compress(design, contact=contact, nodes=nodes, **options)
+    return reference_compress(design, contact=contact, nodes=nodes, **options)
 
 
 def drawn(rows, columns, solid, voids=()):
@@ -53,7 +53,7 @@ def cases():
     from metanb.cellular.design import random_designs
 
     fine = [round(0.05 * i, 2) for i in range(1, 21)]
-    small, large = random_designs(6, seed=0, pixels=12), random_designs(4, seed=0, pixels=24)
+    small, large = random_designs(6, seed=0, quarter=12), random_designs(4, seed=0, quarter=24)
     ring = drawn(16, 24, [(3, 12, 1, 22), (4, 11, 0, 23), (0, 2, 8, 15), (13, 15, 8, 15)], [(7, 8, 4, 19)])
     jaw = drawn(16, 24, [(3, 12, 2, 21), (0, 2, 8, 15), (13, 15, 8, 15)], [(7, 8, 7, 21)])
     beam = drawn(24, 24, [(0, 23, 0, 23)], [(8, 8, 4, 19), (13, 13, 0, 7), (13, 13, 16, 23)])

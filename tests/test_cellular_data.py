@@ -14,7 +14,7 @@ from metanb.cellular.mechanics import ENERGIES, FRAMES, CompressionResult, compr
 from metanb.core.runs import main
 from metanb.core.store import open_dataset, shard_seed, verify
 
-SMALL = dict(preset="test", n=7, pixels=5, shard_size=2, seed=3, progress=False)
+SMALL = dict(preset="test", n=7, quarter=5, shard_size=2, seed=3, progress=False)
 
 
 def answer(designs, *, max_strain, frames, **settings) -> CompressionResult:
@@ -54,7 +54,7 @@ def made(tmp_path_factory):
         lines = []
         patch.setattr(data.tqdm, "write", lambda text, **options: lines.append(text))
         with pytest.raises(SystemExit) as end:
-            main(["data", "cellular", "--preset", "test", "--n", "2", "--pixels", "5", "--shard-size", "2", "--max-strain", "0.05", "--device", "cpu",
+            main(["data", "cellular", "--preset", "test", "--n", "2", "--quarter", "5", "--shard-size", "2", "--max-strain", "0.05", "--device", "cpu",
                   "--seed", "4", "--jobs", "1", "--out", str(folder)])
     assert end.value.code == 0
     return next(path for path in folder.iterdir() if path.is_dir()), lines
@@ -102,7 +102,7 @@ def test_a_frame_that_is_not_finite_is_nan_and_leaves_the_others_alone(value):
 def test_the_solver_comes_back_within_the_stated_error(made):
     path, _ = made
     held = data.load(path)
-    designs = random_designs(2, shard_seed(4, 0), pixels=5)
+    designs = random_designs(2, shard_seed(4, 0), quarter=5)
     result = compress(designs, max_strain=0.05, device="cpu")
     assert np.array_equal(held.designs(), designs) and np.allclose(held.strain, result.strain)
     assert set(result.flags) == set(data.FLAGS) and set(result.energies) == set(ENERGIES)
@@ -129,7 +129,7 @@ def test_flagged_designs_stay(monkeypatch, tmp_path):
     facts = data.statistics(held)
     assert facts["n"] == 7 and facts["passed"] == 3 / 7 and facts["flags"]["kinetic"] == 4 / 7 and facts["flags"]["damping"] == 0
     assert np.allclose(facts["stress"][2], np.median(held.stress[held.passed], axis=0))
-    assert facts["fill_fraction"]["mean"] == pytest.approx(held.designs().mean())
+    assert facts["relative_density"]["mean"] == pytest.approx(held.designs().mean())
     json.dumps(facts, allow_nan=False)
 
 
@@ -216,12 +216,12 @@ def test_plot_shows_every_design(made):
 def test_settings_are_those_of_the_functions_that_take_them():
     known = set(inspect.signature(compress).parameters) | set(inspect.signature(random_designs).parameters)
     of_dataset = set(data.FURTHER) | set(inspect.signature(data.dataset).parameters)
-    assert set(data.FURTHER) <= known and known - of_dataset == {"designs", "material", "dtype", "min_contact"}
+    assert set(data.FURTHER) <= known and known - of_dataset == {"designs", "material", "dtype", "min_contact", "threshold"}
 
 
 @pytest.mark.parametrize("change, words", [
     (dict(preset="huge"), ["preset", "huge", "test, demo, paper"]), (dict(n=0), ["n=0", "at least 1"]), (dict(shard_size=0), ["shard_size=0"]),
-    (dict(pixels=2), ["pixels", "2"]), (dict(seed=-1), ["seed=-1"]), (dict(t_max=9), ["t_max", "9"]), (dict(colour=1), ["colour", "friction"]),
+    (dict(quarter=2), ["quarter", "2"]), (dict(seed=-1), ["seed=-1"]), (dict(t_max=9), ["t_max", "9"]), (dict(colour=1), ["colour", "friction"]),
     (dict(platens="glued"), ["platens", "glued", "lubricated"]), (dict(max_strain=0.7), ["max_strain", "0.7", "0.5"]), (dict(friction=-1), ["friction", "-1"]),
     (dict(frames=(0.5, 0.2)), ["frames", "increasing"]), (dict(device="abacus"), ["device", "abacus"]), (dict(executor="pool"), ["executor", "pool"])])
 def test_bad_settings_are_named_and_leave_nothing(tmp_path, change, words):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest
 
-from metanb.cellular.design import (clean, components, fields_from_noise, fill_fraction, is_valid, mirror, plot_designs, random_designs,
-                                    random_fields, random_thresholds, thin_necks, validate)
+from metanb.cellular.design import (check_designs, clean, components, draw_designs, fields_from_noise, is_valid, mirror, plot_design,
+                                    random_designs, random_fields, random_thresholds, relative_density, thin_necks)
 
 RNG = np.random.default_rng(0)
 SMALL = RNG.random((400, 6, 7)) < RNG.uniform(0.3, 0.9, (400, 1, 1))
@@ -27,31 +27,31 @@ def pieces(design, periodic):
     return found
 
 
-def design_from_the_recipe(seed, index, pixels, exponent, t_max):
+def design_from_the_recipe(seed, index, quarter, exponent, t_max):
     "One quarter as the published script draws it: (k^2)^(-2 exponent / 4), the threshold kept, both parts of the transform tried in turn."
     rng = np.random.default_rng((seed, index))
     t = rng.uniform(0, t_max)
-    k = np.arange(pixels) - pixels // 2
+    k = np.arange(quarter) - quarter // 2
     power = np.fft.ifftshift(k[:, None] ** 2 + k ** 2).astype(float)
     power[0, 0] = np.inf
     while True:
-        noise = rng.standard_normal((pixels, pixels, 2))
+        noise = rng.standard_normal((quarter, quarter, 2))
         waves = np.fft.ifft2((noise[..., 0] + 1j * noise[..., 1]) * power ** (-2 * exponent / 4))
         for field in (waves.real, waves.imag):
             solid = (field - field.mean()) / field.std() > t
             sides = [solid[0], solid[-1], solid[:, 0], solid[:, -1]]
-            if min(side.sum() for side in sides) >= int(0.1 * pixels) and len(pieces(solid, False)) == 1:
+            if min(side.sum() for side in sides) >= int(0.1 * quarter) and len(pieces(solid, False)) == 1:
                 return solid
 
 
 def test_designs_against_the_recipe():
-    designs = random_designs(12, seed=4, pixels=20, amplitude_exponent=2.5, t_max=0.5)
+    designs = random_designs(12, seed=4, quarter=20, amplitude_exponent=2.5, t_max=0.5)
     for i, design in enumerate(designs):
         assert np.array_equal(design[:20, :20], design_from_the_recipe(4, i, 20, 2.5, 0.5))
 
 
 def test_a_design_depends_on_seed_and_index_alone(monkeypatch):
-    options = dict(pixels=16, t_max=0.5)
+    options = dict(quarter=16, t_max=0.5)
     designs = random_designs(150, seed=7, **options)  # more than one block
     assert np.array_equal(random_designs(5, seed=7, **options), designs[:5])
     for name, value in (("_BLOCK", 7), ("_PAIRS", 1)):
@@ -62,7 +62,7 @@ def test_a_design_depends_on_seed_and_index_alone(monkeypatch):
 
 def test_odd_and_small_quarters():
     for pixels in (4, 7):
-        designs = random_designs(20, seed=1, pixels=pixels)
+        designs = random_designs(20, seed=1, quarter=pixels)
         assert designs.shape == (20, 2 * pixels, 2 * pixels) and is_valid(designs[:, :pixels, :pixels]).all()
     assert random_designs(0).shape == (0, 96, 96)
 
@@ -73,7 +73,7 @@ def test_thresholds_are_uniform():
 
 
 def test_field_has_no_preferred_place_or_sign():
-    fields = random_fields(1500, seed=3, pixels=12)
+    fields = random_fields(1500, seed=3, quarter=12)
     at = fields[:, 0, 0]
     for other in (fields[:, 5, 7], -at, fields[:, 3, 11]):
         assert ks_2samp(at, other).pvalue > 1e-4
@@ -146,29 +146,29 @@ def test_opening_the_necks_of_a_frame():
 
 
 def test_single_designs_and_batches_agree():
-    design = random_designs(1, seed=1, pixels=8)[0]
-    for function in (fill_fraction, thin_necks, clean, is_valid, mirror, lambda a: components(a)[0], lambda a: components(a)[1]):
+    design = random_designs(1, seed=1, quarter=8)[0]
+    for function in (relative_density, thin_necks, clean, is_valid, mirror, lambda a: components(a)[0], lambda a: components(a)[1]):
         single, batch, nested = function(design), function(design[None]), function(design[None, None])
         assert np.array_equal(single, batch[0]) and np.array_equal(single, nested[0, 0])
-    assert np.shape(fill_fraction(design)) == ()
+    assert np.shape(relative_density(design)) == ()
 
 
 def test_inputs_stay_as_they_are():
-    designs = random_designs(3, seed=1, pixels=8)
+    designs = random_designs(3, seed=1, quarter=8)
     before = designs.copy()
     designs.flags.writeable = False
-    for function in (fill_fraction, thin_necks, clean, is_valid, mirror, components, validate):
+    for function in (relative_density, thin_necks, clean, is_valid, mirror, components, check_designs):
         function(designs)
     assert np.array_equal(designs, before)
 
 
-def test_validate_passes_what_can_be_compressed():
-    assert validate(np.ones((2, 2), bool)).all()
+def test_check_designs_passes_what_can_be_compressed():
+    assert check_designs(np.ones((2, 2), bool)).all()
     around = np.ones((4, 6), bool)
     around[:, 2:4] = False  # two walls, one piece around the periodic edge
-    assert np.array_equal(validate(around)[0], around)
-    assert validate(np.asfortranarray(np.ones((3, 4, 6), bool))).flags.c_contiguous
-    assert np.array_equal(validate(random_designs(20, seed=1)), random_designs(20, seed=1))
+    assert np.array_equal(check_designs(around)[0], around)
+    assert check_designs(np.asfortranarray(np.ones((3, 4, 6), bool))).flags.c_contiguous
+    assert np.array_equal(check_designs(random_designs(20, seed=1)), random_designs(20, seed=1))
 
 
 SOLID = np.ones((4, 6), bool)
@@ -179,21 +179,21 @@ CORNER = np.pad(CORNER, ((0, 0), (1, 1)))  # two squares that touch at a corner,
 
 
 @pytest.mark.parametrize("bad,message", [
-    (np.where(SOLID, 1.0, 0), "dtype float64;"), (np.where(SOLID, np.nan, 0), "float64, with NaN"), (SOLID.astype(int), "dtype int64"),
-    ([["a", "b"], ["c", "d"]], "dtype"), (SOLID[0], r"shape \(6,\)"), (SOLID[:1], "at least 2 x 2"), (SOLID[:, :1], "at least 2 x 2"),
-    (np.ones((1, 2, 4, 6), bool), r"shape \(1, 2, 4, 6\)"), (np.ones((0, 4, 6), bool), "at least one design"),
+    (np.where(SOLID, 1.0, 0), "dtype is 'float64';"), (np.where(SOLID, np.nan, 0), "float64, with NaN"), (SOLID.astype(int), "dtype is 'int64'"),
+    ([["a", "b"], ["c", "d"]], "dtype"), (SOLID[0], r"shape is \(6,\)"), (SOLID[:1], "at least 2 x 2"), (SOLID[:, :1], "at least 2 x 2"),
+    (np.ones((1, 2, 4, 6), bool), r"shape is \(1, 2, 4, 6\)"), (np.ones((0, 4, 6), bool), "at least one design"),
     (np.stack([SOLID, ~SOLID]), r"designs\[1\] has no solid pixel"), (np.stack([SOLID, SOLID, TWO]), r"designs\[2\] is 2 pieces"),
     (CORNER, r"designs\[0\] is 2 pieces"), (np.stack([SOLID, LOW]), r"designs\[1\] does not touch the top"),
     (np.stack([HIGH, SOLID]), r"designs\[0\] does not touch the bottom")])
 def test_bad_designs(bad, message):
     with pytest.raises(ValueError, match=message) as error:
-        validate(bad)
+        check_designs(bad)
     assert "allowed: " in str(error.value)
 
 
 @pytest.mark.parametrize("options,message", [
     (dict(n=-1), "n is -1"), (dict(n=True), "n is True"), (dict(n=2.0), "n is 2.0"), (dict(seed=-1), "seed is -1"), (dict(seed=None), "seed is None"),
-    (dict(pixels=3), "pixels is 3"), (dict(pixels=8.5), "pixels is 8.5"), (dict(t_max=-0.1), "t_max is -0.1"), (dict(t_max=4), "t_max is 4"),
+    (dict(quarter=3), "quarter is 3"), (dict(quarter=8.5), "quarter is 8.5"), (dict(t_max=-0.1), "t_max is -0.1"), (dict(t_max=4), "t_max is 4"),
     (dict(t_max=float("nan")), "t_max is nan"), (dict(t_max=None), "t_max is None"), (dict(t_max="0.6"), "t_max is '0.6'"),
     (dict(amplitude_exponent=-1), "amplitude_exponent is -1"), (dict(amplitude_exponent=float("inf")), "amplitude_exponent is inf"),
     (dict(min_contact=-0.1), "min_contact is -0.1"), (dict(min_contact=2), "min_contact is 2"), (dict(t_max=[0.1]), "t_max is")])
@@ -203,12 +203,20 @@ def test_bad_requests(options, message):
 
 
 def test_settings_that_leave_no_design_end_with_an_error():
-    with pytest.raises(ValueError, match="none of .* fields in a row was valid"):
-        random_designs(1, pixels=16, amplitude_exponent=0, min_contact=0.5)
+    with pytest.raises(ValueError, match="none of .* fields is valid"):
+        random_designs(1, quarter=16, amplitude_exponent=0, min_contact=0.5)
 
 
 def test_bad_noise_and_pictures():
-    with pytest.raises(ValueError, match="noise has shape"):
+    with pytest.raises(ValueError, match=r"noise.shape is \(4,\)"):
         fields_from_noise(np.ones(4))
-    with pytest.raises(ValueError, match="axes has 1"):
-        plot_designs(np.stack([SOLID, SOLID]), [None])
+    with pytest.raises(ValueError, match="design.shape is"):
+        plot_design(np.stack([SOLID, SOLID]))
+
+
+def test_a_threshold_that_is_held():
+    drawn = random_thresholds(3, seed=5)
+    for i, threshold in enumerate(drawn):
+        assert np.array_equal(random_designs(3, seed=5, threshold=threshold)[i], random_designs(3, seed=5)[i])
+    with pytest.raises(ValueError, match="threshold is 3.*none of"):
+        random_designs(1, quarter=12, threshold=3)

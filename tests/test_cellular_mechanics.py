@@ -9,7 +9,7 @@ import pytest
 from metanb.cellular import mechanics
 from metanb.cellular.design import random_designs
 from metanb.cellular.material import Material, homogeneous_block
-from metanb.cellular.mechanics import PENALTY, _compress, compress
+from metanb.cellular.mechanics import PENALTY, compress, compress_unchecked
 
 STORED = json.loads((Path(__file__).parent / "data" / "cellular_calculix.json").read_text())
 
@@ -23,7 +23,7 @@ def design_of(case):
 @pytest.fixture(scope="module")
 def pair():
     "Two random cells with contact, to 8 % strain."
-    return compress(random_designs(2, seed=0, pixels=6), frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False)
+    return compress(random_designs(2, seed=0, quarter=6), frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False)
 
 
 def test_a_ring_closes_as_in_calculix():
@@ -41,7 +41,7 @@ def test_a_slit_closes_at_its_strain():
     slit = np.ones((1, 24, 3), bool)
     slit[:, 11:13] = False
     at = np.array([0.05, 0.08, 0.09, 0.10, 0.12])
-    result = _compress(slit, max_strain=0.12, frames=tuple(at / 0.12), steps=4000, repeats=0, compiled=False)
+    result = compress_unchecked(slit, max_strain=0.12, frames=tuple(at / 0.12), steps=4000, repeats=0, compiled=False)
     stress = result.stress[0]
     assert np.all(abs(stress[:2]) < 0.3)  # the damping of halves that do not move as the cell at large does: 0.24, it falls as the steps grow
     analytic = np.array([homogeneous_block((strain - 2 / 24) / (1 - 2 / 24), confined=True, steps=100) for strain in at[2:]])
@@ -65,8 +65,8 @@ def test_a_column_buckles_at_eulers_strain_to_the_side_of_its_sway():
         x = slender / (1 + shear * slender)
     euler = x * np.exp(widening * x)  # load over modulus and undeformed width
     options = {"max_strain": 3 * euler, "frames": tuple(np.linspace(0.6, 0.8, 10)), "smoothing": 0.0, "contact": False, "repeats": 0, "compiled": False}
-    right, left = (_compress(wall, material, imperfection=sway, **options) for sway in (0.1, -0.1))
-    fine = _compress(wall, material, imperfection=0.1, refine=2, **options)
+    right, left = (compress_unchecked(wall, material, imperfection=sway, **options) for sway in (0.1, -0.1))
+    fine = compress_unchecked(wall, material, imperfection=0.1, refine=2, **options)
     modulus = material.young / (1 - material.poisson ** 2) * 2 / 8
     loads = [np.mean(column.stress[0] / (1 + 0.5 * (column.strain - euler))) / modulus for column in (right, fine)]
     assert loads[1] + (loads[1] - loads[0]) / 3 == pytest.approx(euler, rel=0.05)
@@ -94,7 +94,7 @@ def test_energies_balance_and_both_platens_carry_the_same(pair):
 
 def test_a_mirrored_cell_gives_the_mirrored_answer(pair):
     "Mirrored design, mirrored sway; round-off may grow where a cell buckles, which these do not do up to 8 %."
-    mirrored = _compress(random_designs(2, seed=0, pixels=6)[:, :, ::-1].copy(), imperfection=-0.02, frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False)
+    mirrored = compress_unchecked(random_designs(2, seed=0, quarter=6)[:, :, ::-1].copy(), imperfection=-0.02, frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False)
     np.testing.assert_allclose(mirrored.stress, pair.stress, rtol=1e-3)
     for name, sign in (("u1", -1), ("u2", 1), ("sigma22", 1), ("plastic_strain", 1)):
         field = getattr(pair, name)
@@ -106,7 +106,7 @@ SHORT = {"frames": (0.02, 0.05), "repeats": 0, "compiled": False}
 
 def test_an_answer_is_the_same_twice_and_in_any_batch():
     "Neighbours do not touch what a design computes; sums in another order may differ in the last digits."
-    designs = random_designs(3, seed=1, pixels=6)
+    designs = random_designs(3, seed=1, quarter=6)
     together, again, alone = compress(designs, **SHORT), compress(designs, **SHORT), compress(designs[1], **SHORT)
     np.testing.assert_array_equal(together.stress, again.stress)
     np.testing.assert_array_equal(together.u1, again.u1)
@@ -116,7 +116,7 @@ def test_an_answer_is_the_same_twice_and_in_any_batch():
 
 def test_a_design_that_fails_stays_alone(monkeypatch):
     "One design loses its masses: it is flagged and warned of, its frames are NaN, and its neighbours answer as before."
-    designs = random_designs(3, seed=1, pixels=6)
+    designs = random_designs(3, seed=1, quarter=6)
     sound = compress(designs, **SHORT)
     masses = mechanics._Model.masses
     monkeypatch.setattr(mechanics._Model, "masses", lambda model, *a: masses(model, *a) * (1 - (1 - 1e-6) * (model.design == 1) * (model.n == 3)))

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from metanb.core.diffusion import (
-    SCHEDULES, Schedule, add_noise, clamp_x0, cosine_schedule, diffusion_loss, drop_condition, dynamic_threshold, eps_from_x0,
-    guided, invert_ddim, linear_schedule, log_snr_schedule, make_schedule, sample_ddim, sample_ddpm, sign_below, step_grid, x0_from_eps)
+from metanb.core.device import normal
+from metanb.core.diffusion import Denoiser, Diffusion, clamp_x0, diffusion_loss, drop_condition, dynamic_threshold, sample_ddpm, sign_below
+from metanb.core.schedules import (
+    SCHEDULES, Schedule, add_noise, cosine_schedule, eps_from_x0, linear_schedule, log_snr_schedule, make_schedule, step_grid, x0_from_eps)
+from metanb.core.training import fit
 from metanb.core.unet import GridConv, UNet
 
 WEIGHTS, MEANS, SDS = (torch.tensor(v, dtype=torch.float64) for v in ([0.3, 0.7], [-2.0, 1.0], [0.3, 0.5]))
@@ -16,6 +18,28 @@ WEIGHTS, MEANS, SDS = (torch.tensor(v, dtype=torch.float64) for v in ([0.3, 0.7]
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
+
+def ancestral(network, shape, *, schedule, generator=None, variance=None, progress=False, **model):
+    "Samples by all steps."
+    if variance is not None:
+        return sample_ddpm(Denoiser(network, schedule, **model), normal(shape, generator), generator, variance=variance)
+    return Diffusion(network, schedule, **model).sample(shape[0], generator or seeded(), shape=shape[1:], progress=progress)
+
+
+def implicit(network, shape, *, schedule, generator=None, n_steps=50, times=None, eta=0.0, start=None, condition=None, scale=1.0, **model):
+    "Samples by a few steps."
+    return Diffusion(network, schedule, **model).sample(shape[0] if condition is None else condition, generator or seeded(), shape=shape[1:],
+                                                        n_steps=n_steps, times=times, eta=eta, start=start, guidance_scale=scale)
+
+
+def inverted(network, x0, *, schedule, n_steps=50, iterations=0, **model):
+    "The noise of samples."
+    return Diffusion(network, schedule, **model).invert(x0, n_steps=n_steps, iterations=iterations)
+
+
+def loss_of(network, x0, *, schedule, generator=None, condition=None, **model):
+    "The training loss."
+    return Diffusion(network, schedule, **model).loss(x0 if condition is None else (x0, condition), generator or seeded())
 
 def alpha_bar_at(schedule, t):
     return schedule.alpha_bar[(t * schedule.steps).round().long() - 1]
@@ -114,7 +138,7 @@ def check_mixture(x, allowance):
 @pytest.mark.parametrize("variance", ["posterior", "beta"])
 def test_ddpm_draws_the_mixture(name, prediction, variance):
     s = make_schedule(name, 300)
-    x = sample_ddpm(mixture(s, prediction), (1000, 2, 3), schedule=s, prediction=prediction, variance=variance, generator=seeded(1))
+    x = ancestral(mixture(s, prediction), (1000, 2, 3), schedule=s, prediction=prediction, variance=variance, generator=seeded(1))
     check_mixture(x, 0.02)
 
 
@@ -123,14 +147,14 @@ def test_ddpm_draws_the_mixture(name, prediction, variance):
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_ddim_draws_the_mixture(name, prediction, eta):
     s = make_schedule(name, 1000)
-    x = sample_ddim(mixture(s, prediction), (1000, 2, 3), schedule=s, prediction=prediction, n_steps=250, eta=eta, generator=seeded(2))
+    x = implicit(mixture(s, prediction), (1000, 2, 3), schedule=s, prediction=prediction, n_steps=250, eta=eta, generator=seeded(2))
     check_mixture(x, 0.02)
 
 
 @pytest.mark.parametrize("sampler", [
-    lambda *a, **k: sample_ddpm(*a, **k),
-    lambda *a, **k: sample_ddim(*a, n_steps=400, **k),
-    lambda *a, **k: sample_ddim(*a, times=[(i / 80) ** 1.5 for i in range(1, 81)], **k),
+    lambda *a, **k: ancestral(*a, **k),
+    lambda *a, **k: implicit(*a, n_steps=400, **k),
+    lambda *a, **k: implicit(*a, times=[(i / 80) ** 1.5 for i in range(1, 81)], **k),
 ], ids=["ddpm", "ddim", "uneven"])
 def test_correlations_between_channels_survive(sampler):
     mean, cov = torch.tensor([1.0, -0.5]), torch.tensor([[1.0, 0.6], [0.6, 0.5]])
@@ -150,13 +174,13 @@ def test_beta_variance_is_exact_for_normal_data_at_any_number_of_steps():
     for steps in (2, 5, 20):
         s = linear_schedule(steps)
         model = lambda x, t, c=None: (x * (1 - alpha_bar_at(s, t)).sqrt()[:, None]).float()
-        x = sample_ddpm(model, (50_000, 1), schedule=s, variance="beta", generator=seeded())
+        x = ancestral(model, (50_000, 1), schedule=s, variance="beta", generator=seeded())
         assert abs(x.var() - s[1]) < 4 * s[1] * math.sqrt(2 / 50_000)  # the last step leaves its noise out
 
 
 def test_posterior_variance_is_exact_for_a_point():
     s, point = cosine_schedule(20), torch.tensor([[0.5, -3.0]])
-    x = sample_ddpm(lambda x, t, c=None: point.expand_as(x), (10, 2), schedule=s, prediction="x0", generator=seeded())
+    x = ancestral(lambda x, t, c=None: point.expand_as(x), (10, 2), schedule=s, prediction="x0", generator=seeded())
     assert torch.allclose(x, point.expand(10, 2))
 
 
@@ -165,7 +189,7 @@ def test_eta_is_the_share_of_the_posterior_spread(eta):
     s, seen = Schedule([0.8, 0.3]), []
     model = lambda x, t, c=None: (seen.append(x), torch.zeros_like(x))[1]  # all data are zero
     start = torch.full((50_000, 1), 2.0)
-    sample_ddim(model, start.shape, schedule=s, prediction="x0", n_steps=2, eta=eta, start=start, generator=seeded())
+    implicit(model, start.shape, schedule=s, prediction="x0", n_steps=2, eta=eta, start=start, generator=seeded())
     posterior = (1 - 0.8) / (1 - 0.3) * (1 - 0.3 / 0.8)
     spread = eta * math.sqrt(posterior)
     assert abs(seen[1].std() - spread) < 0.01 * spread + 1e-6
@@ -174,25 +198,25 @@ def test_eta_is_the_share_of_the_posterior_spread(eta):
 
 def test_ddim_with_eta_one_and_all_steps_is_ddpm():
     s = cosine_schedule(30)
-    a = sample_ddpm(mixture(s, "x0"), (500, 1), schedule=s, prediction="x0", generator=seeded(4))
-    b = sample_ddim(mixture(s, "x0"), (500, 1), schedule=s, prediction="x0", n_steps=30, eta=1.0, generator=seeded(4))
+    a = ancestral(mixture(s, "x0"), (500, 1), schedule=s, prediction="x0", generator=seeded(4))
+    b = implicit(mixture(s, "x0"), (500, 1), schedule=s, prediction="x0", n_steps=30, eta=1.0, generator=seeded(4))
     assert torch.allclose(a, b, atol=1e-4)
 
 
 def test_ddim_is_deterministic_and_converges_with_the_steps():
     s = log_snr_schedule(1000)
     start = torch.randn(400, 1, generator=seeded(5))
-    runs = {n: sample_ddim(mixture(s), start.shape, schedule=s, n_steps=n, start=start) for n in (25, 50, 100, 1000)}
-    assert torch.equal(runs[50], sample_ddim(mixture(s), start.shape, schedule=s, n_steps=50, start=start, generator=seeded(9)))
+    runs = {n: implicit(mixture(s), start.shape, schedule=s, n_steps=n, start=start) for n in (25, 50, 100, 1000)}
+    assert torch.equal(runs[50], implicit(mixture(s), start.shape, schedule=s, n_steps=50, start=start, generator=seeded(9)))
     errors = [(runs[n] - runs[1000]).abs().mean() for n in (25, 50, 100)]
     assert errors[0] > 1.7 * errors[1] > 1.7**2 * errors[2]
-    noisy = [sample_ddim(mixture(s), start.shape, schedule=s, n_steps=50, eta=0.5, start=start, generator=seeded(i)) for i in (1, 1, 2)]
+    noisy = [implicit(mixture(s), start.shape, schedule=s, n_steps=50, eta=0.5, start=start, generator=seeded(i)) for i in (1, 1, 2)]
     assert torch.equal(noisy[0], noisy[1]) and not torch.equal(noisy[0], noisy[2])
 
 
 def test_paths_keep_their_order():
     s, start = cosine_schedule(), torch.linspace(-3, 3, 301)[:, None]
-    x = sample_ddim(mixture(s), start.shape, schedule=s, start=start, n_steps=200)
+    x = implicit(mixture(s), start.shape, schedule=s, start=start, n_steps=200)
     assert (x.diff(dim=0) > 0).all()  # paths of a differential equation in one dimension never cross
 
 
@@ -204,8 +228,8 @@ def test_inversion_leads_back(name, prediction):
     for iterations in (0, 1, 3):
         for n in (25, 50, 100):
             options = dict(schedule=s, prediction=prediction, n_steps=n)
-            noise = invert_ddim(model, x0, iterations=iterations, **options)
-            errors[iterations, n] = (sample_ddim(model, x0.shape, start=noise, **options) - x0).abs().mean().item()
+            noise = inverted(model, x0, iterations=iterations, **options)
+            errors[iterations, n] = (implicit(model, x0.shape, start=noise, **options) - x0).abs().mean().item()
     assert all(errors[i, 100] < errors[i, 50] < errors[i, 25] for i in (0, 1))
     assert errors[0, 100] < 0.05 and errors[1, 100] < 0.003 and errors[3, 100] < 0.001
     assert abs(noise.mean()) < 0.2 and abs(noise.std() - 1) < 0.1
@@ -219,7 +243,7 @@ def test_the_perfect_model_minimises_the_loss(name, prediction):
     s = make_schedule(name)
     best, x0 = mixture(s, prediction), draw_mixture((40_000, 1), seeded(7))
     for change in (torch.ones_like, torch.sin, lambda x: x, lambda x: x.square() / 2):
-        loss = {h: diffusion_loss(lambda x, t, c=None: best(x, t) + h * change(x), x0, schedule=s, prediction=prediction,
+        loss = {h: loss_of(lambda x, t, c=None: best(x, t) + h * change(x), x0, schedule=s, prediction=prediction,
                                   generator=seeded(8)).item() for h in (-0.2, 0.0, 0.2)}
         slope, curvature = (loss[0.2] - loss[-0.2]) / 0.4, (loss[0.2] + loss[-0.2] - 2 * loss[0.0]) / 0.04
         assert min(loss[-0.2], loss[0.2]) > loss[0.0] + 0.005
@@ -229,15 +253,15 @@ def test_the_perfect_model_minimises_the_loss(name, prediction):
 def test_loss_of_the_perfect_model_is_what_cannot_be_known():
     s, x0 = cosine_schedule(), torch.randn(100_000, 1, generator=seeded())
     a = lambda t: alpha_bar_at(s, t)[:, None].float()
-    eps = diffusion_loss(lambda x, t, c: (1 - a(t)).sqrt() * x, x0, schedule=s, generator=seeded(1))
-    clean = diffusion_loss(lambda x, t, c: a(t).sqrt() * x, x0, schedule=s, prediction="x0", generator=seeded(1))
+    eps = loss_of(lambda x, t, c: (1 - a(t)).sqrt() * x, x0, schedule=s, generator=seeded(1))
+    clean = loss_of(lambda x, t, c: a(t).sqrt() * x, x0, schedule=s, prediction="x0", generator=seeded(1))
     assert abs(eps - s.alpha_bar.mean()) < 0.015 and abs(clean - (1 - s.alpha_bar.mean())) < 0.015
 
 
 def test_loss_uses_every_step_and_repeats_with_the_seed():
     s, times = linear_schedule(10), []
     model = lambda x, t, c=None: (times.append(t), torch.zeros_like(x))[1]
-    first, again, other = (diffusion_loss(model, torch.ones(2000, 1), schedule=s, generator=seeded(i)) for i in (1, 1, 2))
+    first, again, other = (loss_of(model, torch.ones(2000, 1), schedule=s, generator=seeded(i)) for i in (1, 1, 2))
     counts = torch.histc(torch.cat(times) * 10, 10, 0.5, 10.5)
     assert first == again != other and times[0].dtype == torch.float32
     assert (counts / 6000 - 0.1).abs().max() < 4 * math.sqrt(0.09 / 6000)
@@ -251,13 +275,13 @@ def test_self_conditioning_feeds_back_the_last_guess():
         seen.append(x)
         return x[:, :2] * 0.5
 
-    sample_ddim(model, (3, 2, 4), schedule=s, prediction="x0", n_steps=4, self_conditioning=True, generator=seeded())
+    implicit(model, (3, 2, 4), schedule=s, prediction="x0", n_steps=4, self_conditioning=True, generator=seeded())
     assert seen[0][:, 2:].abs().max() == 0
     assert all(torch.equal(later[:, 2:], earlier[:, :2] * 0.5) for earlier, later in zip(seen, seen[1:]))
     seen.clear()
     calls = []
     for i in range(40):
-        diffusion_loss(model, torch.randn(2, 2, 4), schedule=s, prediction="x0", self_conditioning=True, generator=seeded(i))
+        loss_of(model, torch.randn(2, 2, 4), schedule=s, prediction="x0", self_conditioning=True, generator=seeded(i))
         calls.append(len(seen))
         if len(seen) == 2:
             assert torch.equal(seen[1][:, 2:], seen[0][:, :2] * 0.5) and not seen[1][:, 2:].requires_grad
@@ -278,12 +302,12 @@ def test_hooks_shape_the_guess():
         return x0
 
     wild = lambda x, t, c=None: 3 * x
-    x = sample_ddim(wild, (20, 1, 4), schedule=s, prediction="x0", n_steps=10, process_x0=watch, generator=seeded())
+    x = implicit(wild, (20, 1, 4), schedule=s, prediction="x0", n_steps=10, process_x0=watch, generator=seeded())
     assert [t for t, _ in seen] == [k / 10 for k in range(10, 0, -1)] and all(top <= 1 for _, top in seen)
     assert x.abs().max() <= 1
-    x = sample_ddpm(wild, (20, 1, 4), schedule=s, prediction="x0", process_x0=sign_below(0.7), generator=seeded())
+    x = ancestral(wild, (20, 1, 4), schedule=s, prediction="x0", process_x0=sign_below(0.7), generator=seeded())
     assert set(x.flatten().tolist()) == {-1.0, 1.0}
-    x = sample_ddim(wild, (20, 1, 4), schedule=s, prediction="x0", process_x0=dynamic_threshold(0.9), generator=seeded())
+    x = implicit(wild, (20, 1, 4), schedule=s, prediction="x0", process_x0=dynamic_threshold(0.9), generator=seeded())
     assert x.abs().max() <= 1
 
 
@@ -295,13 +319,80 @@ def test_guidance_is_the_formula_and_calls_no_more_than_needed():
         given, null = net(x, t, c), net(x, t)
         calls.clear()
         for scale, sizes in ((0.0, [3]), (1.0, [3]), (2.5, [6]), (-1.0, [6])):
-            for condition in (c, c[0]):
-                assert torch.allclose(guided(net, condition, scale)(x, t), null + scale * (given - null), rtol=1e-4, atol=1e-4)
-                assert calls == sizes
-                calls.clear()
+            out = Denoiser(net, S, condition=c, guidance_scale=scale).output(x, t)
+            assert torch.allclose(out, null + scale * (given - null), rtol=1e-4, atol=1e-4)
+            assert calls == sizes
+            calls.clear()
     assert not torch.allclose(given, null, atol=1e-3)
-    with pytest.raises(ValueError, match="condition was given"):
-        guided(net, c, 2.0)(x, t, c)
+
+
+def test_steering_comes_before_what_is_known_and_holds_to_the_end():
+    s, seen = cosine_schedule(20), []
+    steer = lambda x0, t: (seen.append(("steer", t)), x0 * 0 + 3.0)[1]
+    known = lambda x0, t: (seen.append(("known", x0.max().item())), x0.clamp(-1, 1))[1]
+    x = Diffusion(mixture(s), s, process_x0=known, shape=(1,)).sample(5, seeded(), n_steps=4, steer=steer)
+    assert seen == [pair for t in (1.0, 0.75, 0.5, 0.25) for pair in (("steer", t), ("known", 3.0))]
+    assert torch.equal(x, torch.ones(5, 1))
+
+
+class Recorder(torch.nn.Module):
+    "Returns zeros and keeps the conditions that it was given."
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.seen = torch.nn.Parameter(torch.zeros(())), []
+
+    def forward(self, x, t, condition=None):
+        self.seen.append(condition)
+        return x * 0 + self.weight
+
+
+def test_conditions_are_dropped_in_training_by_column():
+    net = Recorder()
+    model = Diffusion(net, S, drop=((0.5, [0, 1]), (0.25, [2])))
+    model.loss((torch.zeros(4000, 1), torch.ones(4000, 3)), seeded())
+    lost = net.seen[0].isnan().double()
+    assert torch.equal(lost[:, 0], lost[:, 1]) and abs(lost[:, 0].mean() - 0.5) < 0.04 and abs(lost[:, 2].mean() - 0.25) < 0.03
+    assert abs((lost[:, 0] * lost[:, 2]).mean() - 0.125) < 0.03     # independently
+
+
+def test_l1_is_the_mean_magnitude():
+    zero = lambda x, t, c: torch.zeros_like(x)
+    x0 = torch.tensor([[1.0, -3.0]]).expand(10, 2)
+    assert loss_of(zero, x0, schedule=S, prediction="x0", loss="l1") == 2 and loss_of(zero, x0, schedule=S, prediction="x0") == 5
+
+
+def test_a_network_keeps_its_prediction(tmp_path):
+    "Trained on the noise and sampled as the clean sample: an error, from the object and from the checkpoint."
+    net = scrambled(1, 1, 1, widths=(8, 8))
+    model = Diffusion(net, S, shape=(1, 4))
+    options = dict(steps=2, batch_size=4, device="cpu", progress=False, checkpoint=tmp_path / "c")
+    assert list(fit(model, torch.zeros(8, 1, 4), **options).history[-1]) == ["step", "epoch", "loss_diffusion", "seconds"]
+    with pytest.raises(ValueError, match="prediction is 'x0'; allowed: eps, which this network was made for"):
+        Diffusion(net, S, prediction="x0")
+    other = Diffusion(scrambled(1, 1, 1, widths=(8, 8)), S, prediction="x0", shape=(1, 4))
+    with pytest.raises(ValueError, match="another run.*eps"):
+        fit(other, torch.zeros(8, 1, 4), **options)
+
+
+def test_a_space_overrides_what_goes_in_and_comes_out():
+    class Doubled(Diffusion):
+        def encode(self, batch):
+            return batch["x"] * 2
+
+        def conditions(self, batch):
+            return batch["c"]
+
+        def decode(self, x):
+            return x / 2
+
+    s = cosine_schedule(50)
+    perfect = lambda x, t, c: c[:, :1].expand_as(x)             # every sample is its condition
+    model = Doubled(perfect, s, prediction="x0", shape=(2,))
+    c = torch.tensor([[1.0], [-3.0]])
+    assert model.loss({"x": c.expand(2, 2) / 2, "c": c}, seeded()) == 0
+    assert torch.allclose(model.sample(c, seeded(), n_steps=10), c.expand(2, 2) / 2)
+    assert model.invert({"x": c.expand(2, 2)}, c, n_steps=10).shape == (2, 2)
 
 
 def test_drop_condition():
@@ -317,24 +408,25 @@ def test_drop_condition():
 def test_samplers_leave_no_trace(capfd):
     net, s = scrambled(1, 1, 1, widths=(8, 8)), linear_schedule(4)
     before = torch.random.get_rng_state()
-    x = sample_ddpm(net, (2, 1, 4), schedule=s, generator=seeded())
-    y = sample_ddim(net, (2, 1, 4), schedule=s, n_steps=2, eta=1.0, generator=seeded())
-    z = invert_ddim(net, x, schedule=s, n_steps=4)
+    x = ancestral(net, (2, 1, 4), schedule=s, generator=seeded())
+    y = implicit(net, (2, 1, 4), schedule=s, n_steps=2, eta=1.0, generator=seeded())
+    z = inverted(net, x, schedule=s, n_steps=4)
     assert torch.equal(before, torch.random.get_rng_state())  # all noise came from the generator
     assert not (x.requires_grad or y.requires_grad or z.requires_grad) and torch.is_grad_enabled()
     assert capfd.readouterr().err == ""
-    sample_ddpm(net, (2, 1, 4), schedule=s, generator=seeded(), progress=True)
+    ancestral(net, (2, 1, 4), schedule=s, generator=seeded(), progress=True)
     assert "DDPM" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_samples_live_where_the_model_lives_and_do_not_depend_on_it():
     s, net = cosine_schedule(20), scrambled(2, 1, 1, widths=(8, 8), n_conditions=1).double()
-    start, c = torch.randn(2, 1, 4, 4, generator=seeded(), dtype=torch.float64), torch.tensor([0.5])
-    here = sample_ddim(guided(net, c, 2.0), start.shape, schedule=s, n_steps=5, eta=1.0, start=start, generator=seeded())
-    there = sample_ddim(guided(net.cuda(), c, 2.0), start.shape, schedule=s, n_steps=5, eta=1.0, start=start, generator=seeded())
+    start, c = torch.randn(2, 1, 4, 4, generator=seeded(), dtype=torch.float64), torch.full((2, 1), 0.5)
+    options = dict(schedule=s, n_steps=5, eta=1.0, start=start, condition=c, scale=2.0)
+    here = implicit(net, start.shape, generator=seeded(), **options)
+    there = implicit(net.cuda(), start.shape, generator=seeded(), **options)
     assert there.is_cuda and torch.allclose(here, there.cpu(), rtol=1e-4)
-    loss = diffusion_loss(net, start.cuda(), schedule=s, generator=torch.Generator("cuda").manual_seed(0))
+    loss = loss_of(net, start.cuda(), schedule=s, generator=torch.Generator("cuda").manual_seed(0))
     assert loss.is_cuda and loss.isfinite()
 
 
@@ -357,7 +449,7 @@ def test_samples_shift_with_their_noise():
     net, s = scrambled(2, 1, 1, widths=(8, 8)), cosine_schedule(20)
     start = torch.randn(2, 1, 6, 6, generator=seeded())
     options = dict(schedule=s, prediction="x0", n_steps=5, process_x0=clamp_x0())
-    x, y = (sample_ddim(net, start.shape, start=start.roll(shift, (2, 3)), **options) for shift in ((0, 0), (4, 2)))
+    x, y = (implicit(net, start.shape, start=start.roll(shift, (2, 3)), **options) for shift in ((0, 0), (4, 2)))
     assert torch.allclose(x.roll((4, 2), (2, 3)), y, atol=1e-4)
 
 
@@ -366,7 +458,7 @@ def test_every_weight_learns_also_beside_unknown_conditions(precision):
     net = scrambled(2, 1, 1, widths=(8, 16), attention=(True, True), n_conditions=2)
     c = torch.tensor([[0.1, math.nan], [math.nan, 0.4], [0.3, 0.2]])
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        loss = diffusion_loss(net, torch.randn(3, 1, 4, 4, generator=seeded()), schedule=cosine_schedule(10), generator=seeded(), condition=c)
+        loss = loss_of(net, torch.randn(3, 1, 4, 4, generator=seeded()), schedule=cosine_schedule(10), condition=c)
     assert loss.dtype == torch.float32
     loss.backward()
     for name, p in net.named_parameters():
@@ -382,9 +474,9 @@ def test_a_small_unet_learns_a_known_distribution():
     wave = lambda n: torch.cos(2 * math.pi * (torch.arange(8) / 8 + torch.rand(n, 1, 1, generator=g)))
     for _ in range(150):
         optimiser.zero_grad()
-        diffusion_loss(net, wave(32), schedule=s, prediction="x0", generator=g).backward()
+        loss_of(net, wave(32), schedule=s, prediction="x0", generator=g).backward()
         optimiser.step()
-    x = sample_ddim(net, (200, 1, 8), schedule=s, prediction="x0", n_steps=25, generator=g)
+    x = implicit(net, (200, 1, 8), schedule=s, prediction="x0", n_steps=25, generator=g)
     power = torch.fft.rfft(x[:, 0]).abs().square()
     assert (power[:, 1] / power.sum(1)).median() > 0.9             # one wavelength per ring
     assert abs(x.square().mean() - 0.5) < 0.1                      # of amplitude 1
@@ -411,6 +503,22 @@ def test_periodic_convolution_agrees_with_torch():
             assert torch.allclose(ours(x), theirs(x), atol=1e-6)
 
 
+# Shipped weights
+
+FIRST_ROWS = {20: [-0.3256, 0.384, -0.551, 0.4759, -0.5907, 0.6022], 60: [0.053, 0.2833, -0.6541, 0.6621, -0.6797, 0.6182], 90: [0.4555, 0.0788, -0.6777, 1.006, -0.6117, 1.3502]}
+
+
+@pytest.mark.parametrize("beta_max", FIRST_ROWS)
+def test_shipped_weights_keep_their_answers(beta_max):
+    "The first row of cuts of a sample, as version 0.1 drew it."
+    from metanb.core.weights import from_pretrained
+
+    model = from_pretrained(f"kirigami/ddpm_{beta_max}")
+    with torch.no_grad():
+        x = model.sample(4, seeded(5), n_steps=20)
+    assert np.allclose(x[0, 0, 0], FIRST_ROWS[beta_max], atol=2e-3)
+
+
 # Bad input
 
 NAN = torch.tensor([[0.0], [math.nan]])
@@ -429,30 +537,32 @@ S = linear_schedule(10)
     (lambda: Schedule([0.5, 0.5]), ["alpha_bar", "decreasing"]),
     (lambda: Schedule([0.5, math.nan]), ["alpha_bar", "nan"]),
     (lambda: Schedule([1.5, 0.5]), ["alpha_bar", "(0, 1)"]),
-    (lambda: diffusion_loss(NOISE, NAN, schedule=S), ["x0", "1 values", "NaN"]),
-    (lambda: diffusion_loss(NOISE, torch.zeros(0, 1), schedule=S), ["x0", "(0, 1)"]),
-    (lambda: diffusion_loss(NOISE, torch.zeros(2, 1, dtype=torch.long), schedule=S), ["x0", "int64"]),
-    (lambda: diffusion_loss(NOISE, torch.zeros(2, 1), schedule=S, prediction="v"), ["prediction", "'v'", "eps or x0"]),
-    (lambda: diffusion_loss(lambda x, t, c: x[:, :1], torch.zeros(2, 3), schedule=S), ["model", "(2, 1)", "(2, 3)"]),
-    (lambda: sample_ddpm(lambda x, t, c: x[:1], (2, 3), schedule=S), ["model", "(1, 3)", "(2, 3)"]),
-    (lambda: sample_ddpm(NOISE, (2, 1), schedule=S, variance="large"), ["variance", "'large'"]),
-    (lambda: sample_ddpm(NOISE, (0, 1), schedule=S), ["shape", "(0, 1)"]),
-    (lambda: sample_ddpm(NOISE, (2,), schedule=S), ["shape", "(2,)"]),
-    (lambda: sample_ddim(NOISE, (2, 1), schedule=S, n_steps=11), ["n_steps", "11", "10"]),
-    (lambda: sample_ddim(NOISE, (2, 1), schedule=S, n_steps=0), ["n_steps", "0"]),
-    (lambda: sample_ddim(NOISE, (2, 1), schedule=S, n_steps=5, eta=1.5), ["eta", "1.5"]),
-    (lambda: sample_ddim(NOISE, (2, 1), schedule=S, n_steps=5, eta=math.nan), ["eta", "nan"]),
-    (lambda: sample_ddim(NOISE, (2, 1), schedule=S, n_steps=5, start=torch.zeros(2, 2)), ["start", "(2, 2)", "(2, 1)"]),
-    (lambda: sample_ddim(NOISE, (2, 1), schedule=S, n_steps=5, start=NAN), ["start", "NaN"]),
+    (lambda: loss_of(NOISE, NAN, schedule=S), ["x0", "1 values", "NaN"]),
+    (lambda: loss_of(NOISE, torch.zeros(0, 1), schedule=S), ["x0", "(0, 1)"]),
+    (lambda: loss_of(NOISE, torch.zeros(2, 1, dtype=torch.long), schedule=S), ["x0", "int64"]),
+    (lambda: loss_of(NOISE, torch.zeros(2, 1), schedule=S, prediction="v"), ["prediction", "'v'", "eps, x0"]),
+    (lambda: loss_of(lambda x, t, c: x[:, :1], torch.zeros(2, 3), schedule=S), ["network", "(2, 1)", "(2, 3)"]),
+    (lambda: ancestral(lambda x, t, c: x[:1], (2, 3), schedule=S), ["network", "(1, 3)", "(2, 3)"]),
+    (lambda: ancestral(NOISE, (2, 1), schedule=S, variance="large"), ["variance", "'large'"]),
+    (lambda: ancestral(NOISE, (0, 1), schedule=S), ["n is 0", "at least 1"]),
+    (lambda: ancestral(NOISE, (2, 0), schedule=S), ["shape[0]", "0"]),
+    (lambda: ancestral(NOISE, (2,), schedule=S), ["shape", "(C, *grid)"]),
+    (lambda: implicit(NOISE, (2, 1), schedule=S, n_steps=11), ["n_steps", "11", "10"]),
+    (lambda: implicit(NOISE, (2, 1), schedule=S, n_steps=0), ["n_steps", "0"]),
+    (lambda: implicit(NOISE, (2, 1), schedule=S, n_steps=5, eta=1.5), ["eta", "1.5"]),
+    (lambda: implicit(NOISE, (2, 1), schedule=S, n_steps=5, eta=math.nan), ["eta", "nan"]),
+    (lambda: implicit(NOISE, (2, 1), schedule=S, n_steps=5, start=torch.zeros(2, 2)), ["start", "(2, 2)", "(2, 1)"]),
+    (lambda: implicit(NOISE, (2, 1), schedule=S, n_steps=5, start=NAN), ["start", "NaN"]),
     (lambda: step_grid(S, times=[0.1, 0.12, 1.0]), ["times", "0.12"]),
     (lambda: step_grid(S, times=[0.0, 1.0]), ["times", "(0, 1]"]),
     (lambda: step_grid(S, times=[0.5]), ["times", "the last 1"]),
     (lambda: step_grid(S, times=[math.nan, 1.0]), ["times", "nan"]),
     (lambda: step_grid(S, times=[]), ["times"]),
-    (lambda: invert_ddim(NOISE, NAN, schedule=S, n_steps=5), ["x0", "NaN"]),
-    (lambda: invert_ddim(NOISE, torch.zeros(2, 1), schedule=S, n_steps=5, iterations=-1), ["iterations", "-1"]),
-    (lambda: guided(NOISE, torch.zeros(2, 1), math.inf), ["guidance_scale", "inf"]),
-    (lambda: guided(NOISE, torch.zeros(2, 1, 1), 1.0), ["condition", "(2, 1, 1)"]),
+    (lambda: inverted(NOISE, NAN, schedule=S, n_steps=5), ["x0", "NaN"]),
+    (lambda: inverted(NOISE, torch.zeros(2, 1), schedule=S, n_steps=5, iterations=-1), ["iterations", "-1"]),
+    (lambda: Denoiser(NOISE, S, condition=torch.zeros(2, 1), guidance_scale=math.inf), ["guidance_scale", "inf"]),
+    (lambda: Denoiser(NOISE, S, condition=torch.zeros(2)), ["condition", "(2,)"]),
+    (lambda: Diffusion(NOISE, S, loss="huber"), ["loss", "'huber'", "mse, l1"]),
     (lambda: drop_condition(torch.zeros(2, 1), 1.1), ["probability", "1.1"]),
     (lambda: clamp_x0(1.0, -1.0), ["low", "high"]),
     (lambda: dynamic_threshold(0.0), ["quantile", "0.0"]),

@@ -29,7 +29,7 @@ WIDGETS = ("two-cuts", "one-cut", "rotation-limit", "generator-browser", "explor
 PLOTS = ("truss-explore",)  # with a plotly figure each from the beginning
 CELLS = ["from metanb.kirigami.explore import generator_browser, one_cut, rotation_limit, two_cuts",
          "two_cuts()", "one_cut()", "rotation_limit()", "generator_browser({folders})", "generator_browser([])",
-         "from metanb.cellular.explore import explore", "explore(pixels=6)",
+         "from metanb.cellular.explore import explore", "explore(quarter=6)",
          "from metanb.truss.explore import explore, target_explorer", "explore()", "target_explorer(n_candidates=40, keep=2)"]
 VOXEL = ["from metanb.voxel.explore import family_explorer, optimiser_explorer", "family_explorer()",
          "optimiser_explorer(stage_steps=50, tolerance=1e-9)"]  # 300 steps, so that there is time to pause
@@ -38,7 +38,7 @@ VOXEL = ["from metanb.voxel.explore import family_explorer, optimiser_explorer",
 @pytest.fixture(scope="module")
 def page_folder(tmp_path_factory) -> Path:
     "A folder with a notebook of all widgets, and two small untrained generators for the browser."
-    from metanb.core.store import save_pretrained
+    from metanb.core.weights import save_pretrained
     from metanb.kirigami.model import build
 
     folder = tmp_path_factory.mktemp("page")
@@ -250,9 +250,9 @@ def test_compress_a_cell_and_scrub_through_its_frames(page):
 
 
 def test_a_painted_cut_is_told_in_words(page):
-    from metanb.cellular.explore import random_design
+    from metanb.cellular.design import random_designs
 
-    cell = random_design(0, threshold=0.4, pixels=6)  # what the sliders show
+    cell = random_designs(1, threshold=0.4, quarter=6)[0]  # what the sliders show
     row, solid = 3, int(cell[3].argmax())
     text = page.locator(".metanb-explore")
     paint(page, 12, (row, solid), (row, 0), (row, 11))  # the first pixel is solid, so this takes away, here and in the mirror image

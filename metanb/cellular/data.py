@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'LEVELS', 'CURVES', 'NUMBERS', 'SIZES', 'FURTHER', 'SHIPPED', 'quantise', 'restore', 'encode', 'make_shard',
-           'dataset', 'Responses', 'load', 'responses', 'statistics', 'plot_responses', 'Reporting', 'command']
+           'dataset', 'Responses', 'load', 'initial_data', 'statistics', 'plot_curves', 'plot_density',
+           'draw_responses', 'Reporting', 'command']
 
 # %% ../../nbs/cellular/data.ipynb #95dee80e
 import json
@@ -18,30 +19,46 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from .design import fill_fraction, random_designs
-from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
-from ..core.checks import refused
-from ..core.files import write_file
+from ..core.checks import choice, number, refused
+from ..core.files import data_root, write_file
+from ..core.plotting import CYCLE
 from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
+from ..core.store import Dataset, datasets, generate, open_dataset, shipped
+from ..core.workers import Jobs, Scheduler, workers
+from .design import random_designs, relative_density
+from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
 
 # %% ../../nbs/cellular/data.ipynb #c5f5dc28
 FIELDS = ("u1", "u2", "sigma22", "plastic_strain")
 LEVELS = 255  # steps between the smallest and the largest value
 
+# %% ../../nbs/cellular/data.ipynb #2dffd3ab
+def _scale(limits: NDArray) -> tuple[NDArray, NDArray]:
+    "Smallest value and step (N, F) in double precision; a constant field and an unknown one have the step 1."
+    low, high = np.moveaxis(np.nan_to_num(limits.astype(float)), -1, 0)
+    return low, np.where(high > low, (high - low) / LEVELS, 1.0)
 
+
+def _solid_first(solid: NDArray[np.bool_]) -> NDArray[np.int64]:  # (N, 1, ny nx)
+    "Indices of the pixels, the solid ones before the voids."
+    return np.argsort(~solid.reshape(len(solid), 1, -1), axis=-1, kind="stable")
+
+# %% ../../nbs/cellular/data.ipynb #4dac83c9
 def quantise(
     field: NDArray,            # (N, F, ny, nx)
     solid: NDArray[np.bool_],  # (N, ny, nx)
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # (N, F, ny nx) differences; (N, F, 2) smallest and largest value, NaN where a frame is not finite
-    "Levels of a field over its solid pixels, as differences over frames and pixels; off by at most (largest - smallest) / 510."
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # differences (N, F, ny nx); limits (N, F, 2), NaN where not finite
+    "Levels of a field over its solid pixels, as differences over frames and pixels, and its limits."
     where = np.broadcast_to(solid[:, None], field.shape)
     finite = (np.isfinite(field) | ~where).all((2, 3))
-    limits = np.stack([np.where(where, field, np.inf).min((2, 3)), np.where(where, field, -np.inf).max((2, 3))], -1)
-    limits = np.where(finite[..., None], limits, np.nan).astype(np.float32)
+    low = np.where(where, field, np.inf).min((2, 3))
+    high = np.where(where, field, -np.inf).max((2, 3))
+    limits = np.where(finite[..., None], np.stack([low, high], -1), np.nan).astype(np.float32)
     start, step = (values[..., None, None] for values in _scale(limits))
     known = np.where(where & finite[..., None, None], field, start)
     levels = np.clip(np.rint((known - start) / step), 0, LEVELS).astype(np.uint8).reshape(*field.shape[:2], -1)
@@ -65,17 +82,6 @@ def restore(
     field[~np.isfinite(limits).all(-1)] = np.nan
     return field.astype(np.float32)
 
-# %% ../../nbs/cellular/data.ipynb #2dffd3ab
-def _scale(limits: NDArray) -> tuple[NDArray, NDArray]:
-    "Smallest value and step (N, F) in double precision; a constant field and an unknown one have the step 1."
-    low, high = np.moveaxis(np.nan_to_num(limits.astype(float)), -1, 0)
-    return low, np.where(high > low, (high - low) / LEVELS, 1.0)
-
-
-def _solid_first(solid: NDArray[np.bool_]) -> NDArray[np.int64]:  # (N, 1, ny nx)
-    "Indices of the pixels, the solid ones before the voids."
-    return np.argsort(~solid.reshape(len(solid), 1, -1), axis=-1, kind="stable")
-
 # %% ../../nbs/cellular/data.ipynb #7bf65176
 CURVES = ("stress", "stress_top", "stress_bottom")
 NUMBERS = {"penetration": np.float32, "min_jacobian": np.float32, "steps": np.int32, "repeats": np.int32}
@@ -87,7 +93,7 @@ def encode(
 ) -> dict[str, NDArray]:         # the arrays of a shard
     "Pack designs and their answers."
     if set(result.flags) != set(FLAGS):
-        raise ValueError(f"result has the flags {', '.join(result.flags)}; allowed: {', '.join(FLAGS)}")
+        raise refused("result.flags", tuple(result.flags), ", ".join(FLAGS))
     arrays = {"design": np.packbits(designs, axis=-1)}
     arrays |= {name: getattr(result, name).astype(np.float32) for name in CURVES}
     limits = []
@@ -104,59 +110,62 @@ def make_shard(
     n: int,       # designs in this shard
     seed: int,    # of this shard
     *,
-    pixels: int,  # along one side of the quarter; the cell has twice as many
+    quarter: int,  # pixels along one side of the quarter; the cell has twice as many
     amplitude_exponent: float = 3.0,  # see `random_designs`
     t_max: float = 0.6,
     **options,    # of `compress`
 ) -> dict[str, NDArray]:  # arrays with n rows, see `encode`
     "Draw cells and compress them in one batch."
-    designs = random_designs(n, seed, pixels=pixels, amplitude_exponent=amplitude_exponent, t_max=t_max)
+    designs = random_designs(n, seed, quarter=quarter, amplitude_exponent=amplitude_exponent, t_max=t_max)
     return encode(designs, compress(designs, **options))
 
 # %% ../../nbs/cellular/data.ipynb #13e063b6
 SIZES = {  # designs, pixels along a quarter, designs per shard
-    "test": dict(n=16, pixels=12, shard_size=8),
-    "demo": dict(n=256, pixels=24, shard_size=16),
-    "paper": dict(n=53_007, pixels=48, shard_size=256),  # batches for a GPU; 8 are enough to keep a core busy
+    "test": dict(n=16, quarter=12, shard_size=8),
+    "demo": dict(n=256, quarter=24, shard_size=16),
+    "paper": dict(n=53_007, quarter=48, shard_size=256),  # batches for a GPU; 8 are enough to keep a core busy
 }
-FURTHER = ("t_max", "amplitude_exponent", "friction", "contact", "smoothing", "refine", "imperfection", "steps", "kinetic_target", "damping",
-           "repeats", "compiled")  # settings of `random_designs` and `compress` that are seldom changed
+FURTHER = ("t_max", "amplitude_exponent", "friction", "contact", "smoothing", "refine", "imperfection", "steps",
+           "kinetic_target", "damping", "repeats", "compiled")  # settings that are seldom changed
 
-
+# %% ../../nbs/cellular/data.ipynb #136e85c4
 def dataset(
     *,
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
-    n: int | None = None,   # designs, instead of the preset's
-    pixels: int | None = None,      # along one side of the quarter, instead of the preset's
-    shard_size: int | None = None,  # designs compressed together and stored together, instead of the preset's
     seed: int = 0,
     folder: str | Path | None = None,  # where the sets are kept; `data_root()` without
     executor: Executor | None = None,  # computes the shards; this process without
     progress: bool = True,
+    n: int | None = None,           # designs, instead of the preset's
+    quarter: int | None = None,     # pixels along one side of the quarter, instead of the preset's
+    shard_size: int | None = None,  # designs compressed together and stored together, instead of the preset's
     max_strain: float = 0.2,
     frames: Sequence[float] = FRAMES,  # fractions of max_strain
     platens: str = "attached",         # or "lubricated"
     device: str = "auto",
-    **further,              # settings that FURTHER names
+    **further,              # settings that FURTHER names, of `random_designs` and `compress`
 ) -> Dataset:               # of packed arrays, for `load`
-    "Random cells and their compression, computed on first use and resumed if incomplete; `ValueError` for settings out of range."
-    if unknown := set(further) - set(FURTHER):
-        name = sorted(unknown)[0]
-        raise refused(name, further[name], f"only {', '.join(FURTHER)}")
-    size = sizes(SIZES, preset, {"n": n, "pixels": pixels, "shard_size": shard_size})
-    params = {"pixels": size["pixels"], "max_strain": max_strain, "frames": list(frames), "platens": platens, "device": device, **further}
-    random_designs(0, 0, pixels=params["pixels"], **{key: params[key] for key in ("t_max", "amplitude_exponent") if key in params})  # its checks
-    name = f"cellular_{2 * size['pixels']}x{2 * size['pixels']}_{platens}_n{size['n']}_seed{seed}"
-    return generate(Path(folder or data_root()) / name, make_shard, n=size["n"], shard_size=size["shard_size"], seed=seed,
-                    params=params, executor=executor, progress=progress)
+    "Random cells and their compression, computed on first use and resumed if incomplete; `ValueError` if out of range."
+    for name, value in further.items():
+        if name not in FURTHER:
+            raise refused(name, value, f"only {', '.join(FURTHER)}")
+    size = sizes(SIZES, preset, {"n": n, "quarter": quarter, "shard_size": shard_size})
+    params = {"quarter": size["quarter"], "max_strain": max_strain, "frames": list(frames),
+              "platens": platens, "device": device, **further}
+    drawing = {key: params[key] for key in ("quarter", "t_max", "amplitude_exponent") if key in params}
+    random_designs(0, **drawing)  # its checks
+    pixels = 2 * size["quarter"]
+    name = f"cellular_{pixels}x{pixels}_{platens}_n{size['n']}_seed{seed}"
+    return generate(Path(folder or data_root()) / name, make_shard, n=size["n"], shard_size=size["shard_size"],
+                    seed=seed, params=params, executor=executor, progress=progress)
 
 # %% ../../nbs/cellular/data.ipynb #76e20117
 @dataclass(frozen=True, eq=False)
 class Responses:
-    "Designs and answers of a data set. Curves and numbers are in memory; designs and fields are decoded when asked for."
+    "Designs and answers of a data set. Curves and numbers are in memory; designs and fields are decoded on demand."
     dataset: Dataset
     strain: NDArray          # (F,) platen displacement / undeformed height
-    stress: NDArray          # (N, F) effective stress, compression positive [MPa]; NaN where a design did not get that far
+    stress: NDArray          # (N, F) effective stress, compression positive [MPa]; NaN where not reached
     stress_top: NDArray      # (N, F) from the upper platen alone [MPa]
     stress_bottom: NDArray   # (N, F) from the lower platen alone [MPa]
     energies: dict[str, NDArray]  # each (N, F) [MPa pixel^2]
@@ -172,7 +181,7 @@ class Responses:
     @property
     def pixels(self) -> int:
         "Pixels along one side of a cell."
-        return 2 * self.dataset.attributes["params"]["pixels"]
+        return 2 * self.dataset.attributes["params"]["quarter"]
 
     @property
     def passed(self) -> NDArray[np.bool_]:  # (N,)
@@ -192,7 +201,7 @@ class Responses:
         rows: slice = slice(None),
     ) -> NDArray[np.float32]:  # (n, F, ny, nx) in the units of `CompressionResult`, 0 in voids
         "A field of some rows; off by at most `field_error`."
-        return restore(self.dataset[_field(name)][rows], self._limits(name, rows), self.designs(rows))
+        return restore(self.dataset[choice("name", name, FIELDS)][rows], self._limits(name, rows), self.designs(rows))
 
     def field_error(
         self,
@@ -203,90 +212,120 @@ class Responses:
         return np.ptp(self._limits(name, rows), axis=-1) / (2 * LEVELS)
 
     def _limits(self, name: str, rows: slice) -> NDArray:
-        return self.dataset["limits"][rows][:, FIELDS.index(_field(name))]
+        return self.dataset["limits"][rows][:, FIELDS.index(choice("name", name, FIELDS))]
 
 # %% ../../nbs/cellular/data.ipynb #e931b62a
-def _field(name: str) -> str:
-    if name not in FIELDS:
-        raise ValueError(f"name is {name!r}; allowed: {', '.join(FIELDS)}")
-    return name
-
-
 def load(
-    path: str | Path,  # folder of a data set, see `dataset`, or the .zip of a packed one
+    source: str | Path | Dataset,  # folder of a data set, the .zip of a packed one, or what `dataset` returned
 ) -> Responses:
     "Open a data set of compressed cells; `ValueError` when there is none, or when it is not finished."
-    ds = open_dataset(path)
+    ds = source if isinstance(source, Dataset) else open_dataset(source)
     if ds.attributes["make_shard"] != make_shard.__name__ or not {"design", "limits", *FIELDS} <= set(ds.keys()):
-        raise ValueError(f"path={str(path)!r} holds {', '.join(ds.keys())}; allowed: a data set of compressed cells")
-    energies, flags = ds["energies"][:], ds["flags"][:]
-    params = ds.attributes["params"]
+        raise refused("source", ds.path, f"a data set of compressed cells (this one holds {', '.join(ds.keys())})")
+    flags, energies, params = ds["flags"][:], ds["energies"][:], ds.attributes["params"]
     if flags.shape[1] != len(FLAGS):
-        raise ValueError(f"path={str(path)!r} has {flags.shape[1]} flags a design, made by another version of the solver; allowed: {len(FLAGS)}, {', '.join(FLAGS)}")
-    return Responses(ds, params["max_strain"] * np.array(params["frames"]), energies=dict(zip(ENERGIES, energies.swapaxes(0, 1), strict=True)),
-                     flags=dict(zip(FLAGS, flags.T, strict=True)), **{name: ds[name][:] for name in (*CURVES, *NUMBERS)})
+        raise refused(f"the number of flags in {ds.path}", flags.shape[1], f"{len(FLAGS)} ({', '.join(FLAGS)})")
+    return Responses(
+        ds, params["max_strain"] * np.array(params["frames"]),
+        energies=dict(zip(ENERGIES, energies.swapaxes(0, 1), strict=True)),
+        flags=dict(zip(FLAGS, flags.T, strict=True)),
+        **{name: ds[name][:] for name in (*CURVES, *NUMBERS)},
+    )
 
 # %% ../../nbs/cellular/data.ipynb #545d372e
 SHIPPED = "cellular_48x48_attached_n256_seed0"
 
-
-def responses(
+# %% ../../nbs/cellular/data.ipynb #931bf4f5
+def initial_data(
+    preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     *,
-    preset: str = "demo",  # sizes: "test", "demo" or "paper"
     seed: int = 0,
     **options,             # of `dataset`
 ) -> Responses:
     "The data set of that size: the shipped one at demo with seed 0, else computed on first use."
-    if preset == "demo" and seed == 0 and not options.keys() - {"progress", "device"} and SHIPPED in datasets():
-        return load(shipped(SHIPPED).path)
-    return load(dataset(preset=preset, seed=seed, **options).path)
+    as_shipped = preset == "demo" and seed == 0 and not options.keys() - {"progress", "device"}
+    if as_shipped and SHIPPED in datasets():
+        return load(shipped(SHIPPED))
+    return load(dataset(preset=preset, seed=seed, **options))
 
 # %% ../../nbs/cellular/data.ipynb #9d5d91ad
+def _densities(data: Responses) -> NDArray[np.float64]:  # (N,)
+    "Relative density of each design, decoded shard by shard."
+    return np.concatenate([relative_density(data.designs(rows)) for rows in data.dataset.shards])
+
+# %% ../../nbs/cellular/data.ipynb #76aa8d1d
 def statistics(
     data: Responses,
     *,
     quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> dict:  # JSON values
-    "What a data set holds: fill fractions, quantiles of the stress [MPa] at each frame, shares that passed and that broke each rule, steps, bytes."
-    if not all(0 <= q <= 1 for q in quantiles):
-        raise ValueError(f"quantiles is {quantiles!r}; allowed: numbers in [0, 1]")
-    fill = np.concatenate([fill_fraction(data.designs(rows)) for rows in data.dataset.shards])
+    "What a set holds: densities, stresses [MPa] at each frame, shares that passed and that broke each rule, steps, bytes."
+    quantiles = [number(f"quantiles[{i}]", q, least=0, most=1) for i, q in enumerate(quantiles)]
+    density = _densities(data)
     finished = data.stress[~data.flags["unfinished"]]
-    stress = np.quantile(finished, quantiles, axis=0) if len(finished) else np.full((len(quantiles), len(data.strain)), np.nan)
+    unknown = np.full((len(quantiles), len(data.strain)), np.nan)
+    stress = np.quantile(finished, quantiles, axis=0) if len(finished) else unknown
     ran = data.steps[data.steps > 0]
     return {
-        "n": len(data), "pixels": data.pixels, "passed": float(data.passed.mean()), "repeated": float((data.repeats > 0).mean()),
+        "n": len(data),
+        "pixels": data.pixels,
+        "passed": float(data.passed.mean()),
+        "repeated": float((data.repeats > 0).mean()),
         "flags": {name: float(flag.mean()) for name, flag in data.flags.items()},
-        "fill_fraction": {"mean": float(fill.mean()), "standard_deviation": float(fill.std()), "quantiles": np.quantile(fill, quantiles).tolist()},
-        "quantiles": list(quantiles), "strain": data.strain.tolist(),
+        "relative_density": {"mean": float(density.mean()), "standard_deviation": float(density.std()),
+                             "quantiles": np.quantile(density, quantiles).tolist()},
+        "quantiles": quantiles,
+        "strain": data.strain.tolist(),
         "stress": [[float(v) if np.isfinite(v) else None for v in row] for row in stress],
         "steps": {"median": float(np.median(ran)) if len(ran) else None, "largest": int(ran.max(initial=0))},
         "bytes_per_design": data.dataset.bytes_on_disk / len(data),
     }
 
-# %% ../../nbs/cellular/data.ipynb #76aa8d1d
-def plot_responses(
+# %% ../../nbs/cellular/data.ipynb #bc5ddb96
+def plot_curves(
     data: Responses,
-    axes=None,  # two matplotlib axes; new ones without
     *,
     most: int = 500,  # curves drawn, the first of the set
-):  # array of the axes
-    "Stress-strain curves in gray with median and the middle 90 %, and the fill fraction against the stress at the end; flagged designs in red."
-    from matplotlib.pyplot import subplots
-    axes = subplots(1, 2, figsize=(7, 2.8))[1] if axes is None else axes
+    ax: Axes | None = None,  # a new one without
+) -> Axes:
+    "Stress-strain curves in gray with median and the middle 90 %; flagged designs in vermilion."
+    ax = Figure(figsize=(3.5, 2.8), layout="constrained").subplots() if ax is None else ax
     curves, strain = np.insert(data.stress, 0, 0.0, axis=1), 100 * np.r_[0, data.strain]
-    for passed, color in ((True, "0.75"), (False, "#D55E00")):
-        axes[0].plot(strain, curves[:most][data.passed[:most] == passed].T, color=color, linewidth=0.5)
+    for passed, color in ((True, "0.75"), (False, CYCLE[3])):
+        ax.plot(strain, curves[:most][data.passed[:most] == passed].T, color=color, linewidth=0.5)
     good = curves[data.passed]
     if len(good):
         low, middle, high = np.quantile(good, (0.05, 0.5, 0.95), axis=0)
-        axes[0].plot(strain, middle, color="black")
-        axes[0].plot(strain, np.stack([low, high], 1), color="black", linestyle="--")
-    axes[0].set(xlabel="strain [%]", ylabel="effective stress [MPa]")
-    fill = np.concatenate([fill_fraction(data.designs(rows)) for rows in data.dataset.shards])
-    axes[1].scatter(fill, data.stress[:, -1], s=6, color=np.where(data.passed, "0.3", "#D55E00"), linewidths=0)
-    axes[1].set(xlabel="fill fraction", ylabel=f"stress at {100 * data.strain[-1]:.0f} % [MPa]")
-    return axes
+        ax.plot(strain, middle, color="black")
+        ax.plot(strain, np.stack([low, high], 1), color="black", linestyle="--")
+    ax.set(xlabel="strain [%]", ylabel="effective stress [MPa]")
+    return ax
+
+# %% ../../nbs/cellular/data.ipynb #d7706d56
+def plot_density(
+    data: Responses,
+    *,
+    ax: Axes | None = None,  # a new one without
+) -> Axes:
+    "Stress at the last frame against the relative density; flagged designs in vermilion."
+    ax = Figure(figsize=(3.5, 2.8), layout="constrained").subplots() if ax is None else ax
+    color = np.where(data.passed, "0.3", CYCLE[3])
+    ax.scatter(_densities(data), data.stress[:, -1], s=6, color=color, linewidths=0)
+    ax.set(xlabel="relative density", ylabel=f"stress at {100 * data.strain[-1]:.0f} % [MPa]")
+    return ax
+
+# %% ../../nbs/cellular/data.ipynb #a1d22649
+def draw_responses(
+    data: Responses,
+    *,
+    most: int = 500,  # curves drawn, the first of the set
+) -> Figure:
+    "The curves, and the stress at the end against the relative density."
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    axes = figure.subplots(1, 2)
+    plot_curves(data, most=most, ax=axes[0])
+    plot_density(data, ax=axes[1])
+    return figure
 
 # %% ../../nbs/cellular/data.ipynb #cd3cfdcc
 class Reporting:
@@ -321,14 +360,15 @@ class Reporting:
         with self.lock:
             self.done, self.passed = self.done + len(flags), self.passed + int(passed.sum())
             broken = ", ".join(f"{name} {count}" for name, count in zip(FLAGS, flags.sum(0)) if count)
-            tqdm.write(f"{passed.sum()}/{len(flags)} passed, {self.passed}/{self.done} since the start" + (f" (flagged: {broken})" if broken else ""))
+            flagged = f" (flagged: {broken})" if broken else ""
+            tqdm.write(f"{passed.sum()}/{len(flags)} passed, {self.passed}/{self.done} since the start{flagged}")
 
 # %% ../../nbs/cellular/data.ipynb #e7f8bc97
 def command(
     preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,
-    pixels: Annotated[int | None, typer.Option(help="pixels along one side of the quarter, instead of the preset's; the cell has twice as many")] = None,
-    shard_size: Annotated[int | None, typer.Option(help="designs compressed and stored together, instead of the preset's")] = None,
+    quarter: Annotated[int | None, typer.Option(help="pixels along a quarter; the cell has twice as many")] = None,
+    shard_size: Annotated[int | None, typer.Option(help="designs compressed and stored together")] = None,
     platens: Annotated[str, typer.Option(help="attached or lubricated")] = "attached",
     max_strain: Annotated[float, typer.Option(help="strain at the last frame")] = 0.2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -340,8 +380,9 @@ def command(
     "Compress random cells: designs, stress-strain curves and fields."
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes: they start with this environment
     with workers(scheduler, jobs) as pool:
-        ds = dataset(preset=preset, n=n, pixels=pixels, shard_size=shard_size, seed=seed, folder=out, executor=Reporting(pool),
-                     platens=platens, max_strain=max_strain, device=device)
-    facts = statistics(load(ds.path))
+        ds = dataset(preset=preset, n=n, quarter=quarter, shard_size=shard_size, seed=seed, folder=out,
+                     executor=Reporting(pool), platens=platens, max_strain=max_strain, device=device)
+    facts = statistics(load(ds))
     write_file(f"{ds.path}_statistics.json", (json.dumps(facts, indent=1) + "\n").encode())
-    print(f"{ds.path}: {len(ds)} designs, {100 * facts['passed']:.1f} % passed, {facts['bytes_per_design'] / 1000:.1f} kB a design")
+    typer.echo(f"{ds.path}: {len(ds)} designs, {100 * facts['passed']:.1f} % passed, "
+               f"{facts['bytes_per_design'] / 1000:.1f} kB a design")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'VIEWS', 'LIVE', 'deformed_pixels', 'stored_result', 'events', 'field_range', 'draw_frame', 'draw_curve',
-           'draw_result', 'animate', 'random_design', 'compress_live', 'PixelPad', 'explore']
+           'draw_result', 'animate', 'compress_live', 'PixelPad', 'explore']
 
 # %% ../../nbs/cellular/explore.ipynb #931f9dcd
 import html
@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.device import can_compile
+from ..core.files import write_file
 from ..core.plotting import CYCLE, STYLE, colormap
 from .data import Responses
-from .design import fields_from_noise, fill_fraction, is_valid, mirror, validate
+from .design import check_designs, random_designs, relative_density
 from .mechanics import CompressionResult, compress
 
 # %% ../../nbs/cellular/explore.ipynb #c65acbf3
@@ -36,7 +37,7 @@ def deformed_pixels(
     u2: ArrayLike,      # (ny, nx) displacement in y [cell width]
 ) -> NDArray[np.float64]:  # (P, 4, 2) corners of the P solid pixels in the order of `np.nonzero`, counter-clockwise from the lower left [cell width]
     "Outlines of the solid pixels after they have moved."
-    solid = validate(design)[0]
+    solid = check_designs(design)[0]
     u = np.stack([u1, u2], -1).astype(np.float64)
     if u.shape != (*solid.shape, 2):
         raise ValueError(f"u1 has shape {np.shape(u1)}; allowed: {solid.shape}, that of the design")
@@ -136,7 +137,7 @@ def field_range(
     if field not in FIELDS:
         raise ValueError(f"field is {field!r}; allowed: {', '.join(FIELDS)}")
     _check_index(result, index)
-    values = np.abs(getattr(result, field)[index][:, validate(design)[0]])
+    values = np.abs(getattr(result, field)[index][:, check_designs(design)[0]])
     top = max(float(np.nanquantile(values, 0.99)), 1e-3) if np.isfinite(values).any() else 1.0
     return (-top if field == "sigma22" else 0.0), top
 
@@ -154,7 +155,7 @@ def draw_frame(
     limits: tuple[float, float] | None = None,  # of the colours; None: `field_range`
 ) -> PolyCollection:         # for a colour bar
     "Draw one frame: every solid pixel where it is (Eulerian) or where it was (Lagrangian), between the platens."
-    solid = validate(design)[0]
+    solid = check_designs(design)[0]
     limits = field_range(solid, result, field=field, index=index) if limits is None else limits
     for name, value, allowed in (("view", view, VIEWS), ("copies", copies, (1, 2, 3))):
         if value not in allowed:
@@ -226,7 +227,7 @@ def draw_result(
     copies: int = 1,         # cells side by side in the Eulerian view, 1 to 3
 ) -> Figure:
     "Three panels: where the pixels are, where they were, and the curve."
-    solid = validate(design)[0]
+    solid = check_designs(design)[0]
     with mpl.rc_context(STYLE):
         figure = _figure(9.6, 3.2)
         axes = figure.subplots(1, 3, width_ratios=(copies + 0.3, 1.75, 1.7))
@@ -273,28 +274,8 @@ def animate(
             figure.savefig(buffer, format="png", dpi=dpi)
             pictures.append(Image.open(buffer).convert("RGB").quantize(48))
     times = [milliseconds] * (len(pictures) - 1) + [4 * milliseconds]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=True)
-    return path
-
-# %% ../../nbs/cellular/explore.ipynb #7391ebbe
-def random_design(
-    seed: int = 0,
-    *,
-    amplitude_exponent: float = 3.0,  # the field's amplitude falls as |k| to minus this
-    threshold: float = 0.4,           # [standard deviations of the field]; more leaves less material
-    pixels: int = 12,                 # along one side of the quarter
-    tries: int = 20_000,              # fields to draw at most
-) -> NDArray[np.bool_]:               # (2 pixels, 2 pixels)
-    "The first valid cell among the fields of a seed; `ValueError` when none is."
-    rng = np.random.default_rng(seed)
-    for _ in range(0, tries, 500):
-        parts = rng.standard_normal((2, 500, pixels, pixels))
-        quarters = fields_from_noise(parts[0] + 1j * parts[1], amplitude_exponent=amplitude_exponent) > threshold
-        valid = is_valid(quarters)
-        if valid.any():
-            return mirror(quarters[valid.argmax()])
-    raise ValueError(f"threshold is {threshold}, amplitude_exponent {amplitude_exponent}: none of {tries} fields is valid; allowed: settings that leave some")
+    film = dict(save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=True)
+    return write_file(path, lambda part: pictures[0].save(part, **film))
 
 # %% ../../nbs/cellular/explore.ipynb #82921fad
 LIVE = {"max_strain": 0.2, "frames": (0.01, *(k / 16 for k in range(1, 17))), "kinetic_target": 0.004, "repeats": 0, "compiled": can_compile(), "device": "cpu"}
@@ -304,7 +285,7 @@ def compress_live(
     design: ArrayLike,  # (ny, nx) boolean
 ) -> CompressionResult:  # a batch of one
     "Compress one small design with the settings `LIVE`; the last 32 answers are kept."
-    solid = validate(design)
+    solid = check_designs(design)
     if len(solid) != 1:
         raise ValueError(f"design has shape {np.shape(design)}; allowed: a single one, (ny, nx)")
     return _compressed(solid[0].tobytes(), solid[0].shape)
@@ -376,7 +357,7 @@ class PixelPad(anywidget.AnyWidget):
 # %% ../../nbs/cellular/explore.ipynb #4b32d34f
 def explore(
     *,
-    pixels: int = 12,  # along one side of the quarter; compressing takes seconds at 12 and minutes at 48
+    quarter: int = 12,  # pixels along one side of the quarter; compressing takes seconds at 12 and minutes at 48
     solve: Callable[[NDArray[np.bool_]], CompressionResult] = compress_live,  # called with the design (ny, nx)
 ) -> widgets.VBox:
     "An app: draw a design (random field) or paint one, compress it, and scrub through the frames."
@@ -390,7 +371,7 @@ def explore(
     for name in ("max", "value"):
         widgets.jslink((play, name), (frame, name))
     status, image = widgets.HTML(), widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain", align_self="flex-start"))
-    app = _App(knobs, pad, button, field, copies, frame, status, image, pixels, solve)
+    app = _App(knobs, pad, button, field, copies, frame, status, image, quarter, solve)
     left = widgets.VBox([widgets.HTML("random field"), *knobs.values(), button, status], layout=widgets.Layout(width="22em"))
     right = widgets.VBox([widgets.HTML("press or drag to paint"), pad, mirrored])
     box = widgets.VBox([widgets.HBox([left, right]), widgets.HBox([frame, play]), widgets.HBox([field, copies]), image]).add_class("metanb-explore")
@@ -407,9 +388,9 @@ def _slider(label, value, low, high, step=1):
 class _App:
     "What happens when something is moved or pressed."
 
-    def __init__(self, knobs, pad, button, field, copies, frame, status, image, pixels, solve):
+    def __init__(self, knobs, pad, button, field, copies, frame, status, image, quarter, solve):
         self.knobs, self.pad, self.button, self.field, self.copies, self.frame = knobs, pad, button, field, copies, frame
-        self.status, self.image, self.pixels, self.solve, self.result = status, image, pixels, solve, None
+        self.status, self.image, self.quarter, self.solve, self.result = status, image, quarter, solve, None
         for knob in knobs.values():
             knob.observe(self.generate, "value")
         pad.observe(self.changed, "rows")
@@ -424,7 +405,7 @@ class _App:
     def generate(self, change=None) -> None:
         "A design from the sliders goes to the canvas."
         try:
-            self.pad.design = random_design(pixels=self.pixels, **{name: knob.value for name, knob in self.knobs.items()})
+            self.pad.design = random_designs(1, quarter=self.quarter, **{name: knob.value for name, knob in self.knobs.items()})[0]
         except ValueError as error:
             self.say(str(error), wrong=True)
 
@@ -432,8 +413,8 @@ class _App:
         "The canvas holds another design, which has not been compressed."
         self.result = None
         try:
-            validate(self.pad.design)
-            self.say(f"{fill_fraction(self.pad.design):.0%} solid, not compressed yet")
+            check_designs(self.pad.design)
+            self.say(f"{relative_density(self.pad.design):.0%} solid, not compressed yet")
         except ValueError as error:
             self.say(str(error).replace("designs[0]", "the design"), wrong=True)
         self.draw()
@@ -442,7 +423,7 @@ class _App:
         "Compress what the canvas holds, and say how well it went."
         self.button.disabled = True
         try:
-            validate(self.pad.design)
+            check_designs(self.pad.design)
             self.say("compressing, a few seconds ...")
             result = self.solve(self.pad.design)
             broken = [name for name, flag in result.flags.items() if flag[0]]

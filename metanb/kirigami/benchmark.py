@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.checks import refused, shaped, whole
 from ..core.files import write_file
 from ..core.presets import DEFAULT
-from ..core.store import from_pretrained, weights
+from ..core.weights import from_pretrained, weights
 from .data import initial_data
 from .metrics import evaluate
 from .model import generate as generate_cells
@@ -181,4 +181,4 @@ def command(
             scores.append({"name": name} | found)
     typer.echo(leaderboard(scores))
     if out is not None:
-        write_file(out, (json.dumps(scores, indent=1) + "\n").encode())
+        write_file(out, json.dumps(scores, indent=1) + "\n", argument="out")

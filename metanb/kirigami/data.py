@@ -7,7 +7,6 @@ __all__ = ['BETA_MAX', 'SIZES', 'make_shard', 'dataset', 'Cells', 'load', 'initi
            'autocorrelation', 'statistics', 'command']
 
 # %% ../../nbs/kirigami/data.ipynb #cb5a874d
-import json
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import refused
-from ..core.files import write_file
+from ..core.files import data_root, write_json
 from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, open_dataset, workers
+from ..core.store import Dataset, generate, open_dataset
+from ..core.workers import Jobs, Scheduler, workers
 from .design import admissible_designs, base_angles, check_designs, count_intersections
 
 # %% ../../nbs/kirigami/data.ipynb #8a40cfa3
@@ -180,5 +180,5 @@ def command(
             ds = dataset(beta_max=beta, preset=preset, n=n, sweeps=sweeps, shard_size=shard_size, size=size, seed=seed, folder=out,
                          executor=pool)
             facts = statistics(load(ds))
-            write_file(f"{ds.path}_statistics.json", (json.dumps(facts, indent=1) + "\n").encode())
+            write_json(f"{ds.path}_statistics.json", facts)
             typer.echo(f"{ds.path}: {len(ds)} cells, {100 * facts['admissible_share']:g} % of them without intersections")

@@ -8,7 +8,6 @@ __all__ = ['CUT_LENGTH', 'PERIOD', 'PARTNERS', 'NEIGHBOURS', 'check_designs', 'b
            'admissible_designs', 'admissible_share', 'cut_ends', 'plot_cell', 'cut_pattern', 'export_svg', 'export_dxf']
 
 # %% ../../nbs/kirigami/design.ipynb #93284c60
-import io
 import math
 from pathlib import Path
 from xml.etree import ElementTree
@@ -454,9 +453,8 @@ def export_dxf(
     drawing = ezdxf.new(units=ezdxf.units.MM)
     drawing.layers.add("CUTS", color=1)
     drawing.layers.add("OUTLINE", color=5)
-    space, text = drawing.modelspace(), io.StringIO()
+    space = drawing.modelspace()
     for first, last in cuts:
         space.add_line(first, last, dxfattribs={"layer": "CUTS"})
     space.add_lwpolyline([(0, 0), (width, 0), (width, height), (0, height)], close=True, dxfattribs={"layer": "OUTLINE"})
-    drawing.write(text)
-    return write_file(path, text.getvalue().encode(drawing.output_encoding))
+    return write_file(path, drawing.saveas)

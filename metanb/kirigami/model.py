@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
 from ..core.device import normal, uniform
-from ..core.diffusion import clamp_x0, diffusion_loss, make_schedule, sample_ddim, sample_ddpm
+from ..core.diffusion import Diffusion, clamp_x0
+from ..core.schedules import make_schedule
 from ..core.training import Phase
 from ..core.unet import GridConv, UNet
 from .design import admissible_designs, base_angles, check_designs, count_intersections
@@ -211,36 +212,26 @@ class WGAN(LatentModel):
 _LIMIT = 1.5  # largest network value of an angle, at beta_max = 90
 
 
-class DDPM(nn.Module):
-    "Denoising diffusion probabilistic model with a small circular U-Net (Section 2.4, Eq. 11)."
+class DDPM(Diffusion):
+    "Denoising diffusion probabilistic model with a small circular U-Net that learns the noise (Section 2.4, Eq. 11)."
+
+    name = "ddpm"
 
     def __init__(
         self,
         *,
         widths: tuple[int, int] = (48, 64),  # channels at 6 x 6 and 3 x 3
         noise_steps: int = 250,              # T
-        schedule: str = "cosine",            # see metanb.core.diffusion
+        schedule: str = "cosine",            # see metanb.core.schedules
         learning_rate: float = 1e-3,
     ):
-        super().__init__()
+        network, levels = UNet(2, 1, 1, widths=widths), make_schedule(schedule, noise_steps)
+        super().__init__(network, levels, process_x0=clamp_x0(-_LIMIT, _LIMIT), learning_rate=learning_rate)
         self.config = dict(widths=list(widths), noise_steps=noise_steps, schedule=schedule, learning_rate=learning_rate)
-        self.unet = UNet(2, 1, 1, widths=widths)
-        self.schedule = make_schedule(schedule, noise_steps)
-
-    def phases(self) -> list[Phase]:
-        "One optimiser."
-        return [Phase("ddpm", self.unet, self.loss, self.config["learning_rate"])]
-
-    def loss(self, x: Tensor, generator: Generator) -> Tensor:
-        "Mean squared error of the predicted noise (Eq. 11)."
-        return diffusion_loss(self.unet, x, schedule=self.schedule, generator=generator)
 
     def sample(self, n: int, generator: Generator, *, n_steps: int | None = None, size: int = 6) -> Tensor:
         "(n, 1, size, size) cells by ancestral sampling, or in `n_steps` coarser steps of the same process."
-        options = dict(schedule=self.schedule, generator=generator, process_x0=clamp_x0(-_LIMIT, _LIMIT))
-        if n_steps is None:
-            return sample_ddpm(self.unet, (n, 1, size, size), **options)
-        return sample_ddim(self.unet, (n, 1, size, size), n_steps=n_steps, eta=1.0, **options)
+        return super().sample(n, generator, shape=(1, size, size), n_steps=n_steps, eta=1.0)
 
 # %% ../../nbs/kirigami/model.ipynb #06a4e83a
 MODELS = {"vae": VAE, "gan": GAN, "wgan": WGAN, "ddpm": DDPM}

@@ -20,7 +20,8 @@ from torch import Generator, Tensor, nn
 from ..core.elasticity import rotate_stiffness, rotation_from_six, six_from_rotation
 from ..core.training import Phase
 from .data import ORTHOTROPIC, UPPER, to_matrix
-from .design import TrussDesign, _copies, _images, _key, _wrapped, compound, slots_of
+from .design import TrussDesign
+from .topology import compound, periodic_images, point_keys, slot_segments, slots_of, wrap
 
 # %% ../../nbs/truss/model.ipynb #8ea99e01
 def _exact(function):
@@ -100,16 +101,16 @@ _ISO = _TWICE * torch.tensor(_ROOT[UPPER[0]] * _ROOT[UPPER[1]], dtype=torch.floa
 def _struts():
     "Lengths (g,), directions (g, 3) and lattices (g, 14) of the groups of strut segments that go the same way and belong to the same of the 14 lattices."
     every = compound([t for t in range(TYPES) for _ in (1, 2)], [1, 2] * TYPES)  # all at once, so that segments are as short as they ever get
-    middle = _wrapped(every.nodes[every.struts[:, 0]] + every.vectors / 2)
+    middle = wrap(every.nodes[every.struts[:, 0]] + every.vectors / 2)
     of = np.zeros((len(middle), PAIRS), bool)
     for pair in range(PAIRS):
-        ends = _images(_copies(pair // 2, pair % 2 + 1))
+        ends = periodic_images(slot_segments(pair // 2, pair % 2 + 1))
         d, r = ends[:, 1] - ends[:, 0], middle[:, None] - ends[:, 0]
         t = (r * d).sum(-1) / (d * d).sum(1)
         on = (abs(r - t[..., None] * d).max(-1) < 1e-7) & (t > 0) & (t < 1)
         of[:, pair] = (on & (abs(np.cross(every.vectors[:, None], d)).max(-1) < 1e-7)).any(1)
     length = np.linalg.norm(every.vectors, axis=1, keepdims=True)
-    _, first, group = np.unique(np.hstack([_key(every.vectors / length), of]), axis=0, return_index=True, return_inverse=True)
+    _, first, group = np.unique(np.hstack([point_keys(every.vectors / length), of]), axis=0, return_index=True, return_inverse=True)
     return np.bincount(group.reshape(-1), length[:, 0]), (every.vectors / length)[first], of[first]
 
 
