@@ -41,7 +41,8 @@ def draw_shipped(
     "Cells from the weights that come with the package."
     key = f"kirigami/{name}_{beta_max:g}"
     if key not in weights():
-        raise refused("beta_max", beta_max, f"those for which {name!r} has weights: {', '.join(ranges(name)) or 'none'}")
+        found = ", ".join(ranges(name)) or "none"
+        raise refused("beta_max", beta_max, f"those for which {name!r} has weights: {found}")
     return generate_cells(from_pretrained(key, device), n, seed=seed, **options)
 
 # %% ../../nbs/kirigami/benchmark.ipynb #1eaf7067
@@ -156,8 +157,8 @@ def command(
     names: Annotated[list[str] | None, typer.Argument(
         metavar="[MODEL]...", help="shipped models; all when neither names nor --module are given")] = None,
     module: Annotated[list[str] | None, typer.Option(
-        metavar="PATH.TO:CALLABLE", help="a generator of yours: generate(n, seed, *, beta_max); may be repeated")] = None,
-    beta_max: Annotated[list[float] | None, typer.Option(help="data sets [degrees]; may be repeated; 60 and 90 without")] = None,
+        metavar="PATH.TO:CALLABLE", help="a generator of yours: generate(n, seed, *, beta_max); repeatable")] = None,
+    beta_max: Annotated[list[float] | None, typer.Option(help="data sets [degrees]; repeatable; 60 and 90 without")] = None,
     n: Annotated[int, typer.Option(help="cells to generate")] = 10_000,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
     preset: Annotated[str, typer.Option(help="size of the data sets: test, demo or paper")] = DEFAULT,

@@ -57,11 +57,12 @@ def dataset(
 ) -> Dataset:                    # ["alpha"]: (n, size, size) float64 [degrees]
     "The data set of Section 3, generated on first use and resumed if incomplete."
     chosen = sizes(SIZES, preset, given)
-    admissible_designs(0, beta_max=beta_max, size=size, sweeps=chosen["sweeps"])  # refuses bad arguments before anything is written
+    # No cell at all: refuses bad arguments before anything is written.
+    admissible_designs(0, beta_max=beta_max, size=size, sweeps=chosen["sweeps"])
     name = f"kirigami_{size}x{size}_beta{beta_max:g}_sweeps{chosen['sweeps']}_n{chosen['n']}_seed{seed}"
     params = dict(beta_max=float(beta_max), sweeps=chosen["sweeps"], size=size)
-    return generate(Path(folder or data_root()) / name, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
-                    params=params, executor=executor, progress=progress)
+    return generate(Path(folder or data_root()) / name, make_shard, n=chosen["n"], shard_size=chosen["shard_size"],
+                    seed=seed, params=params, executor=executor, progress=progress)
 
 # %% ../../nbs/kirigami/data.ipynb #c5fe056a
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,8 @@ def relaxation(
     "Follow chains from a start: their `order` after given numbers of sweeps."
     cells, orders = check_designs(start, "start"), []
     for k, more in enumerate(np.diff([0, *sweeps])):
-        cells = admissible_designs(len(cells), seed + k, beta_max=beta_max, size=cells.shape[1:], sweeps=int(more), start=cells)
+        cells = admissible_designs(len(cells), seed + k, beta_max=beta_max, size=cells.shape[1:], sweeps=int(more),
+                                   start=cells)
         orders.append(order(cells))
     return np.array(orders)
 
@@ -137,7 +139,8 @@ def autocorrelation(
 ) -> NDArray[np.float64]:  # (len(sweeps),) in [-1, 1]
     "Correlation, over the cells, of their order with their order after further sweeps."
     before, after = order(alpha), relaxation(alpha, sweeps, beta_max=beta_max, seed=seed)
-    return np.array([np.corrcoef(before, now)[0, 1] for now in after])
+    with np.errstate(invalid="ignore"):  # cells that are all alike: not a number
+        return np.array([np.corrcoef(before, now)[0, 1] for now in after])
 
 # %% ../../nbs/kirigami/data.ipynb #cb1b1f13
 def statistics(
@@ -148,13 +151,14 @@ def statistics(
     "Numbers of a data set: intersections, ranges, order, correlations of neighbours, memory of the chain."
     beta, held = cells.designs - base_angles(cells.designs.shape[1:]), order(cells.designs)
     wave, later = np.cos(2 * np.radians(beta)), [1, 2, 5, 10, 20]
-    correlation = {name: float(np.corrcoef(wave.ravel(), np.roll(wave, step, (1, 2)).ravel())[0, 1])
-                   for name, step in (("axial", (1, 0)), ("diagonal", (1, 1)))}
+    neighbours = {"axial": np.roll(wave, 1, 1), "diagonal": np.roll(wave, (1, 1), (1, 2))}
+    correlation = {name: float(np.corrcoef(wave.ravel(), other.ravel())[0, 1]) for name, other in neighbours.items()}
     memory = autocorrelation(cells.designs[:n_chains], later, beta_max=cells.beta_max)
     return {
         "n": len(cells), "size": list(cells.designs.shape[1:]), "beta_max": cells.beta_max, "sweeps": cells.sweeps,
         "admissible_share": float((count_intersections(cells.designs) == 0).mean()),
-        "rotation": {"least": float(beta.min()), "greatest": float(beta.max()), "mean": float(beta.mean()), "standard_deviation": float(beta.std())},
+        "rotation": {"least": float(beta.min()), "greatest": float(beta.max()),
+                     "mean": float(beta.mean()), "standard_deviation": float(beta.std())},
         "order": {"mean": float(held.mean()), "standard_deviation": float(held.std())},
         "correlation_of_neighbours": correlation,  # of cos 2 beta
         "autocorrelation_of_order": dict(zip(map(str, later), memory.tolist())),  # after so many sweeps
@@ -177,8 +181,9 @@ def command(
     "Draw the kirigami data sets of admissible cells."
     with workers(scheduler, jobs) as pool:
         for beta in beta_max or BETA_MAX:
-            ds = dataset(beta_max=beta, preset=preset, n=n, sweeps=sweeps, shard_size=shard_size, size=size, seed=seed, folder=out,
-                         executor=pool)
+            ds = dataset(beta_max=beta, preset=preset, seed=seed, size=size, folder=out, executor=pool,
+                         n=n, sweeps=sweeps, shard_size=shard_size)
             facts = statistics(load(ds))
             write_json(f"{ds.path}_statistics.json", facts)
-            typer.echo(f"{ds.path}: {len(ds)} cells, {100 * facts['admissible_share']:g} % of them without intersections")
+            share = 100 * facts["admissible_share"]
+            typer.echo(f"{ds.path}: {len(ds)} cells, {share:g} % of them without intersections")

@@ -160,7 +160,8 @@ def pair_path(
     graph = coo_matrix((length, (a, b)), shape=(len(nodes),) * 2).tocsr()
     cost, before = dijkstra(graph, directed=False, indices=k * k, return_predecessors=True)
     if not np.isfinite(cost[-1]):
-        raise refused("end", ends[1].tolist(), f"angles that a path within +-{limit:g} degrees can reach from {ends[0].tolist()}")
+        reached = f"angles that a path within +-{limit:g} degrees can reach from {ends[0].tolist()}"
+        raise refused("end", ends[1].tolist(), reached)
     path = [len(nodes) - 1]
     while path[-1] != k * k:
         path.append(before[path[-1]])
@@ -293,9 +294,11 @@ def admissible_designs(
     "Admissible cells by Gibbs sampling of the uniform distribution over all of them (Section 3 of the paper)."
     n, base = _check_request(n, beta_max, size)
     sweeps = whole("sweeps", sweeps, 0)
-    cells = np.tile(base, (n, 1, 1)) if start is None else shaped("start", start, (n, *base.shape), dtype=np.float64).copy()
-    if start is not None and n and (count_intersections(cells).any() or np.abs(cells - base).max() > beta_max):
-        raise ValueError("start holds a cell with intersections or beyond beta_max; allowed: admissible cells")
+    cells = np.tile(base, (n, 1, 1))
+    if start is not None:
+        cells = shaped("start", start, cells.shape, dtype=np.float64).copy()
+        if n and (count_intersections(cells).any() or np.abs(cells - base).max() > beta_max):
+            raise ValueError("start holds a cell with intersections or beyond beta_max; allowed: admissible cells")
     blocks = range(0, n, _BLOCK)
     for first, seed_ in zip(blocks, np.random.SeedSequence(seed).spawn(len(blocks))):
         _gibbs(cells[first:first + _BLOCK], beta_max, sweeps, np.random.default_rng(seed_))
@@ -394,7 +397,8 @@ def plot_cell(
     for k, (di, dj) in enumerate(PARTNERS):
         hit |= meets[..., k] | np.roll(meets[..., k], (di, dj), (0, 1))
     ax.add_collection(LineCollection(around, colors="0.85", lw=0.8))
-    ax.add_collection(LineCollection(ends.reshape(-1, 2, 2), colors=[red if mark and h else "0.1" for h in hit.ravel()], lw=1.4))
+    colors = [red if mark and h else "0.1" for h in hit.ravel()]
+    ax.add_collection(LineCollection(ends.reshape(-1, 2, 2), colors=colors, lw=1.4))
     if mark and hit.any():
         ax.plot(*_crossings(cell, meets).T, "o", ms=2.5, color=red, mec="none")
     ax.add_patch(Rectangle((-0.5, 0.5 - n), m, n, fill=False, ec="0.6", lw=0.8, ls="--"))  # the outline of the cell
@@ -408,7 +412,7 @@ def cut_pattern(
     *,
     repeats: int | tuple[int, int] = 1,  # copies of the cell, or copies downwards and to the right
     edge: float = 60.0,  # edge of one cell along its rows [mm]: m times the distance between neighbouring centres
-) -> tuple[NDArray[np.float64], tuple[float, float]]:  # (k, 2, 2) cuts and (width, height) of the sheet [mm], origin lower left
+) -> tuple[NDArray[np.float64], tuple[float, float]]:  # (k, 2, 2) cuts; width, height of the sheet [mm]; origin lower left
     "Cuts of a finite sheet of `repeats` cells."
     cell = _one_cell(alpha)
     copies = [whole("repeats", r, 1) for r in ((repeats, repeats) if np.ndim(repeats) == 0 else repeats)]
@@ -456,5 +460,6 @@ def export_dxf(
     space = drawing.modelspace()
     for first, last in cuts:
         space.add_line(first, last, dxfattribs={"layer": "CUTS"})
-    space.add_lwpolyline([(0, 0), (width, 0), (width, height), (0, height)], close=True, dxfattribs={"layer": "OUTLINE"})
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    space.add_lwpolyline(corners, close=True, dxfattribs={"layer": "OUTLINE"})
     return write_file(path, drawing.saveas)

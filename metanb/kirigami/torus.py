@@ -32,7 +32,7 @@ def mills(
 
 # %% ../../nbs/kirigami/torus.ipynb #6d04406c
 DISTANCE = 10.0  # degrees in one unit of a wall's distance
-SCALE = 5.0  # units of a table in one unit of a stored parameter; less than in `pairwise`: walls that move fast lose their gradient
+SCALE = 5.0  # units of a table in one of a stored parameter; less than in `pairwise`: fast walls lose their gradient
 
 # %% ../../nbs/kirigami/torus.ipynb #221b51d4
 class Walls(nn.Module):
@@ -118,7 +118,8 @@ class ScoreNetwork(nn.Module):
         # On the line: a unit of spread at every noise level, so that the slowest wave tells all rotations apart.
         turn = 2 * beta.deg2rad() if self.circle else beta / (sigma.square() + SPREAD**2).sqrt()
         features = [f(k * turn) for k in range(1, WAVES + 1) for f in (torch.cos, torch.sin)]
-        level = torch.cat([f(log * k) for f in (torch.sin, torch.cos) for k in (0.5, 1, 2)] + [log, log.square() / 4], 1)
+        waves = [f(log * k) for f in (torch.sin, torch.cos) for k in (0.5, 1, 2)]
+        level = torch.cat([*waves, log, log.square() / 4], 1)
         h = torch.stack([*features, (base / 90).expand_as(alpha)], 1)
         modulation = self.level(level).view(len(level), -1, 2, self.last.in_channels, 1, 1)
         for k, convolution in enumerate(self.convolutions):
