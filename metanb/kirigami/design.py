@@ -412,7 +412,7 @@ def cut_pattern(
     *,
     repeats: int | tuple[int, int] = 1,  # copies of the cell, or copies downwards and to the right
     edge: float = 60.0,  # edge of one cell along its rows [mm]: m times the distance between neighbouring centres
-) -> tuple[NDArray[np.float64], tuple[float, float]]:  # (k, 2, 2) cuts; width, height of the sheet [mm]; origin lower left
+) -> tuple[NDArray[np.float64], tuple[float, float]]:  # (k, 2, 2) cuts; size of the sheet [mm]; origin lower left
     "Cuts of a finite sheet of `repeats` cells."
     cell = _one_cell(alpha)
     copies = [whole("repeats", r, 1) for r in ((repeats, repeats) if np.ndim(repeats) == 0 else repeats)]

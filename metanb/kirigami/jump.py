@@ -146,7 +146,7 @@ def redraw(
     generator: Generator,
     **options,           # candidates and sharpness
 ) -> None:
-    "One Gibbs sweep at one noise level: each cut becomes a clean one from f (the present angle competes), then noise again."
+    "One Gibbs sweep at one noise level: each cut becomes a clean one from f (its angle competes), then noise again."
     for view in CLASSES:
         drawn = choose(*guess(clean, alpha, view, kept, base, generator, **options), generator)
         alpha[view] = add_noise(drawn, kept, generator).view(alpha[view].shape)

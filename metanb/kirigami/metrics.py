@@ -80,7 +80,7 @@ def marginal_baseline(
     *,
     seed: int = 0,
 ) -> NDArray[np.float64]:  # (n, rows, columns) cells [degrees]
-    "Cells whose cuts are drawn independently, each from the angles of its own site in the data (dashed line of Fig. 7)."
+    "Cells whose cuts are drawn independently, each from the angles of its own site in the data (dashed in Fig. 7)."
     cells = _check_set("data", data, 1)
     pick = np.random.default_rng(seed).integers(len(cells), size=(whole("n", n, 1), *cells.shape[1:]))
     return np.take_along_axis(cells, pick, axis=0)
@@ -173,7 +173,7 @@ def nearest_distance(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     reference: ArrayLike,  # (N, rows, columns) cells [degrees]
     *,
-    symmetry_of: float | None = None,  # beta_max of a data set whose symmetries make no difference; slower by their number
+    symmetry_of: float | None = None,  # beta_max of a set whose symmetries make no difference; slower by their number
     candidates: int = 32,  # cells for which the distance is computed exactly
 ) -> NDArray[np.float64]:  # (n,) [degrees]
     "Distance from each cell to the nearest reference cell: root mean square difference of the angles on the circle."
@@ -344,7 +344,7 @@ def path_admissible(
     *,
     n_steps: int = 1000,  # the walk never steps by less than 1 / n_steps of the path
 ) -> NDArray[np.bool_]:  # (...)
-    "Whether the straight path from a to b, in the angles as they are given, holds only admissible cells, ends included."
+    "Whether the straight path from a to b, in the angles as they are given, is admissible, ends included."
     start, end = check_designs(a, "a"), check_designs(b, "b")
     if start.shape != end.shape:
         raise refused("b.shape", end.shape, f"{start.shape}, as a")
@@ -377,7 +377,7 @@ def pair_statistics(
     seed: int = 0,
     n_steps: int = 1000,  # as in `path_admissible`
 ) -> dict[str, float]:
-    "Share of random pairs that intersect, and of straight paths between admissible pairs that are blocked (Section 4.4)."
+    "Share of random pairs that intersect, and of straight paths between admissible ones that are blocked (Section 4.4)."
     number("beta_max", beta_max, above=0, most=90)
     beta = np.random.default_rng(seed).uniform(-beta_max, beta_max, (whole("n", n, 100), 2))
     pairs = beta + (0.0, 90.0)  # a vertical cut and its bottom neighbour
@@ -402,7 +402,7 @@ def evaluate(
     seed: int = 0,  # of the baseline and the classifier
     classifier: bool = True,  # False: leave out the slowest part
 ) -> dict[str, float]:  # names and numbers, ready for JSON
-    "All metrics of a generator: intersections, neighbours, classifier, novelty, beside what two draws of the data give."
+    "All metrics of a generator: intersections, neighbours, classifier, novelty, beside those of two draws of the data."
     novelty = heldout is not None
     generated, data = _check_pair(("generated", "data"), generated, data, least=50)
     if not novelty and len(data) < 100:
