@@ -235,12 +235,10 @@ class _Explorer:
 
 # %% ../../nbs/truss/explore.ipynb #96a55e25
 def explore(
-    design: TrussDesign | None = None,  # one design, to begin with; None: an octet of 5 % density
+    design: TrussDesign | None = None,  # one design, to begin with; None: octet and body-centred cubic
 ) -> widgets.VBox:
     "An app: all knobs of a design, with the cell under a load, its elastic surface and its stiffness."
-    octet = {"lattice": 1, "copies": 1, "density": 0.05, "U": 1.0, "V": 1.0, "R_I": 0.0, "R_II": 0.0}
-    if design is None:
-        design = _design_of({name: octet[name.split()[0].rstrip("123")] for name in _knobs()})
+    design = TrussDesign.of((1, 1), (2, 1), density=0.05) if design is None else design
     app = _Explorer(check_one(design))
     buttons, numbers = widgets.HBox([app.random, app.plain, app.pore]), widgets.HBox([app.table, app.numbers])
     app.numbers.layout.margin = "0 0 0 2em"
