@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zarr
+from safetensors.torch import load, save_file
 
-from metanb.core.files import data_root, read_json, shipped_folder, write_json
+from metanb.core.files import data_root, read_json, shipped_folder, write_file, write_json
 from metanb.core.store import DIGEST, open_dataset, pack_dataset, verify
 
 
@@ -44,6 +45,9 @@ CLASSES = {  # path of a class on a card: its new path
     # "truss.model.ForwardModel": "truss.forward.ForwardModel",
 }
 ARGUMENTS = {  # new path of a class: old name of an argument of its constructor: new name
+}
+TENSORS = {  # new path of a class: old beginning of the name of a tensor: new one
+    "kirigami.model.DDPM": {"unet.": "network."},
 }
 
 
@@ -96,14 +100,36 @@ def migrate_card(file: Path, only: str | None = None, dry_run: bool = False) -> 
         return False
     model = CLASSES.get(card["model"], card["model"])
     names = ARGUMENTS.get(model, {})
-    new = card | {"model": model, "config": {names.get(name, name): value for name, value in card["config"].items()}}
+    renamed = rename_tensors(file.parent / "model.safetensors", TENSORS.get(model, {}), card["sha256"], dry_run)
+    config = {names.get(name, name): value for name, value in card["config"].items()}
+    new = card | {"model": model, "config": config, "sha256": renamed or card["sha256"]}
     if new == card or dry_run:
-        return new != card
+        return new != card or renamed is not None
     content = (file.parent / "model.safetensors").read_bytes()
-    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+    if hashlib.sha256(content).hexdigest() != new["sha256"]:
         raise ValueError(f"path is {str(file)!r}; allowed: cards whose weights are whole")
     write_json(file, new)
     return True
+
+
+def rename_tensors(file: Path, names: dict, digest: str, dry_run: bool = False) -> str | None:
+    "Give tensors new names, bit by bit the same; the new digest of the file, None where there is nothing to do."
+    content = file.read_bytes() if names else b""
+    tensors = load(content) if names else {}
+    new = {}
+    for name, x in tensors.items():
+        old = next((beginning for beginning in names if name.startswith(beginning)), None)
+        new[name if old is None else names[old] + name.removeprefix(old)] = x
+    if new.keys() == tensors.keys():
+        return None
+    if dry_run:
+        return digest
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"path is {str(file)!r}; allowed: weights that are whole")
+    write_file(file, lambda part: save_file(new, part))
+    again = load(file.read_bytes())
+    assert all(again[name].equal(x) for name, x in new.items()), file
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 # ---------------------------------------------------------------- everything
