@@ -18,10 +18,11 @@ from ..core.checks import choice, refused
 from ..core.device import pick_device
 from ..core.recipes import (Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command,
                                  train_and_save)
+from ..core.elasticity import to_matrix
 from ..core.store import Dataset
 from ..core.training import Fit, fit, thin
 from ..core.weights import from_pretrained
-from .data import dataset, to_matrix
+from .data import dataset
 from .design import TrussDesign, from_table
 from .mechanics import effective_stiffness
 from .forward import AffineForward, BlackBox, ForwardModel, predict_stiffness, r2_score

@@ -23,11 +23,11 @@ import traitlets
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.elasticity import check_stiffness, elastic_surface
+from ..core.elasticity import bounds, check_stiffness, elastic_surface
 from ..core.plotting import CYCLE
 from .criteria import is_cubic_stiffness, numbers, remarks
 from .design import FAMILIES, export_mesh, family, surface_mesh, unfold
-from .mechanics import bounds, homogenize
+from .mechanics import homogenize
 from .optimize import InverseHomogenization
 
 # %% ../../nbs/voxel/explore.ipynb #89e8e2c7
