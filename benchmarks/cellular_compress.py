@@ -14,7 +14,6 @@ One process, one thread on a CPU. Writes cellular_compress.json, .png and .svg.
 """
 
 import argparse
-import json
 import os
 import platform
 import time
@@ -27,6 +26,7 @@ import torch
 from torch._dynamo.utils import calculate_time_spent
 
 from metanb.core.device import can_compile, pick_device
+from metanb.core.files import write_json
 from metanb.core.plotting import save_figure, use_house_style
 from metanb.cellular import calculix
 from metanb.cellular.design import random_designs
@@ -131,7 +131,7 @@ def main():
             record["contact"].append(row)
             print(f"{pixels:>6} {batch:>6} {row['seconds_per_design']:>9.1f} {row['microseconds_per_step_element']:>11.3f} {row['compilation']:>10.1f} "
                   f"{row['steps_median']:>6.0f} {row['steps_largest']:>7} {row['passed']:>4}/{batch:<3} {row['designs_per_hour']:>10.0f} {row['hours_paper']:>13.0f}", flush=True)
-            (options.out / "cellular_compress.json").write_text(json.dumps(record, indent=1) + "\n")
+            write_json(options.out / "cellular_compress.json", record, argument="out")
     if options.calculix and not calculix.available():
         print("CalculiX: ccx is not on the path; skipped")
     elif options.calculix:
@@ -140,7 +140,7 @@ def main():
         record["calculix"] = against_calculix(options.calculix_pixels, options.calculix, batch=options.calculix_batch, device=options.device,
                                               seed=options.seed + 1, timeout=options.timeout)
         print(f"compilation {record['calculix']['compilation']:.1f} s; median ratio {np.median([row['ratio'] for row in record['calculix']['rows']]):.1f}")
-    (options.out / "cellular_compress.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_json(options.out / "cellular_compress.json", record, argument="out")
     if record["contact"]:
         save_figure(figure(record["contact"]), options.out, "cellular_compress")
     print(f"written to {options.out}/cellular_compress.*")

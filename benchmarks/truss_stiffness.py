@@ -19,8 +19,9 @@ import scipy.sparse
 import scipy.sparse.linalg
 import torch
 
-from metanb.truss.design import compound, random_designs
+from metanb.truss.design import random_designs
 from metanb.truss.mechanics import effective_stiffness
+from metanb.truss.topology import compound
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 

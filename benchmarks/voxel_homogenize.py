@@ -18,7 +18,6 @@ One thread, and seconds of CPU time unless stated, so that other work on the mac
 import argparse
 import functools
 import importlib.util
-import json
 import multiprocessing
 import os
 import platform
@@ -35,6 +34,7 @@ import scipy.sparse.linalg
 import torch
 
 from metanb.core.elasticity import PAIRS
+from metanb.core.files import write_json
 from metanb.core.plotting import save_figure, use_house_style
 from metanb.voxel.design import family, fold, random_octants, remove_islands, unfold
 from metanb.voxel.mechanics import Octant, homogenize
@@ -357,7 +357,7 @@ def main():
             record["processes"] = two_processes(options.processes, 4)
         if record["cost"]:
             save_figure(figure(record["cost"], record["peers"]), options.out, name)
-    (options.out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_json(options.out / f"{name}.json", record, argument="out")
     print(f"written to {options.out}/{name}.*")
 
 

@@ -511,7 +511,7 @@ FIRST_ROWS = {20: [-0.3256, 0.384, -0.551, 0.4759, -0.5907, 0.6022], 60: [0.053,
 @pytest.mark.parametrize("beta_max", FIRST_ROWS)
 def test_shipped_weights_keep_their_answers(beta_max):
     "The first row of cuts of a sample, as version 0.1 drew it."
-    from metanb.core.store import from_pretrained
+    from metanb.core.weights import from_pretrained
 
     model = from_pretrained(f"kirigami/ddpm_{beta_max}")
     with torch.no_grad():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metanb.core.store import weights
+from metanb.core.weights import weights
 from metanb.kirigami import benchmark
 from metanb.kirigami.design import count_intersections, random_cells, sample_admissible
 

@@ -114,7 +114,7 @@ def test_admissible_share_against_plain_counting():
 
 
 def test_data_set_is_the_same_for_any_number_of_workers(tmp_path):
-    from metanb.core.store import processes
+    from metanb.core.workers import processes
     sizes = dict(preset="test", n=90, sweeps=3, shard_size=40, progress=False)
     alone = dataset(60, folder=tmp_path / "a", **sizes)["alpha"][:]
     with processes(2) as pool:

@@ -8,7 +8,7 @@ import pytest
 from metanb.truss.criteria import pore_size
 from metanb.truss.design import random_designs
 from metanb.core.files import write_file
-from metanb.truss.export import TrussGraph, export, graph, surface
+from metanb.truss.export import TrussGraph, export_truss, graph, surface
 
 trimesh = pytest.importorskip("trimesh")
 DESIGNS = random_designs(60, seed=7)
@@ -25,7 +25,7 @@ def test_watertight(row):
 
 def test_shares_do_not_depend_on_the_block():
     "A larger block has the same volume a cell."
-    one, many = graph(DESIGNS[3]), graph(DESIGNS[3], (2, 3, 2))
+    one, many = graph(DESIGNS[3]), graph(DESIGNS[3], repeats=(2, 3, 2))
     assert np.isclose(many.beam_volume(shared=True), 12 * one.beam_volume(shared=True), rtol=1e-12)
 
 
@@ -45,7 +45,7 @@ def test_interrupted(tmp_path, monkeypatch):
                                           (dict(resolution=float("nan")), "resolution"), (dict(resolution=-1.0), "resolution"), (dict(name="../x"), "name")])
 def test_bad_export(tmp_path, change, word):
     with pytest.raises(ValueError, match=word):
-        export(DESIGNS[15], tmp_path / "out", **{"edge": 1.0, **change})
+        export_truss(DESIGNS[15], tmp_path / "out", **{"edge": 1.0, **change})
     assert not list(tmp_path.iterdir())
 
 

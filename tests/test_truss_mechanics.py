@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from metanb.truss.design import COLUMNS, LATTICES, TrussDesign, compound, from_table, random_designs, reduced, slots_of, to_table
+from metanb.truss.design import COLUMNS, TrussDesign, from_table, random_designs, to_table
 from metanb.truss.mechanics import deformation_modes, effective_stiffness
+from metanb.truss.topology import LATTICES, compound, reduced, slots_of
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "truss_cases.json").read_text())["cases"]
@@ -17,9 +18,7 @@ PLAIN = dict(U=torch.ones(1, 3), V=torch.ones(1, 3), R_I=torch.eye(3)[None], R_I
 
 def plain(*slots, density=0.05, **others):
     "One undeformed design."
-    slots = (slots * 3)[:3]
-    return TrussDesign([[t for t, _ in slots]], [[k for _, k in slots]], torch.tensor([density], dtype=torch.float64),
-                       **{k: torch.as_tensor(others.get(k, v)).double() for k, v in PLAIN.items()})
+    return TrussDesign.of(*slots, density=density, **others)
 
 
 def element(v, A, poisson=0.3, shear_factor=0.9):
@@ -191,12 +190,14 @@ def test_table_round_trip():
 
 def test_a_lattice_of_ones_own(monkeypatch):
     "A kite that has no inversion centre: without that reduction, against the textbook."
-    from metanb.truss import design
-    monkeypatch.setattr(design, "LATTICES", list(design.LATTICES))
+    from metanb.truss import design, topology
+    own = list(topology.LATTICES)
+    monkeypatch.setattr(topology, "LATTICES", own)
+    monkeypatch.setattr(design, "LATTICES", own)
     corners = list(product((0.0, 1.0), repeat=3))
-    number = design.add_lattice("off-centre star", corners + [(0.5, 0.4, 0.3)], [(i, 8) for i in range(8)])
-    assert number == 7 and design.add_lattice("off-centre star", corners + [(0.5, 0.4, 0.3)], [(i, 8) for i in range(8)]) == 7
-    monkeypatch.setattr("metanb.truss.design._known", design._known.__wrapped__)
+    number = topology.add_lattice("off-centre star", corners + [(0.5, 0.4, 0.3)], [(i, 8) for i in range(8)])
+    assert number == 7 and topology.add_lattice("off-centre star", corners + [(0.5, 0.4, 0.3)], [(i, 8) for i in range(8)]) == 7
+    monkeypatch.setattr(topology, "_known", topology._known.__wrapped__)
     mixed = plain((7, 1), (0, 1), density=0.03, U=torch.tensor([[0.8, 1.2, 1.0]]))
     expected = textbook(mixed)
     np.testing.assert_allclose(effective_stiffness(mixed)[0], expected, rtol=0, atol=1e-10)
@@ -205,8 +206,8 @@ def test_a_lattice_of_ones_own(monkeypatch):
 
 @pytest.mark.parametrize("change, words", [
     (dict(types=[[0, 1, 9]]), "types"), (dict(tessellations=[[1, 1, 3]]), "tessellations"), (dict(relative_density=torch.tensor([1.2])), "relative_density"),
-    (dict(relative_density=torch.tensor([float("nan")])), "relative_density"), (dict(U=torch.tensor([[1.0, -1, 1]])), "U has"),
-    (dict(R_I=2 * torch.eye(3)[None]), "R_I"), (dict(V=torch.ones(2, 3)), "V has shape")])
+    (dict(relative_density=torch.tensor([float("nan")])), "relative_density"), (dict(U=torch.tensor([[1.0, -1, 1]])), "entry of U"),
+    (dict(R_I=2 * torch.eye(3)[None]), "R_I"), (dict(V=torch.ones(2, 3)), "V.shape")])
 def test_bad_designs(change, words):
     good = dict(types=[[0, 1, 2]], tessellations=[[1, 1, 2]], relative_density=torch.tensor([0.05]), **PLAIN)
     TrussDesign(**good)

@@ -38,7 +38,7 @@ VOXEL = ["from metanb.voxel.explore import family_explorer, optimiser_explorer",
 @pytest.fixture(scope="module")
 def page_folder(tmp_path_factory) -> Path:
     "A folder with a notebook of all widgets, and two small untrained generators for the browser."
-    from metanb.core.store import save_pretrained
+    from metanb.core.weights import save_pretrained
     from metanb.kirigami.model import build
 
     folder = tmp_path_factory.mktemp("page")

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.device import can_compile
+from ..core.files import write_file
 from ..core.plotting import CYCLE, STYLE, colormap
 from .data import Responses
 from .design import check_designs, random_designs, relative_density
@@ -273,9 +274,8 @@ def animate(
             figure.savefig(buffer, format="png", dpi=dpi)
             pictures.append(Image.open(buffer).convert("RGB").quantize(48))
     times = [milliseconds] * (len(pictures) - 1) + [4 * milliseconds]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=True)
-    return path
+    film = dict(save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=True)
+    return write_file(path, lambda part: pictures[0].save(part, **film))
 
 # %% ../../nbs/cellular/explore.ipynb #82921fad
 LIVE = {"max_strain": 0.2, "frames": (0.01, *(k / 16 for k in range(1, 17))), "kinetic_target": 0.004, "repeats": 0, "compiled": can_compile(), "device": "cpu"}

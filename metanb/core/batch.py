@@ -31,7 +31,7 @@ from typing import Any
 
 import metanb
 from .checks import choice
-from .metrics import read_json, write_atomically
+from .files import read_json, write_file, write_json
 from .presets import PRESETS
 
 # %% ../../nbs/core/batch.ipynb #3baf456f
@@ -197,7 +197,7 @@ class Job:
         fingerprint = self.fingerprint() if status == "unfinished" else self.state().get("fingerprint")
         state = {"notebook": self.notebook.key, "status": status, "time": now, "fingerprint": fingerprint,
                  "parameters": self.parameters, **more}
-        write_atomically(self.folder / "state.json", json.dumps(state, indent=1, default=repr))
+        write_file(self.folder / "state.json", json.dumps(state, indent=1, default=repr))
 
     def is_done(self) -> bool:
         "Whether it ended well with the same code and parameters."
@@ -438,11 +438,7 @@ def run_notebooks(
     request["parameters"] = request["parameters"] | parse_parameters(parameters)
     jobs = plan(patterns or request["patterns"], folder, preset=request["preset"], device=request["device"], parameters=request["parameters"])
     todo = [job for job in jobs if not (resume and job.is_done())]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "run.json", json.dumps(request, indent=1))
-    except OSError as error:
-        raise ValueError(f"out={str(folder)!r} is not a folder that can be written: {error.strerror}") from error
+    write_json(folder / "run.json", request, argument="out")
     print(f"preset {request['preset']}, device {request['device']}: {len(todo)} of {len(jobs)} notebooks to run into {folder}", flush=True)
     run_batch(todo, n_jobs=n_jobs, keep=resume)
     return folder, [job.state() for job in jobs]

@@ -109,7 +109,7 @@ def choice(
     for option in allowed:
         if isinstance(value, type(option)) and _is_truth(value) == _is_truth(option) and value == option:
             return option
-    raise refused(name, value, ", ".join(map(str, allowed)))
+    raise refused(name, value, ", ".join(map(str, allowed)) or "none")
 
 # %% ../../nbs/core/checks.ipynb #eaa9fdee
 def _fits(found: tuple[int, ...], shape: tuple) -> bool:

@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'MARKS', 'plain_rows', 'as_text', 'MetricsTable', 'metrics_table', 'show_metrics', 'share_row',
-           'write_atomically', 'read_json', 'write_metrics']
+           'write_metrics']
 
 # %% ../../nbs/core/metrics.ipynb #96f49500
 import html
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .checks import refused
+from .files import write_json
 
 # %% ../../nbs/core/metrics.ipynb #6218fa5d
 COLUMNS = ("quantity", "paper", "ours", "target", "ok")
@@ -104,38 +105,10 @@ def share_row(
     return {"quantity": quantity, "paper": f"{paper:.1f} %", "ours": f"{100 * share:.2f} +- {100 * error:.2f} %",
             "target": f"{paper:.1f} % +- {margin} and 3 standard errors", "ok": bool(abs(100 * share - paper) <= margin + 300 * error)}
 
-# %% ../../nbs/core/metrics.ipynb #30dc5c8d
-def write_atomically(
-    path: Path,
-    text: str,
-) -> None:
-    "Write a text file whole or not at all."
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-# %% ../../nbs/core/metrics.ipynb #4cac8150
-def read_json(path: Path) -> dict[str, Any]:
-    "A JSON object from a file; empty when the file is missing or spoiled."
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
 # %% ../../nbs/core/metrics.ipynb #fd994a61
 def write_metrics(
     out: str | Path,                    # folder of the figures, made when missing
     rows: Iterable[Mapping[str, Any]],  # see `plain_rows`
 ) -> Path:                              # out/metrics.json
     "Leave the table of a notebook beside its figures, for the summary of a batch."
-    text = json.dumps({"rows": plain_rows(rows)}, indent=1, allow_nan=False)
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(out) / "metrics.json", text)
-    except OSError as error:
-        raise ValueError(f"out={str(out)!r} is not a folder that can be written: {error.strerror}") from error
-    return Path(out) / "metrics.json"
+    return write_json(Path(out) / "metrics.json", {"rows": plain_rows(rows)}, argument="out")

@@ -23,6 +23,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import refused
+from .files import write_file
+
 # %% ../../nbs/core/plotting.ipynb #6c8ef31c
 # blue, orange, green, vermilion, pink, sky, wine, violet, navy
 CYCLE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#661100", "#8500F5", "#000A8F")
@@ -228,17 +231,10 @@ def save_figure(
 ) -> tuple[Path, Path]:    # the PNG, the SVG
     "Save a figure as `out/name.png` and `out/name.svg`."
     if not name or Path(name).name != name:
-        raise ValueError(f"name={name!r} is not a plain file name without folders")
+        raise refused("name", name, "a plain file name without folders")
     drawn = {}
     for suffix, metadata in (("png", {}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
         fig.savefig(buffer, format=suffix, bbox_inches="tight", metadata=metadata)
-        drawn[suffix] = buffer.getvalue()
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        paths = tuple(Path(out) / f"{name}.{suffix}" for suffix in drawn)
-        for path, content in zip(paths, drawn.values()):
-            path.write_bytes(content)
-    except OSError as error:
-        raise ValueError(f"out={str(out)!r} is not a folder that can be written: {error.strerror}") from error
-    return paths
+        drawn[Path(out) / f"{name}.{suffix}"] = buffer.getvalue()
+    return tuple(write_file(path, content, argument="out") for path, content in drawn.items())

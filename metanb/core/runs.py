@@ -22,7 +22,8 @@ import typer
 
 import metanb
 from .batch import Notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks
-from .metrics import MetricsTable, metrics_table, read_json, write_atomically
+from .files import read_json, write_file
+from .metrics import MetricsTable, metrics_table
 from .presets import PRESETS
 
 # %% ../../nbs/core/runs.ipynb #b585dbac
@@ -117,11 +118,7 @@ def write_summary(
     subtitle = f"preset {request.get('preset')}, device {request.get('device')}, {len(found)} notebooks"
     page = PAGE.format(title=html.escape(f"metanb run {folder.name}"), subtitle=html.escape(subtitle), overview=overview(found),
                        sections="".join(map(section, found)))
-    try:
-        write_atomically(folder / "summary.html", page)
-    except OSError as error:
-        raise ValueError(f"{folder} is not a folder that can be written: {error.strerror}") from error
-    return folder / "summary.html"
+    return write_file(folder / "summary.html", page)
 
 # %% ../../nbs/core/runs.ipynb #95161e0c
 def space_commands(

@@ -9,7 +9,6 @@ __all__ = ['Phase', 'Fit', 'permutation', 'Batches', 'learning_rate_factor', 'up
 # %% ../../nbs/core/training.ipynb #835ae1ea
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -29,7 +28,9 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
+from .checks import refused
 from .device import pick_device
+from .files import write_file
 
 # %% ../../nbs/core/training.ipynb #6b32b424
 @dataclass
@@ -160,19 +161,10 @@ def save_checkpoint(
     header: dict,                   # anything JSON can hold
 ) -> None:
     "Write a checkpoint so that a kill leaves the old file or the new one."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     # A clone per entry: safetensors refuses tensors that share memory, as tied weights do.
     plain = {name: x.detach().to("cpu", copy=True).contiguous() for name, x in tensors.items()}
-    try:
-        save_file(plain, part, metadata={"metanb": json.dumps(header)})
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    metadata = {"metanb": json.dumps(header)}
+    write_file(path, lambda part: save_file(plain, part, metadata=metadata), argument="checkpoint")
 
 # %% ../../nbs/core/training.ipynb #cafa0b43
 def load_checkpoint(
@@ -446,8 +438,8 @@ def _resume_or_begin(run: _Run, path: Path | None, steps: int) -> None:
         return
     try:
         run.save(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"checkpoint={str(path)!r}: cannot be written ({error})") from error
+    except SafetensorError as error:
+        raise refused("checkpoint", path, f"a file that can be written ({error})") from error
 
 # %% ../../nbs/core/training.ipynb #4d719a8e
 def _checked(*, steps: int, checkpoint_every: int, evaluate_every: int, max_seconds: float | None, **settings) -> dict:

@@ -20,7 +20,8 @@ import numpy as np
 import typer
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.store import from_pretrained, weights
+from ..core.files import write_file
+from ..core.weights import from_pretrained, weights
 from .data import dataset
 from .metrics import evaluate
 from .model import generate as generate_cells
@@ -180,4 +181,4 @@ def command(
             scores.append({"name": name} | score(generate, beta, n=n, seed=seed, preset=preset, classifier=classifier))
     print(leaderboard(scores))
     if out is not None:
-        out.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+        write_file(out, json.dumps(scores, indent=1) + "\n", argument="out")

@@ -14,8 +14,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from ..core.files import data_root
 from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
+from ..core.store import Dataset, generate
+from ..core.workers import Jobs, Scheduler, workers
 from .design import base_angles, sample_admissible
 
 # %% ../../nbs/kirigami/data.ipynb #8a40cfa3

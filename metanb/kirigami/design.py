@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.files import write_file
+
 # %% ../../nbs/kirigami/design.ipynb #85df58ca
 CUT_LENGTH = math.sqrt(3)  # [distance between neighbouring centres], Section 3 of the paper
 PERIOD = 180.0  # [degrees] a cut turned by half a turn is the same cut
@@ -426,8 +428,7 @@ def export_svg(
         ElementTree.SubElement(group, "line", x1=f"{x1:.4f}", y1=f"{height - y1:.4f}", x2=f"{x2:.4f}", y2=f"{height - y2:.4f}")
     outline = ElementTree.SubElement(svg, "g", id="outline", stroke="#0000ff", **style)
     ElementTree.SubElement(outline, "rect", x="0", y="0", width=f"{width:g}", height=f"{height:g}")
-    Path(path).write_bytes(ElementTree.tostring(svg, xml_declaration=True, encoding="utf-8"))
-    return Path(path)
+    return write_file(path, ElementTree.tostring(svg, xml_declaration=True, encoding="utf-8"))
 
 # %% ../../nbs/kirigami/design.ipynb #37c86ad1
 def export_dxf(
@@ -447,5 +448,4 @@ def export_dxf(
     for first, last in cuts:
         space.add_line(first, last, dxfattribs={"layer": "CUTS"})
     space.add_lwpolyline([(0, 0), (width, 0), (width, height), (0, height)], close=True, dxfattribs={"layer": "OUTLINE"})
-    drawing.saveas(path)
-    return Path(path)
+    return write_file(path, drawing.saveas)

@@ -35,7 +35,7 @@ from matplotlib.patches import Circle, Rectangle, Wedge
 from numpy.typing import NDArray
 
 from ..core.plotting import CYCLE, STYLE
-from ..core.store import card, from_pretrained, weights
+from ..core.weights import card, from_pretrained, weights
 from .design import (CUT_LENGTH, NEIGHBOURS, PERIOD, admissible_share, blocked_arcs, count_intersections, cut_ends,
                                     cuts_cross, export_dxf, export_svg, free_share, pair_path, plot_cell, random_cells, sample_admissible)
 

@@ -10,36 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .design import Compound, TrussDesign, compound
+from ..core.checks import number
+from .design import TrussDesign, check_designs, deformed_cell
+from .topology import Compound
 
-# %% ../../nbs/truss/criteria.ipynb #b5718c35
-def _check_edge(edge: float) -> float:
-    "The edge as a number; ValueError unless it is positive."
-    if isinstance(edge, bool) or not isinstance(edge, (int, float, np.number)) or not 0 < edge < float("inf"):
-        raise ValueError(f"edge is {edge!r}; allowed: a positive length")
-    return float(edge)
-
-
-def _deformed(design: TrussDesign, row: int) -> tuple[Compound, NDArray, float, NDArray]:
-    "Compound, F (3, 3), strut diameter and strut lengths (M,) of one design, in cube edges."
-    graph = compound(design.types[row], design.tessellations[row])
-    F = design[row].deformation_gradient()[0].detach().double().cpu().numpy()
-    lengths = np.linalg.norm(graph.vectors @ F.T, axis=1)
-    area = float(design.relative_density[row]) * np.linalg.det(F) / lengths.sum()
-    return graph, F, float(np.sqrt(4 * area / np.pi)), lengths
-
-
+# %% ../../nbs/truss/criteria.ipynb #3cecdf9b
 def smallest_diameter(
-    design: TrussDesign,  # B designs
-    edge: float = 1.0,    # of the undeformed cube: 1 for cell units, or in mm
-) -> NDArray:             # (B,) in the unit of `edge`
-    "Diameter of the struts, which is the same for all struts of one design; raises ValueError for an edge that is not positive."
-    return np.array([_deformed(design, row)[2] for row in range(len(design))]) * _check_edge(edge)
+    designs: TrussDesign,  # B designs
+    edge: float = 1.0,     # of the undeformed cube: 1 for cell units, or in mm
+) -> NDArray:              # (B,) in the unit of `edge`
+    "Diameter of the struts, which is the same for all struts of one design; ValueError for an edge that is not positive."
+    edge = number("edge", edge, above=0)
+    return np.array([deformed_cell(design).diameter for design in check_designs(designs)]) * edge
 
 # %% ../../nbs/truss/criteria.ipynb #7bbc7900
-def slenderness(design: TrussDesign) -> tuple[NDArray, NDArray]:  # (B,), (B,)
+def slenderness(designs: TrussDesign) -> tuple[NDArray, NDArray]:  # (B,), (B,)
     "Smallest and mean ratio of length to diameter of the struts."
-    ratios = [lengths / d for _, _, d, lengths in (_deformed(design, row) for row in range(len(design)))]
+    cells = [deformed_cell(design) for design in check_designs(designs)]
+    ratios = [cell.lengths / cell.diameter for cell in cells]
     return np.array([r.min() for r in ratios]), np.array([r.mean() for r in ratios])
 
 # %% ../../nbs/truss/criteria.ipynb #008b1e45
@@ -57,13 +45,22 @@ def _compact(F: NDArray) -> tuple[NDArray, NDArray]:
         M[:, j] -= steps[i, j] * M[:, i]
     return F @ M, M
 
+# %% ../../nbs/truss/criteria.ipynb #eb788986
+def _boxes(F: NDArray) -> tuple[NDArray, NDArray]:
+    "Centres (n, 3) of boxes that fill the cell [-1/2, 1/2]^3, about as long as wide in real space, and half edges (3,)."
+    length = np.linalg.norm(F, axis=0)
+    counts = np.ceil(length / length.prod() ** (1 / 3) * 4).astype(int)
+    places = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 3)
+    return (places + 0.5) / counts - 0.5, 0.5 / counts
+
 
 def _near_struts(F: NDArray, start: NDArray, vectors: NDArray, reach: float) -> tuple[NDArray, NDArray]:
     "Images (n, 3), (n, 3) of struts, in real space, that come closer than `reach` to the cell [-1/2, 1/2]^3."
     margin = reach * np.linalg.norm(np.linalg.inv(F), axis=1) + 0.5
     low, high = np.minimum(start, start + vectors), np.maximum(start, start + vectors)
     first, last = np.ceil(-margin - high).min(0), np.floor(margin - low).max(0)
-    shifts = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(first, last)), indexing="ij"), -1).reshape(-1, 1, 3)
+    ranges = (np.arange(a, b + 1) for a, b in zip(first, last))
+    shifts = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 1, 3)
     image, strut = np.nonzero(((low + shifts <= margin) & (high + shifts >= -margin)).all(-1))
     return (start[strut] + shifts[image, 0]) @ F.T, vectors[strut] @ F.T
 
@@ -73,12 +70,40 @@ def _distance(points: NDArray, start: NDArray, vectors: NDArray) -> NDArray:
     t = np.clip(((points - start) * vectors).sum(1) / (vectors * vectors).sum(1), 0, 1)
     return np.linalg.norm(points - start - t[:, None] * vectors, axis=1)
 
+# %% ../../nbs/truss/criteria.ipynb #0f9dd509
+def _halved(boxes: NDArray, half: NDArray, strut: NDArray, parent: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    "The eight parts of each box (n, 3), and the pairs of parts and struts, in order of the parts."
+    corners = np.stack(np.meshgrid(*3 * [[-1, 1]], indexing="ij"), -1).reshape(-1, 3)
+    boxes = (boxes[:, None] + half * corners).reshape(-1, 3)
+    box = (8 * parent[None] + np.arange(8)[:, None]).reshape(-1)
+    order = np.argsort(box, kind="stable")
+    return boxes, box[order], np.tile(strut, 8)[order]
 
-def _boxes(F: NDArray) -> tuple[NDArray, NDArray]:
-    "Centres (n, 3) of boxes that fill the cell [-1/2, 1/2]^3, about equally long in real space, and their half edges (3,)."
-    length = np.linalg.norm(F, axis=0)
-    counts = np.ceil(length / length.prod() ** (1 / 3) * 4).astype(int)
-    return (np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 3) + 0.5) / counts - 0.5, 0.5 / counts
+
+def _half_diagonal(F: NDArray, half: NDArray) -> float:
+    "Farthest corner of a box of half edges (3,) from its centre."
+    corners = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
+    return np.linalg.norm(corners * half @ F.T, axis=1).max()
+
+
+def _largest_of(F: NDArray, start: NDArray, vectors: NDArray, tolerance: float) -> float:
+    "Largest distance to the nearest of some segments in the cell of compact edges F, at most `tolerance` too small."
+    boxes, half = _boxes(F)
+    radius = _half_diagonal(F, half)
+    box = np.repeat(np.arange(len(boxes)), len(start))
+    strut, best = np.tile(np.arange(len(start)), len(boxes)), 0.0
+    while len(box):
+        distance = _distance(boxes[box] @ F.T, start[strut], vectors[strut])
+        first = np.flatnonzero(np.r_[True, np.diff(box) > 0])
+        nearest = np.minimum.reduceat(distance, first)
+        best = max(best, float(nearest.max()))
+        keep = nearest + radius > best + tolerance
+        place = np.searchsorted(box[first], box)
+        near = keep[place] & (distance <= nearest[place] + 2 * radius)
+        parent = (np.cumsum(keep) - 1)[place[near]]
+        half, radius = half / 2, radius / 2
+        boxes, box, strut = _halved(boxes[box[first[keep]]], half, strut[near], parent)
+    return best
 
 
 def _largest_distance(F: NDArray, graph: Compound, tolerance: float) -> float:
@@ -86,51 +111,38 @@ def _largest_distance(F: NDArray, graph: Compound, tolerance: float) -> float:
     F, M = _compact(F)
     nodes, vectors = ((np.linalg.inv(M) @ x.T).T for x in (graph.nodes, graph.vectors))
     nodes = nodes - np.floor(nodes + 0.5)
+    shifts = np.stack(np.meshgrid(*3 * [[-1, 0, 1]], indexing="ij"), -1).reshape(-1, 3)
+    around = (nodes[:, None] + shifts).reshape(-1, 3)
     boxes, half = _boxes(F)
-    corners = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
-    radius = np.linalg.norm(corners * half @ F.T, axis=1).max()
-    around = (nodes[:, None] + np.stack(np.meshgrid(*3 * [[-1, 0, 1]], indexing="ij"), -1).reshape(-1, 3)).reshape(-1, 3)
-    reach = cKDTree(around @ F.T).query(boxes @ F.T)[0].max() + radius  # no point is farther from a node
-    start, vectors = _near_struts(F, nodes[graph.struts[:, 0]], vectors, reach)
-    box, strut, best = np.repeat(np.arange(len(boxes)), len(start)), np.tile(np.arange(len(start)), len(boxes)), 0.0
-    while len(box):  # pairs of a box and a strut that may be the nearest one somewhere in the box
-        distance = _distance(boxes[box] @ F.T, start[strut], vectors[strut])
-        first = np.flatnonzero(np.r_[True, np.diff(box) > 0])
-        nearest = np.minimum.reduceat(distance, first)
-        best = max(best, float(nearest.max()))
-        keep = nearest + radius > best + tolerance
-        number = np.searchsorted(box[first], box)
-        near = keep[number] & (distance <= nearest[number] + 2 * radius)
-        boxes, half, radius = boxes[box[first[keep]]], half / 2, radius / 2
-        parent, strut = (np.cumsum(keep) - 1)[number[near]], strut[near]
-        boxes = (boxes[:, None] + half * np.stack(np.meshgrid(*3 * [[-1, 1]], indexing="ij"), -1).reshape(-1, 3)).reshape(-1, 3)
-        box, strut = (8 * parent[None] + np.arange(8)[:, None]).reshape(-1), np.tile(strut, 8)
-        order = np.argsort(box, kind="stable")
-        box, strut = box[order], strut[order]
-    return best
+    reach = cKDTree(around @ F.T).query(boxes @ F.T)[0].max() + _half_diagonal(F, half)  # no point is farther from a node
+    return _largest_of(F, *_near_struts(F, nodes[graph.struts[:, 0]], vectors, reach), tolerance)
 
 # %% ../../nbs/truss/criteria.ipynb #b03dc0de
 def pore_size(
-    design: TrussDesign,      # B designs
+    designs: TrussDesign,     # B designs
     edge: float = 1.0,        # of the undeformed cube: 1 for cell units, or in mm
     *,
     tolerance: float = 2e-3,  # [cube edge], by which the result may be too small
 ) -> NDArray:                 # (B,) in the unit of `edge`
-    "Diameter of the largest sphere that fits between the struts, 0 if none does; raises ValueError for an edge or a tolerance that is not positive."
-    edge = _check_edge(edge)
-    if not 1e-6 <= tolerance < 1:
-        raise ValueError(f"tolerance is {tolerance!r}; allowed: from 1e-6 to 1")
-    cells = (_deformed(design, row)[:3] for row in range(len(design)))
-    return edge * np.array([max(0.0, 2 * _largest_distance(F, graph, tolerance / 2) - d) for graph, F, d in cells])
+    "Diameter of the largest sphere that fits between the struts, 0 if none does; ValueError for settings out of range."
+    edge, tolerance = number("edge", edge, above=0), number("tolerance", tolerance, least=1e-6, below=1)
+    cells = [deformed_cell(design) for design in check_designs(designs)]
+    widest = [_largest_distance(cell.F, cell.graph, tolerance / 2) for cell in cells]
+    return edge * np.array([max(0.0, 2 * f - cell.diameter) for f, cell in zip(widest, cells)])
 
 # %% ../../nbs/truss/criteria.ipynb #15c4585a
 def criteria(
-    design: TrussDesign,      # B designs
+    designs: TrussDesign,     # B designs
     edge: float = 1.0,        # of the undeformed cube: 1 for cell units, or in mm
     *,
     tolerance: float = 2e-3,  # of the pore size [cube edge]
 ) -> dict[str, NDArray]:      # name -> (B,)
-    "Columns to rank designs by: diameter and pore in the unit of `edge`, smallest and mean slenderness, relative density."
-    least, mean = slenderness(design)
-    return {"relative_density": design.relative_density.detach().double().cpu().numpy(), "smallest_diameter": smallest_diameter(design, edge),
-            "least_slenderness": least, "mean_slenderness": mean, "pore_size": pore_size(design, edge, tolerance=tolerance)}
+    "Columns to rank designs by: diameter and pore in the unit of `edge`, least and mean slenderness, relative density."
+    least, mean = slenderness(designs)
+    return {
+        "relative_density": designs.relative_density.detach().double().cpu().numpy(),
+        "smallest_diameter": smallest_diameter(designs, edge),
+        "least_slenderness": least,
+        "mean_slenderness": mean,
+        "pore_size": pore_size(designs, edge, tolerance=tolerance),
+    }

@@ -18,8 +18,10 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..core.files import data_root
 from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, Jobs, Scheduler, data_root, generate, workers
+from ..core.store import Dataset, generate
+from ..core.workers import Jobs, Scheduler, workers
 from .design import COLUMNS, from_table, random_designs, to_table
 from .mechanics import effective_stiffness
 

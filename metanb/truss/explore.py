@@ -21,17 +21,18 @@ from torch import Tensor
 
 from ..core.elasticity import axis_angle, axis_angle_of, check_stiffness, engineering_constants, universal_anisotropy
 from ..core.plotting import CYCLE, PLANES, colormap, projections
-from ..core.store import weights
+from ..core.weights import weights
 from metanb.core.widgets import (
     app_box, download_link, figure_layout, menu, message, number_table, scene, slider, stiffness_table, surface_trace,
     titles, update_traces,
 )
 from .criteria import pore_size, smallest_diameter
-from .design import LATTICES, TrussDesign, random_designs
-from .export import export
+from .design import TrussDesign, check_one, random_designs
+from .export import export_truss
 from .inverse import BONE_MODULUS, BOUNDS, Designs, bones, design_for, random_proposer
 from .mechanics import effective_stiffness
-from .plotting import CASES, cell_edges, one_design, relative_strain, strut_lines, topology_name, tubes
+from .plotting import CASES, cell_edges, relative_strain, strut_lines, topology_name, tubes
+from .topology import LATTICES
 
 # %% ../../nbs/truss/explore.ipynb #ea12279c
 def numbers(
@@ -41,7 +42,7 @@ def numbers(
     pore: bool = False,       # the largest sphere between the struts as well, which takes a third of a second
 ) -> dict[str, float]:
     "Moduli per Young's modulus of the base, the share of the density in use, anisotropy, and lengths [cube edge]."
-    C = effective_stiffness(one_design(design), device="cpu")[0] if C is None else C
+    C = effective_stiffness(check_one(design), device="cpu")[0] if C is None else C
     constants, density = engineering_constants(C), float(design.relative_density[0])
     out = {name: float(constants[name]) for name in ("E1", "E2", "E3")}
     out["relative density"] = density
@@ -238,7 +239,7 @@ def explore(
     octet = {"lattice": 1, "copies": 1, "density": 0.05, "U": 1.0, "V": 1.0, "R_I": 0.0, "R_II": 0.0}
     if design is None:
         design = _design_of({name: octet[name.split()[0].rstrip("123")] for name in _knobs()})
-    app = _Explorer(one_design(design))
+    app = _Explorer(check_one(design))
     buttons, numbers = widgets.HBox([app.random, app.plain, app.pore]), widgets.HBox([app.table, app.numbers])
     app.numbers.layout.margin = "0 0 0 2em"
     return app_box("truss-explore", app.controls.box(app.case, app.amplitude), buttons, app.status, app.figure, numbers, app=app)
@@ -409,7 +410,7 @@ class _Files:
             design = self.design()
             coarse = float(smallest_diameter(design, self.edge.value)[0]) / 3.01
             with tempfile.TemporaryDirectory() as folder:
-                paths = export(design, folder, 3 * (self.cells.value,), edge=self.edge.value, formats=("csv", "stl"),
+                paths = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value, formats=("csv", "stl"),
                                resolution=coarse)
                 self.links.value = " ".join(map(_link, paths))
         except (ValueError, ImportError) as error:

@@ -18,29 +18,22 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from .criteria import _check_edge
-from .design import Compound, TrussDesign, _copies, _direct, _images, _key, _number, _split, _unique_segments
-from .export import TrussGraph, _block
+from ..core.checks import number
+from .design import TrussDesign
+from .export import TrussGraph
 from .mechanics import graded_stiffness
+from .topology import Compound, block_of, joined, periodic_images, slot_segments, slot_set
 
 # %% ../../nbs/truss/grading.ipynb #1d2a2753
 _TURNS = [q for p in permutations(range(3)) for signs in product((1, -1), repeat=3) if np.linalg.det(q := np.eye(3)[list(p)] * np.array(signs)) > 0]
 
 
-def _slots(design: TrussDesign, row: int) -> list[tuple[int, int]]:
-    return sorted(set(zip(map(int, design.types[row]), map(int, design.tessellations[row]))))
-
-
 def _overlay(segments: list[NDArray]) -> tuple[Compound, NDArray]:
     "The compound of several sets of segments (n_k, 2, 3), and which sets each strut belongs to (M, K)."
-    ends = _split(_unique_segments(np.concatenate(segments)))
-    number, nodes, _ = _number(ends.reshape(-1, 3))
-    struts, vectors = _direct(number.reshape(-1, 2), ends[:, 1] - ends[:, 0])
-    keep = np.sort(np.unique(np.hstack([struts, _key(vectors)]), axis=0, return_index=True)[1])
-    graph = Compound(nodes, struts[keep], vectors[keep])
+    graph = joined(np.concatenate(segments))
     middle = graph.nodes[graph.struts[:, 0]] + graph.vectors / 2
     middle = middle - np.floor(middle + 0.5)
-    return graph, np.stack([_on(middle, graph.vectors, _images(s)) for s in segments], 1)
+    return graph, np.stack([_on(middle, graph.vectors, periodic_images(s)) for s in segments], 1)
 
 
 def _on(points: NDArray, vectors: NDArray, segments: NDArray) -> NDArray:  # (n,) bool
@@ -101,7 +94,7 @@ def grading(
     direction: ArrayLike | None = None,  # (3,) of the grading; None: weights by distance
 ) -> Grading:
     "A field of cells and strut areas; raises ValueError for wrong shapes, equal points and points that are equal along the direction."
-    points, edge = np.asarray(points, float), np.array([_check_edge(e) for e in np.ravel(edge).tolist()])
+    points, edge = np.asarray(points, float), np.array([number("edge", e, above=0) for e in np.ravel(edge)])
     if len(edge) not in (1, len(design)):
         raise ValueError(f"edge has {len(edge)} lengths; allowed: one, or one for each of the {len(design)} designs")
     if points.shape != (len(design), 3) or not np.isfinite(points).all():
@@ -117,7 +110,7 @@ def grading(
     F = design.deformation_gradient().detach().double().cpu().numpy()
     B = np.linalg.inv(edge[:, None, None] * F)
     turns = [min(_TURNS, key=lambda q: np.linalg.norm(q.T @ b - B[0])) for b in B]
-    segments = [np.concatenate([_copies(*slot) for slot in _slots(design, row)]) @ q for row, q in enumerate(turns)]
+    segments = [np.concatenate([slot_segments(*slot) for slot in slot_set(*row)]) @ q for row, q in zip(zip(design.types, design.tessellations), turns)]
     graph, member = _overlay(segments)
     return Grading(points, direction, np.stack([q.T @ b for q, b in zip(turns, B)]), design.relative_density.detach().double().cpu().numpy(), graph, member)
 
@@ -279,8 +272,9 @@ def graded_truss(
     cells = _cells_in(found, low, high)
     if not len(cells):
         raise ValueError(f"box from {low.tolist()} to {high.tolist()} mm holds the middle of no cell; allowed: a larger box or a smaller edge")
-    keys, struts, strut, shares, middle = _block(field.graph, cells)
-    nodes, middle = found.place(field.graph.nodes[keys[:, 0]] + keys[:, 1:]), found.place(middle)
+    block = block_of(field.graph, cells)
+    struts, strut, shares = block.struts, block.number, block.shares
+    nodes, middle = found.place(block.positions(field.graph)), found.place(block.middle)
     lost = np.isnan(nodes).any(1).sum() + np.isnan(middle).any(1).sum()
     if lost:
         raise ValueError(f"box from {low.tolist()} to {high.tolist()} mm has {lost} places of its outer cells where the phases are not known; allowed: fields that change less within a cell")

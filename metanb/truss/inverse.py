@@ -22,10 +22,12 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from ..core.elasticity import PAIRS, check_stiffness
-from ..core.store import Dataset, from_pretrained
+from ..core.store import Dataset
+from ..core.weights import from_pretrained
 from .data import to_matrix
-from .design import TrussDesign, compound, from_table, random_designs, slots_of
+from .design import TrussDesign, from_table, random_designs
 from .mechanics import effective_stiffness
+from .topology import compound, slots_of
 
 # %% ../../nbs/truss/inverse.ipynb #f11aaf2a
 def nmse(

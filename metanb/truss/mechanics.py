@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..core.device import pick_device
-from .design import Compound, Reduced, TrussDesign, _content, compound, reduced, slots_of
+from .design import TrussDesign, check_one
+from .topology import Compound, Reduced, compound, reduced, slot_set, slots_of
 
 # %% ../../nbs/truss/mechanics.ipynb #25cdb9a2
 @dataclass
@@ -131,10 +132,11 @@ def _groups(design: TrussDesign) -> dict:
 
 def _graph_of(slots, dtype, device) -> _Graph:
     "The tensors of a topology, kept."
-    key = (_content(slots), dtype, str(device))
+    cell = reduced(slots)  # one object for equal lattices
+    key = (id(cell), dtype, str(device))
     if key not in _graphs:
-        _graphs[key] = _graph(reduced(slots), dtype, device)
-    return _graphs[key]
+        _graphs[key] = (cell, _graph(cell, dtype, device))  # a number is an object's own while the object is kept
+    return _graphs[key][1]
 
 
 def _check_beam(poisson, shear_factor):
@@ -230,10 +232,9 @@ def deformation_modes(
     shear_factor: float = 0.9,
 ) -> Modes:
     "Displacements and rotations of the nodes; raises ValueError for a batch, settings out of range and structures with a mechanism."
-    if len(design) != 1:
-        raise ValueError(f"design has {len(design)} designs; allowed: one, such as design[0]")
+    check_one(design)
     _check_beam(poisson, shear_factor)
-    slots = tuple(sorted(set(zip(design.types[0].tolist(), design.tessellations[0].tolist()))))  # halved lattices keep all their nodes
+    slots = slot_set(design.types[0], design.tessellations[0])  # halved lattices keep all their nodes
     cell, graph = reduced(slots), _graph_of(slots, torch.float64, "cpu")
     F, density = design.deformation_gradient().detach().cpu().double(), design.relative_density.detach().cpu().double()
     _, _, factor, half, info = _solve(graph, F, density, poisson, shear_factor)

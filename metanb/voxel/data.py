@@ -20,9 +20,10 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import refused, whole
-from ..core.files import write_file
+from ..core.files import data_root, write_file
 from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, Jobs, Scheduler, data_root, datasets, generate, open_dataset, shipped, workers
+from ..core.store import Dataset, datasets, generate, open_dataset, shipped
+from ..core.workers import Jobs, Scheduler, workers
 from .design import pack, unpack
 from .mechanics import base_stiffness, bounds
 from .optimize import optimize
