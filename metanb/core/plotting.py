@@ -72,7 +72,10 @@ STYLE = {
 
 def use_house_style() -> None:
     "Set matplotlib's defaults to the house style for the rest of the session."
+    import matplotlib.pyplot as plt
+
     mpl.rcParams.update(STYLE)
+    plt.close(plt.figure())  # the first figure loads the backend, and a notebook shows figures as pictures from then on
 
 # %% ../../nbs/core/plotting.ipynb #37059717
 def in_house_style(

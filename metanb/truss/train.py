@@ -24,7 +24,8 @@ from ..core.weights import from_pretrained
 from .data import dataset, to_matrix
 from .design import TrussDesign, from_table
 from .mechanics import effective_stiffness
-from .model import AffineForward, BlackBox, ForwardModel, InverseModel, predict_stiffness, r2_score
+from .forward import AffineForward, BlackBox, ForwardModel, predict_stiffness, r2_score
+from .model import InverseModel
 
 # %% ../../nbs/truss/train.ipynb #90bb3fcf
 _SMALL, _BROAD, _G = [32], [640, 640, 320, 320], [2560, 2560, 1280, 1280, 640, 640]
@@ -145,7 +146,7 @@ def r2_of(
     true = to_matrix(torch.as_tensor(data[2]))
     if not isinstance(model, InverseModel):
         return r2_score(predict_stiffness(model, data[0]), true)
-    designs = model.sample(true, temperature, seed, candidates=candidates)
+    designs = model.sample(true, temperature=temperature, seed=seed, n_candidates=candidates)
     found = effective_stiffness(designs, device="cpu") if solver else predict_stiffness(model.judge, designs)
     return r2_score(found, true)
 

@@ -256,7 +256,7 @@ def _progress_figure(mesh, image, curve, shares, label, limits):
 def _stl_link(cell, name, edge, repetitions):
     "A link, dressed as a button, that saves the surface of a block of cells."
     with tempfile.TemporaryDirectory() as folder:
-        content = export_mesh(Path(folder) / "cell.stl", cell, repetitions=repetitions, edge_mm=edge).read_bytes()
+        content = export_mesh(cell, Path(folder) / "cell.stl", repeats=repetitions, edge=edge).read_bytes()
     return (f'<a class="jupyter-widgets jupyter-button widget-button" style="text-decoration:none;text-align:center;color:inherit" download="{html.escape(name)}.stl" '
             f'href="data:model/stl;base64,{base64.b64encode(content).decode()}">download STL</a> {len(content) / 1e6:.1f} MB')
 
@@ -307,7 +307,7 @@ class _Optimiser:
 
     def fresh(self) -> InverseHomogenization:
         "What the controls describe, before its first step."
-        return InverseHomogenization(self.objective.value, self.share.value, size=self.size.value, seed=self.seed.value, **self.settings)
+        return InverseHomogenization(self.objective.value, self.share.value, octant=self.size.value, seed=self.seed.value, **self.settings)
 
     def reset(self, change=None) -> None:
         "Stop, and go back to the random start."
@@ -366,22 +366,22 @@ class _Optimiser:
         "The last step in numbers."
         if not self.problem.history:
             return
-        last, (name, value) = self.problem.history[-1], QUANTITIES[self.problem.objective]
-        self.status.value = html.escape(f"{word + ' at ' if word else ''}step {len(self.problem.history)}: {name} = {value(last, last['volume_fraction'], self.problem.base_poisson):.3f}, "
+        last, (name, value) = self.problem.history[-1], QUANTITIES[self.problem.task.objective]
+        self.status.value = html.escape(f"{word + ' at ' if word else ''}step {len(self.problem.history)}: {name} = {value(last, last['volume_fraction'], self.problem.task.poisson):.3f}, "
                                         f"volume fraction {last['volume_fraction']:.3f}, {last['grey']:.0%} grey, sharpness {last['sharpness']:g}")
 
     def draw(self, cell: NDArray | None = None) -> None:
         "The present cell, its slice and the curves so far; `cell` (N, N, N) instead of the present one."
-        cell = unfold(np.clip(self.problem.octant(), 0, 1)) if cell is None else cell  # the projection rounds
-        steps, (label, value) = np.arange(1, len(self.problem.history) + 1), QUANTITIES[self.problem.objective]
-        curve = [value(record, record["volume_fraction"], self.problem.base_poisson) for record in self.problem.history]
+        cell = unfold(self.problem.density()) if cell is None else cell  # the projection rounds
+        steps, (label, value) = np.arange(1, len(self.problem.history) + 1), QUANTITIES[self.problem.task.objective]
+        curve = [value(record, record["volume_fraction"], self.problem.task.poisson) for record in self.problem.history]
         shares = [record["volume_fraction"] for record in self.problem.history]
         traces = _mesh_trace(cell, self.cut.value), {"z": cell[:, :, len(cell) // 2].T.astype(np.float32)}, {"x": steps, "y": curve}, {"x": steps, "y": shares}
         if self.figure is None:
-            self.figure = _progress_figure(*traces, label, _range(self.problem.objective))
+            self.figure = _progress_figure(*traces, label, _range(self.problem.task.objective))
             self.picture.children = [self.figure]
         else:
-            _updated(self.figure, traces, **{"yaxis.title.text": label, "yaxis.range": _range(self.problem.objective)})
+            _updated(self.figure, traces, **{"yaxis.title.text": label, "yaxis.range": _range(self.problem.task.objective)})
         self.drawn = time.monotonic()
         self.echo.asked += 1
 
@@ -393,14 +393,14 @@ class _Optimiser:
     def finish(self) -> None:
         "The black and white cell, homogenised anew, and its file."
         self.optimum = self.problem.result()
-        cell, (label, value) = unfold(self.optimum.octant), QUANTITIES[self.problem.objective]
+        cell, (label, value) = unfold(self.optimum.octant), QUANTITIES[self.problem.task.objective]
         self.draw(cell)
         self.show("finished", "check")
         lines, wrong = [f"{len(self.problem.history)} steps; in black and white, homogenised anew:"], remarks(cell)
         try:
             constants = dict(zip(("C11", "C12", "C44"), (float(self.optimum.C[i, j]) for i, j in ((0, 0), (0, 1), (3, 3)))))
-            lines[0] += f" {label} = {value(constants, self.optimum.volume_fraction, self.optimum.base_poisson):.3f}"
-            values = numbers(cell, self.optimum.C, poisson=self.optimum.base_poisson)
+            lines[0] += f" {label} = {value(constants, self.optimum.volume_fraction, self.optimum.poisson):.3f}"
+            values = numbers(cell, self.optimum.C, poisson=self.optimum.poisson)
             self.numbers.value, wrong = number_table(constants | values), wrong + _beyond(values)
         except ValueError:
             wrong.append("no stiffness against some load")
@@ -412,7 +412,7 @@ class _Optimiser:
         if self.optimum is None:
             return
         self.files.layout.display = ""
-        name = f"{self.problem.objective}_{self.optimum.volume_fraction:.2f}_seed{self.problem.seed}"
+        name = f"{self.problem.task.objective}_{self.optimum.volume_fraction:.2f}_seed{self.problem.task.seed}"
         try:
             self.link.value = _stl_link(unfold(self.optimum.octant), name, self.edge.value, self.cells.value)
         except ValueError as error:
