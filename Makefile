@@ -13,7 +13,7 @@ FLAGS ?=        # cells that `make test` runs as well, such as FLAGS="slow gpu"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test gate lab docs install install-dev clean
+.PHONY: help demo test gate lab docs docs-quarto install install-dev clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,7 @@ test: $(DEV)  ## the gate, the tests inside the notebooks, and pytest
 gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 	@echo "Gate: nbdev_export, nbdev_clean, no difference"
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+	@$(BIN)/ruff check --quiet --exit-zero
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "This is not a git checkout, so there is nothing to compare with."; exit 0; }; \
 	new=$$(git ls-files --others --exclude-standard nbs metanb); \
 	git diff --exit-code --stat nbs metanb && test -z "$$new" && exit 0; \
@@ -41,10 +42,12 @@ gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 lab: $(DEV)  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" nbs/index.ipynb
 
-docs:  ## render the site into _docs/ (needs Quarto)
-	@command -v quarto >/dev/null || { echo "make docs needs Quarto: install it from quarto.org, or with '$(BIN)/pip install quarto-cli', which downloads it." >&2; exit 1; }
-	@$(MAKE) --no-print-directory $(DEV)
-	@quarto render --quiet
+docs: $(DEV)  ## build the site into _docs/, with all that it needs in it
+	@$(BIN)/python -m tools.docs
+
+docs-quarto: $(DEV)  ## the same pages as Quarto renders them, for those who have it
+	@command -v quarto >/dev/null || { echo "make docs-quarto needs Quarto, from quarto.org; make docs needs nothing else." >&2; exit 1; }
+	@PYTHONPATH="$(CURDIR)" quarto render --quiet
 	@echo "site: _docs/nbs/index.html"
 
 install: $(RUN)  ## make .venv with metanb and all that its notebooks need

@@ -18,6 +18,16 @@ RUN = sorted(path for kind in ("figures", "tutorials") for path in (NBS / kind).
 LIBRARY = sorted(path for path in NBS.rglob("*.ipynb") if path not in RUN and ".ipynb_checkpoints" not in path.parts)
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "_modidx.py"))
 
+# Exported cells above 60 lines, of at most 100; and the contact solver, which is rewritten next.
+LONG = set()
+REWRITTEN_NEXT = {"nbs/cellular/contact.ipynb", "nbs/cellular/mechanics.ipynb"}
+REWRITTEN_LINES = {"metanb/cellular/contact", "metanb/cellular/mechanics"}
+# What is still to be mended, and may only shrink: long cells and long lines of a space, complaints of ruff.
+STILL_LONG = {"cellular": 1, "core": 3, "kirigami": 5, "truss": 5, "voxel": 4}
+STILL_WIDE = {"cellular": 33, "core": 92, "kirigami": 108, "truss": 109, "voxel": 206}
+STILL_RUFF = 70
+STILL_WIDGETS = {"nbs/tutorials/cellular.ipynb", "nbs/tutorials/voxel.ipynb"}
+
 pytestmark = pytest.mark.skipif(not (ROOT / "settings.ini").is_file(), reason="the gates need the checkout, not only the package")
 
 
@@ -101,11 +111,21 @@ def test_figure_notebooks_report_and_define_nothing(notebook):
 
 @pytest.mark.parametrize("notebook", RUN + LIBRARY, ids=name)
 def test_committed_notebooks_are_small_and_whole(notebook):
-    "Pages that people read on the web may hold figures; library notebooks hold text."
-    limit = 1_000_000 if notebook in RUN or notebook == NBS / "index.ipynb" else 100_000
-    assert notebook.stat().st_size < limit
+    "Pages that people read on the web may hold figures; a library notebook holds text and at most one small picture."
+    library = notebook in LIBRARY and notebook != NBS / "index.ipynb"
+    assert notebook.stat().st_size < (100_000 if library else 1_000_000)
     outputs = [output for cell in cells(notebook, "code") for output in cell["outputs"]]
     assert [output["ename"] for output in outputs if output["output_type"] == "error"] == []
+    pictures = [content for output in outputs for kind, content in output.get("data", {}).items() if kind.startswith("image/")]
+    assert not library or (len(pictures) <= 1 and all(len("".join(content)) * 3 / 4 <= 40_000 for content in pictures))
+
+
+@pytest.mark.parametrize("notebook", RUN + LIBRARY, ids=name)
+def test_no_state_of_widgets_is_stored(notebook):
+    "Without a kernel a widget shows nothing; an explorer leaves a picture (`core.widgets.show`)."
+    assert "widgets" not in json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    kinds = {kind for cell in cells(notebook, "code") for output in cell["outputs"] for kind in output.get("data", {})}
+    assert name(notebook) in STILL_WIDGETS or [kind for kind in kinds if "widget" in kind] == []
 
 
 def test_import_is_light_and_leaves_nothing(tmp_path):
@@ -129,6 +149,60 @@ def test_arrows_point_down(module):
     spaces = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.glob("*.py"))} - {"core"}
     reached = {parts[1] for parts in (found.split(".") for found in imports(module)) if parts[0] == "metanb" and len(parts) > 1}
     assert reached & spaces <= {own} - {"core"}
+
+
+def exported(notebook):
+    "What each exported cell defines (its first name, all public names), and how many lines it has."
+    for cell in cells(notebook, "code"):
+        if re.match(r"#\| *exports?\b", cell["source"]):
+            code = re.sub(r"\A(#\|.*\n?)+", "", cell["source"]).strip("\n")
+            names = [node.name for node in ast.parse(code).body if hasattr(node, "name")]
+            public = [found for found in names if not found.startswith("_")]
+            yield (public or names or ["imports"])[0], public, len(code.split("\n"))
+
+
+@pytest.mark.parametrize("notebook", LIBRARY, ids=name)
+def test_an_exported_cell_defines_one_thing(notebook):
+    "Then a page shows it beside its example, and the parts in their order."
+    assert [public for _, public, _ in exported(notebook) if len(public) > 1] == []
+
+
+def test_exported_cells_are_short():
+    "60 lines; at most five cells, named above, have up to 100. The list holds nothing that is shorter."
+    lengths = {f"{'.'.join(default_exp(notebook))}.{first}": lines
+               for notebook in LIBRARY if name(notebook) not in REWRITTEN_NEXT for first, _, lines in exported(notebook) if lines > 60}
+    long = Counter(found.split(".")[0] for found in lengths if found not in LONG)
+    assert {space for space, count in long.items() if count > STILL_LONG.get(space, 0)} == set(), lengths
+    assert LONG <= set(lengths), "shorter by now: take it from the list"
+    assert len(LONG) <= 5 and all(lengths[found] <= 100 for found in LONG)
+
+
+def test_lines_are_short():
+    "120 characters, one thought a line."
+    long = Counter()
+    for module in MODULES:
+        lines = module.read_text(encoding="utf-8").split("\n")
+        long[module.relative_to(PACKAGE).parts[0]] += sum(len(line) > 120 for line in lines if name(module.with_suffix("")) not in REWRITTEN_LINES)
+    assert {space: count for space, count in long.items() if count > STILL_WIDE.get(space, 0)} == {}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_no_private_doors(module):
+    "What another room needs is public there, or has a room of its own."
+    private = [alias.name for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)
+               for alias in node.names if (node.level or (node.module or "").startswith("metanb")) and alias.name.startswith("_")]
+    assert private == []
+
+
+def test_ruff_finds_nothing():
+    "Unused imports, undefined names and the like, in the package and around it."
+    ruff = Path(sys.executable).with_name("ruff")
+    if not ruff.is_file():
+        pytest.skip("needs ruff")
+    done = subprocess.run([ruff, "check", "--no-cache", "--output-format", "concise", "metanb", "tests", "tools", "benchmarks"],
+                          cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    assert len(re.findall(r"^\S+:\d+:\d+: ", done.stdout, flags=re.M)) <= STILL_RUFF, done.stdout
 
 
 def test_the_import_gate_sees_every_kind_of_import(tmp_path, monkeypatch):

@@ -1,13 +1,18 @@
 "What stands around the notebooks: the sidebar of the site, the links between pages, the pinned versions."
 import ast
+import configparser
 import json
+import mimetypes
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import warnings
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
 import yaml
@@ -20,9 +25,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *NOTEBOOKS]
 pytestmark = pytest.mark.skipif(not (ROOT / "_quarto.yml").is_file(), reason="these belong to the checkout, not to the package")
 
 
-def name(path):
+def name(path, folder=ROOT):
     "A path as it is known in the checkout; names the test."
-    return str(path.relative_to(ROOT))
+    return str(path.relative_to(folder))
 
 
 def entries(contents):
@@ -75,6 +80,14 @@ def test_links_lead_somewhere(page):
     assert [target for target in links(page) if not (page.parent / target).exists()] == []
 
 
+def test_front_page_leads_to_every_figure_and_tutorial():
+    "And shows each space."
+    found = links(NBS / "index.ipynb")
+    assert {name(path, NBS) for kind in ("figures", "tutorials") for path in (NBS / kind).glob("*.ipynb")} <= set(found)
+    pictures = sorted((NBS / "images").glob("*.png"))
+    assert {name(path, NBS) for path in pictures} <= set(found) and all(path.stat().st_size < 40_000 for path in pictures)
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_every_notebook_has_one_title(notebook):
     "It is the name of the page in the sidebar."
@@ -114,8 +127,8 @@ def test_filter_links_names_to_the_page_that_holds_them(pages):
     "A word in backticks leads to a definition of that name, on the page itself where there is one."
     for notebook, page in pages.items():
         for word, target, anchor in re.findall(r"\[`([\w.]+)(?:\(\))?`\]\(https://metanb.github.io/metanb/nbs/(\S+?)\.html#([\w.]+)\)", "\n".join(shown(page))):
-            assert word.split(".")[-1] == anchor.split(".")[-1]
-            assert re.search(rf"^ *(def|class) {anchor.split('.')[-1]}\b", (ROOT / f"metanb/{target}.py").read_text(encoding="utf-8"), flags=re.M)
+            assert word.split(".")[0] == anchor
+            assert re.search(rf"^(def|class) {anchor}\b", (ROOT / f"metanb/{target}.py").read_text(encoding="utf-8"), flags=re.M)
 
 
 def test_filter_is_what_quarto_calls():
@@ -124,6 +137,89 @@ def test_filter_is_what_quarto_calls():
                           env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "metanb/core/metrics.py#L" in done.stdout
+
+
+@pytest.fixture(scope="session")
+def built(pages, tmp_path_factory):
+    "The whole site; a warning of Sphinx is an error."
+    pytest.importorskip("sphinx")
+    from tools.docs import build
+    folder = tmp_path_factory.mktemp("site")
+    build(folder, {notebook: json.dumps(page) for notebook, page in pages.items()})
+    return folder
+
+
+def test_docs_build_has_every_page_and_its_pictures(built):
+    for notebook in NOTEBOOKS:
+        page = (built / "nbs" / notebook.relative_to(NBS)).with_suffix(".html").read_text(encoding="utf-8")
+        outputs = [output for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] for output in cell.get("outputs", [])]
+        assert '<img src="data:' not in page
+        assert len(set(re.findall(r'src="(\S*_images/\S+)"', page))) >= len({str(found["data"]["image/png"]) for found in outputs if "image/png" in found.get("data", {})})
+        assert "jupyter.widget" not in page
+
+
+def test_docs_build_links_lead_somewhere(built):
+    "Every link, picture, script and style within the site; a part of a page is there, too. Nothing else is loaded from elsewhere."
+    texts = {page: page.read_text(encoding="utf-8") for page in built.rglob("*.html")}
+    places = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in texts.items()}
+    dead = []
+    for page, text in texts.items():
+        for target in set(map(unescape, re.findall(r'<\w[^<>]*?\s(?:href|src)="([^"]*)"', text))):
+            if re.match(r"[a-z]+:", target):
+                continue
+            path, _, place = unquote(target).partition("#")
+            file = (page.parent / path.split("?")[0]).resolve() if path else page
+            if not file.is_file() or (place and file in places and place not in places[file]):
+                dead.append((name(page, built), target))
+    assert dead == []
+
+
+def test_docs_build_has_the_sidebar_of_quarto(built):
+    "One source of truth for sections and their order."
+    page = (built / "nbs/index.html").read_text(encoding="utf-8")
+    tree = page[page.index("sidebar-tree"):page.index("</aside>")]
+    listed = re.findall(r'class="reference internal" href="(\S+)\.html"', tree)
+    assert [f"nbs/{entry}.ipynb" for entry in listed] == [name(path) for entry in sidebar()[1:] for path in sorted(ROOT.glob(entry))]
+
+
+@pytest.mark.browser
+def test_docs_build_needs_no_network(built):
+    "A browser opens each page; no request leaves the site, nothing is missing, nothing complains, equations are set, nothing sticks out."
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs Chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    quiet = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    complaints = []
+
+    def serve(route):
+        file = built / urlparse(route.request.url).path.lstrip("/")
+        if route.request.url.startswith("http://site/") and file.is_file():
+            route.fulfill(path=file, content_type=mimetypes.guess_type(file)[0] or "application/octet-stream")
+        else:
+            complaints.append(route.request.url)
+            route.abort()
+
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=browser, args=quiet.split())
+        page = chromium.new_page(viewport={"width": 1300, "height": 900})
+        page.route("**/*", serve)
+        page.on("console", lambda message: complaints.append(f"{page.url}: {message.text}") if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        for file in sorted(built.rglob("nbs/**/*.html")):
+            page.goto(f"http://site/{name(file, built)}")
+            state = page.evaluate("""async () => {
+                if (window.MathJax?.startup) await MathJax.startup.promise;
+                return {raw: document.querySelectorAll('.math').length - document.querySelectorAll('.math mjx-container').length,
+                        wrong: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+                        blank: [...document.images].filter(image => image.complete && !image.naturalWidth).length,
+                        wide: document.documentElement.scrollWidth - window.innerWidth}}""")
+            if max(state.values()) > 0:
+                complaints.append(f"{name(file, built)}: {state}")
+        page.goto("http://site/nbs/search.html?q=stiffness")
+        page.wait_for_selector("#search-results li", timeout=20_000)
+        chromium.close()
+    assert complaints == []
 
 
 def test_versions_are_pinned():
@@ -141,6 +237,14 @@ def test_version_is_the_same_everywhere():
     package = re.search(r'^__version__ = "(.+)"', (ROOT / "metanb/__init__.py").read_text(encoding="utf-8"), flags=re.M)[1]
     settings = re.search(r"^version = (.+)$", (ROOT / "settings.ini").read_text(encoding="utf-8"), flags=re.M)[1]
     assert citation == package == settings
+
+
+def test_settings_are_the_same_for_nbdev_2_and_3():
+    "nbdev 2 reads settings.ini, nbdev 3 the table of pyproject.toml."
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["nbdev"]
+    assert {key: str(value) for key, value in table.items()} == dict(settings["DEFAULT"])
 
 
 @pytest.mark.parametrize("workflow", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=name)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from metanb.core.device import pick_device
-from metanb.core.training import Batches, Phase, ema_decay_at, fit, load_checkpoint, save_checkpoint
+from metanb.core.training import Batches, Packed, Phase, ema_decay_at, fit, load_checkpoint, save_checkpoint
 
 # One small problem with every kind of state: batch norm (buffers), dropout (global generator), noise (the run's generator),
 # two phases of which one has its turn at every third step, a weight clip, averages, clipping and a schedule. The child processes run the same text.
@@ -190,7 +190,7 @@ def test_longer_run_continues_a_finished_one(tmp_path):
     train(checkpoint=tmp_path / "c", steps=60, decay=None)
     longer, direct = train(checkpoint=tmp_path / "c", steps=120, decay=None), train(steps=120, decay=None)
     assert all(torch.equal(p, q) for p, q in zip(longer.model.parameters(), direct.model.parameters()))
-    with pytest.raises(ValueError, match="steps=60.*already at step 120"):
+    with pytest.raises(ValueError, match="steps is 60; allowed: at least 120"):
         train(checkpoint=tmp_path / "c", steps=60, decay=None)
 
 
@@ -243,7 +243,7 @@ def test_foreign_files_are_refused_and_never_run(tmp_path, monkeypatch, content)
     else:
         path.write_bytes({"pickle": pickle.dumps(Trap()), "empty": b"", "text": b"hello " * 100}[content])
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="checkpoint=.*not a readable checkpoint"):
+    with pytest.raises(ValueError, match="checkpoint is .*a readable checkpoint"):
         train(checkpoint=path)
     assert path.read_bytes() == before and not trap.exists()
 
@@ -286,7 +286,7 @@ def test_checkpoint_that_cannot_be_written_fails_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="checkpoint is .*allowed: a folder that can be written to"):
         train(lambda *a: pytest.fail("trained"), checkpoint=tmp_path / "file" / "c")
-    with pytest.raises(ValueError, match="must be a file"):
+    with pytest.raises(ValueError, match="a file, not a folder"):
         train(checkpoint=tmp_path)
 
 
@@ -474,6 +474,96 @@ def test_bf16_computes_in_bf16_and_keeps_fp32_weights():
     assert last["auto"] == last["fp32"] != last["bf16"] and last["bf16"] == pytest.approx(last["fp32"], rel=0.05)
 
 
+# ---- larger batches, several processes, bits
+
+def test_a_batch_in_parts_is_the_whole_batch_up_to_rounding():
+    whole, parts = (slope_of_data(accumulate=k) for k in (1, 4))
+    assert torch.allclose(whole.model.weight, parts.model.weight, rtol=1e-5)
+    assert [row["loss_slope"] for row in whole.history] == pytest.approx([row["loss_slope"] for row in parts.history], rel=1e-5)
+
+
+class Fitted(nn.Module):
+    "Least squares without noise, with a running mean."
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4))
+        self.register_buffer("mean", torch.zeros(()))
+
+    def loss(self, x, generator):
+        self.mean.lerp_(x.mean(), 0.1)
+        return (x @ self.weight - 1).square().mean()
+
+    def phases(self):
+        return [Phase("slope", self, self.loss, 0.05)]
+
+
+def slope_of_data(**options):
+    return train(model=Fitted, **(dict(clip_norm=1.0, ema_decay=0.9, batch_size=8, steps=40) | options))
+
+
+TOGETHER = PROBLEM + '''
+import json
+import torch.nn as nn
+
+torch.set_num_threads(1)
+class Fitted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4))
+        self.register_buffer("mean", torch.zeros(()))
+
+    def loss(self, x, generator):
+        self.mean.lerp_(x.mean(), 0.1)
+        return (x @ self.weight - 1).square().mean()
+
+    def phases(self):
+        return [Phase("slope", self, self.loss, 0.05)]
+
+options = dict(model=Fitted, clip_norm=1.0, ema_decay=0.9, batch_size=8, steps=40, checkpoint=sys.argv[1])
+first = train(max_seconds=1e-9, **options)      # one step, then from the checkpoint
+run = train(**options)
+import os
+if os.environ["RANK"] == "0":
+    print(json.dumps([first.step, run.step, run.model.weight.tolist(), run.ema.weight.tolist(), run.model.mean.item(), run.history]))
+'''
+
+
+def test_two_processes_are_one(tmp_path):
+    "Started by torchrun's variables, over gloo: weights, averages, losses and running means of one process, also across a checkpoint."
+    pytest.importorskip("accelerate")
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    children = []
+    for rank in (0, 1):
+        env = os.environ | {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+                            "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+        children.append(subprocess.Popen([sys.executable, "-c", TOGETHER, str(tmp_path / "c")], env=env, text=True,
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    answers = [child.communicate(timeout=240) for child in children]
+    assert [child.returncode for child in children] == [0, 0], answers[0][1][-2000:] + answers[1][1][-2000:]
+    first, step, weight, average, mean, history = json.loads(answers[0][0].strip().splitlines()[-1])
+    alone = slope_of_data()
+    assert (first, step) == (1, 40)
+    assert weight == pytest.approx(alone.model.weight.tolist(), rel=1e-5) and average == pytest.approx(alone.ema.weight.tolist(), rel=1e-5)
+    assert mean == pytest.approx(alone.model.mean.item(), rel=1e-4)
+    assert [row["loss_slope"] for row in history] == pytest.approx([row["loss_slope"] for row in alone.history], rel=1e-5)
+    with pytest.raises(ValueError, match="processes is 2 there and 1 here"):
+        slope_of_data(checkpoint=tmp_path / "c")
+
+
+def test_bits_train_as_their_numbers(tmp_path):
+    x = torch.randint(0, 2, (50, 4), generator=torch.Generator().manual_seed(0))
+    plain, packed = (slope_of_data(data=data) for data in (x.float(), Packed.of(x)))
+    assert torch.equal(plain.model.weight, packed.model.weight) and timeless(plain.history) == timeless(packed.history)
+    grid = torch.randint(0, 2, (9, 2, 3, 5), generator=torch.Generator().manual_seed(0))
+    found, rows = Batches((Packed.of(grid), torch.arange(9)), 4, seed=2)(3)
+    assert torch.equal(found, grid[rows].float())
+
+
 # ---- data
 
 def test_batches_keep_tuples_together_and_visit_each_design_once_an_epoch():
@@ -496,26 +586,27 @@ def test_numpy_and_float64_data_and_odd_dtypes():
 
 @pytest.mark.parametrize("data", [torch.zeros(0, 4), torch.tensor(1.0), (torch.zeros(3, 4), torch.zeros(2)), ()])
 def test_bad_data(data):
-    with pytest.raises(ValueError, match="data: lengths"):
+    with pytest.raises(ValueError, match="data is"):
         train(data=data)
 
 
 # ---- bad input
 
 @pytest.mark.parametrize("name, value", [
-    ("steps", 0), ("steps", 1.5), ("batch_size", 0), ("batch_size", -3), ("seed", -1), ("seed", 0.5), ("precision", "fp8"), ("ema_decay", 1.5),
+    ("steps", 0), ("steps", 1.5), ("steps", True), ("accumulate", 0), ("accumulate", 3), ("batch_size", 0), ("batch_size", -3), ("seed", -1), ("seed", 0.5), ("precision", "fp8"), ("ema_decay", 1.5),
     ("ema_decay", math.nan), ("clip_norm", 0.0), ("clip_norm", math.nan), ("warmup", -1), ("decay", "linear"), ("checkpoint_every", 0),
     ("evaluate_every", 0), ("max_seconds", 0), ("max_seconds", math.nan), ("device", "tpu"), ("device", "cuda:x"),
 ])
 def test_bad_arguments_are_named_and_leave_nothing_behind(tmp_path, name, value):
-    with pytest.raises(ValueError, match=f"^{name}="):
+    shown = "batch_size" if (name, value) == ("accumulate", 3) else name
+    with pytest.raises(ValueError, match=f"^{shown} is "):
         train(checkpoint=tmp_path / "folder" / "c", **{name: value})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_missing_gpu():
-    with pytest.raises(ValueError, match="device='cuda'.*0 CUDA devices"):
+    with pytest.raises(ValueError, match="device is 'cuda'.*0 CUDA devices"):
         pick_device("cuda")
 
 
@@ -527,14 +618,14 @@ def with_phases(make):
 
 
 @pytest.mark.parametrize("model, message", [
-    (lambda: nn.Linear(4, 4), "must have a method phases"),
+    (lambda: nn.Linear(4, 4), "with a method phases"),
     (lambda: with_phases(lambda m: []), "at least one"),
     (lambda: with_phases(lambda m: m.phases()[:1] * 2), "all different"),
     (lambda: with_phases(lambda m: [Phase("a.b", m, m.fool, 1e-3)]), "without dots"),
     (lambda: with_phases(lambda m: [Phase("a", nn.Linear(4, 4), m.fool, 1e-3)]), "parameters of the model"),
     (lambda: with_phases(lambda m: [Phase("a", nn.SiLU(), m.fool, 1e-3)]), "trainable"),
-    (lambda: with_phases(lambda m: [Phase("a", m, m.fool, -1.0)]), "learning_rate=-1.0"),
-    (lambda: with_phases(lambda m: [Phase("a", m, m.fool, 1e-3, every=0)]), "every=0"),
+    (lambda: with_phases(lambda m: [Phase("a", m, m.fool, -1.0)]), "learning_rate is -1.0"),
+    (lambda: with_phases(lambda m: [Phase("a", m, m.fool, 1e-3, every=0)]), "every is 0"),
 ])
 def test_bad_phases(model, message):
     with pytest.raises(ValueError, match=message):
@@ -543,7 +634,7 @@ def test_bad_phases(model, message):
 
 @pytest.mark.parametrize("found, message", [({"step": 1}, "the key 'step'"), ({"x": object()}, "dict of numbers")])
 def test_bad_evaluation(found, message):
-    with pytest.raises(ValueError, match=f"evaluate: .*{message}"):
+    with pytest.raises(ValueError, match=f"evaluate is .*{message}"):
         train(lambda m, s: found)
 
 

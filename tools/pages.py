@@ -12,7 +12,6 @@ from pathlib import Path
 
 from nbdev.config import get_config
 from nbdev.process import Processor
-from nbdev.processors import exec_show_docs
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "metanb"
@@ -100,27 +99,22 @@ class Renderer:
         return "\n\n".join(["---", *parts, inspect.getdoc(self.sym) or ""])
 
 
-class exec_page(exec_show_docs):
-    """Documents what the page's module holds, as it is imported: what the page exports is not executed a second time.
+class document(Processor):
+    """Shows what the page's module holds, as it is imported: no cell of the page is executed.
     Where the whole source follows, its first lines are not shown twice."""
 
     def begin(self):
-        super().begin()
-        self.module, self.shown = default_exp(self.nb.cells), False
-        if self.module:
-            self.k.user_ns |= vars(importlib.import_module(self.module))
+        module = default_exp(self.nb.cells)
+        self.names = vars(importlib.import_module(module)) if module else {}
+        self.whole = False
 
-    def __call__(self, cell):
-        exported = {"export", "exports", "exporti"} & set(cell.directives_)
-        if not (self.module and exported):
-            super().__call__(cell)
-        if getattr(cell, "has_sd", False) and self.shown:
-            for output in cell.outputs:
-                output["data"]["text/markdown"] = CODE.sub("", "".join(output["data"]["text/markdown"])).splitlines(True)
-        self.shown = "exports" in exported or (self.shown and getattr(cell, "has_sd", False))
-
-    def end(self):
-        self.nb.metadata.pop("widgets", None)  # state of a widget that was only imported
+    def cell(self, cell):
+        if cell.cell_type != "code" or not re.search(r"^show_doc\(", cell.source, flags=re.M):
+            self.whole = "exports" in cell.directives_
+            return
+        text = eval(cell.source, self.names | {"show_doc": Renderer})._repr_markdown_()
+        text = CODE.sub("", text) if self.whole else text
+        cell.outputs = [{"output_type": "display_data", "data": {"text/markdown": text}, "metadata": {}}]
 
 
 class link_names(Processor):
@@ -153,7 +147,7 @@ class link_names(Processor):
         if not found:
             return match[0]
         page = "/".join(found[0].split(".")[1:])
-        return f"[{match[0]}]({site()}{page}.html#{found[1]})"
+        return f"[{match[0]}]({site()}{page}.html#{found[1].split('.')[0]})"
 
     def linked(self, text):
         "Prose with links; headings and code stay as they are."
@@ -169,7 +163,7 @@ class link_names(Processor):
             cell.source = self.linked(cell.source)
         for output in cell.get("outputs", []):
             if "text/markdown" in output.get("data", {}):
-                output["data"]["text/markdown"] = self.linked("".join(output["data"]["text/markdown"])).splitlines(True)
+                output["data"]["text/markdown"] = self.linked("".join(output["data"]["text/markdown"]))
 
 
 def filtered(notebook):

@@ -12,11 +12,7 @@ import operator
 import reprlib
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, Any
-
-# %% ../../nbs/core/checks.ipynb #925dcd6a
-if TYPE_CHECKING:
-    from numpy.typing import NDArray  # loaded by the function that needs it: the command line starts without
+from typing import Any
 
 # %% ../../nbs/core/checks.ipynb #ab69fed5
 _brief = reprlib.Repr()
@@ -132,9 +128,9 @@ def shaped(
     most: float | None = None,
     above: float | None = None,
     below: float | None = None,
-) -> "NDArray":
+) -> Any:  # a NumPy array
     "An array of finite numbers of that shape."
-    import numpy as np
+    import numpy as np  # the command line starts without
 
     written = f"({', '.join('...' if n is ... else str(n) for n in shape)}{',' * (len(shape) == 1)})"
     allowed = f"finite numbers{_limits(least, most, above, below)} of shape {written}"

@@ -214,7 +214,7 @@ def invert_ddim(
     schedule = denoise.schedule
     for low, k in tqdm(list(pairwise([0, *grid])), disable=not progress, desc="inversion"):
         a, b = schedule[low], schedule[k]
-        # the DDIM step from k to low, solved for x at k; before the first step there is no network, so the first stands in
+        # the DDIM step from k to low, solved for x at k; the first step stands in for the one before it
         keep = math.sqrt(b / a)
         push = math.sqrt(1 - b) - math.sqrt(b / a * (1 - a))
         up = keep * x + push * denoise(x, max(low, 1))[1]

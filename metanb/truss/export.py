@@ -12,7 +12,7 @@ import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,6 @@ from ..core.checks import choice, number, refused, whole
 from ..core.files import suffix_of, write_file, write_mesh
 from .design import TrussDesign, deformed_cell
 from .topology import block_of
-
-# %% ../../nbs/truss/export.ipynb #aa1e6d7c
-if TYPE_CHECKING:
-    from trimesh import Trimesh  # loaded where a surface is made
 
 # %% ../../nbs/truss/export.ipynb #d1fdedb5
 @dataclass(frozen=True, eq=False)
@@ -206,7 +202,7 @@ def surface(
     resolution: float | None = None,  # spacing h of the grid [mm]; None: one eighth of the thinnest strut
     *,
     max_points: float = 1.5e8,        # of the grid, 4 bytes each
-) -> "Trimesh":                       # watertight, volume within (h/d)^2 of the union of the struts
+) -> Any:                             # a trimesh.Trimesh, watertight, volume within (h/d)^2 of the union of the struts
     "Surface of the union of all struts; ValueError for a grid too coarse (h above d/3 of the thinnest) or too large."
     from skimage.measure import marching_cubes
     from trimesh import Trimesh

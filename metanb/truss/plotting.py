@@ -259,7 +259,7 @@ def draw_targets(
     scales: dict[str, tuple[float, str]],  # name -> factor and unit of the moduli
 ) -> Figure:
     "For each target the cells of A and B and the projections of three elastic surfaces."
-    fig = blank_figure(7.4, 1.5 * len(found) + 0.5, dpi=150)
+    fig = blank_figure(7.4, 1.5 * len(found) + 0.5)
     grid = fig.add_gridspec(len(found), 5, width_ratios=(1.2, 1.2, 1, 1, 1))
     for row, (title, designs) in enumerate(found.items()):
         scale, unit = scales[title]
