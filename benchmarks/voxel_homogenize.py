@@ -36,8 +36,9 @@ import torch
 from metanb.core.elasticity import PAIRS
 from metanb.core.files import write_json
 from metanb.core.plotting import save_figure, use_house_style
-from metanb.voxel.design import family, fold, random_octants, remove_islands, unfold
-from metanb.voxel.mechanics import Octant, homogenize
+from metanb.voxel.design import family, fold, random_designs, remove_islands, unfold
+from metanb.voxel.mechanics import homogenize
+from metanb.voxel.operators import Octant
 
 KINDS = ("random", "octet")
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 3e-3}
@@ -47,7 +48,7 @@ def make_cell(kind, N):
     "A connected cubic cell, the same shape at every resolution."
     if kind == "octet":
         return family("octet", N, 0.3).astype(float)
-    field = random_octants(1, 4, size=N // 2, volume_fraction=0.5, n_frequencies=2)[0]
+    field = random_designs(1, 4, octant=N // 2, volume_fraction=0.5, n_frequencies=2)[0]
     return remove_islands(unfold(field > np.median(field))).astype(float)
 
 

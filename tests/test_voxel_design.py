@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from metanb.voxel.design import (CUBIC_FAMILIES, FAMILIES, components, coordinates, export_mesh, family, fold, import_cells, is_connected, is_cubic, is_mirror_symmetric, pack,
-                                 percolates, random_octants, remove_islands, shape_similarity, surface_mesh, symmetrise, touches_boundary, unfold, unpack, volume_fraction)
+                                 percolates, random_designs, remove_islands, shape_similarity, surface_mesh, symmetrise, touches_boundary, unfold, unpack, volume_fraction)
 
 REFERENCE = json.loads((Path(__file__).parent / "data/voxel_cells.json").read_text())["cells"]
 OPERATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
@@ -187,23 +187,23 @@ def test_import_of_damaged_files(tmp_path, change, word):
     (tmp_path / "0binary_voxel").write_bytes(b"\1" * 64)
     (tmp_path / "0binary_C").write_bytes(struct.pack("<36f", *36 * [1]))
     (tmp_path / "0vol").write_bytes(struct.pack("<f", 0.125))
-    assert import_cells(tmp_path, size=8)[0].mean() == 0.125
+    assert import_cells(tmp_path, octant=8)[0].mean() == 0.125
     change(tmp_path)
     with pytest.raises(ValueError, match=word):
-        import_cells(tmp_path, size=8)
+        import_cells(tmp_path, octant=8)
 
 
-@pytest.mark.parametrize("name, repetitions", [*((name, k) for name in FAMILIES for k in (1, 2)), ("octet", 3)])
-def test_surfaces_are_closed(tmp_path, name, repetitions):
+@pytest.mark.parametrize("name, repeats", [*((name, k) for name in FAMILIES for k in (1, 2)), ("octet", 3)])
+def test_surfaces_are_closed(tmp_path, name, repeats):
     "Also after the STL's single precision; the volume is that of the voxels but for bevelled edges."
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("skimage")
     cell = family(name, 20, 0.5)
-    mesh = surface_mesh(cell, repetitions)
-    back = trimesh.load(export_mesh(tmp_path / "cell.stl", cell, repetitions=repetitions, edge_mm=4.0))
+    mesh = surface_mesh(cell, repeats)
+    back = trimesh.load(export_mesh(cell, tmp_path / "cell.stl", repeats=repeats, edge=4.0))
     for each, edge in ((mesh, 1.0), (back, 4.0)):
         assert each.is_watertight and each.is_winding_consistent
-        assert abs(each.volume / (edge**3 * repetitions**3 * volume_fraction(cell)) - 1) < 0.05
+        assert abs(each.volume / (edge**3 * repeats**3 * volume_fraction(cell)) - 1) < 0.05
     assert np.allclose(back.bounds, 4 * mesh.bounds, atol=1e-5)
 
 
@@ -224,7 +224,7 @@ def test_noise_is_closed(tmp_path, seed):
     grey = rng.choice([0, 0.3, 0.5, 0.501, 0.51, 0.7, 1], (12, 12, 12))
     for cell in (rng.random((12, 12, 12)) < rng.uniform(0.05, 0.95), grey):
         assert surface_mesh(cell).is_watertight
-        assert trimesh.load(export_mesh(tmp_path / "noise.stl", cell)).is_watertight
+        assert trimesh.load(export_mesh(cell, tmp_path / "noise.stl")).is_watertight
 
 
 def test_3mf(tmp_path):
@@ -233,34 +233,34 @@ def test_3mf(tmp_path):
     pytest.importorskip("skimage")
     cell = family("schwarz_p", 16, 0.4)
     space = "{http://schemas.microsoft.com/3dmanufacturing/core/2015/02}"
-    model = ET.fromstring(zipfile.ZipFile(export_mesh(tmp_path / "cell.3mf", cell, repetitions=2)).read("3D/3dmodel.model"))
+    model = ET.fromstring(zipfile.ZipFile(export_mesh(cell, tmp_path / "cell.3mf", repeats=2)).read("3D/3dmodel.model"))
     vertices = [[float(v.get(axis)) for axis in "xyz"] for v in model.iter(f"{space}vertex")]
     mesh = trimesh.Trimesh(vertices, [[int(t.get(f"v{k}")) for k in (1, 2, 3)] for t in model.iter(f"{space}triangle")], process=False)
     assert mesh.is_watertight and model.get("unit") == "millimeter" and np.isclose(mesh.volume, 1000 * surface_mesh(cell, 2).volume, rtol=1e-6)
 
 
-def test_random_octants_do_not_repeat():
+def test_random_designs_do_not_repeat():
     "Distinct, whatever the batch; every one with its mean."
     shares = np.linspace(0.05, 1, 20)
-    octants = random_octants(20, seed=1, size=6, volume_fraction=shares)
+    octants = random_designs(20, seed=1, octant=6, volume_fraction=shares)
     assert np.allclose(volume_fraction(octants), shares, rtol=0, atol=1e-12) and np.all(is_cubic(unfold(octants)))
     solid = octants[5:15] > 0.5
     assert (shape_similarity(solid, solid) - np.eye(10)).max() < 0.99
-    assert (random_octants(1, seed=1, size=6, volume_fraction=0.05)[0] == octants[0]).all()
+    assert (random_designs(1, seed=1, octant=6, volume_fraction=0.05)[0] == octants[0]).all()
 
 
 GOOD = np.zeros((4, 4, 4))
 
 
 @pytest.mark.parametrize("call, word", [
-    (lambda: unfold(np.zeros((4, 4, 3))), "octant has shape"), (lambda: fold(np.zeros((5, 5, 5))), "even"), (lambda: pack(np.zeros((3, 3, 3))), "even"),
-    (lambda: pack(GOOD + 0.5), "octants has densities"), (lambda: symmetrise(GOOD - 1), "octant has values"), (lambda: volume_fraction(GOOD * np.nan), "64 that are NaN"),
+    (lambda: unfold(np.zeros((4, 4, 3))), "octant.shape is"), (lambda: fold(np.zeros((5, 5, 5))), "even"), (lambda: pack(np.zeros((3, 3, 3))), "even"),
+    (lambda: pack(GOOD + 0.5), "octants is an array with densities"), (lambda: symmetrise(GOOD - 1), "octant is an array with values"), (lambda: volume_fraction(GOOD * np.nan), "64 that are NaN"),
     (lambda: volume_fraction(GOOD + np.inf), "inf"), (lambda: is_connected(GOOD + 0.3), "0 and 1"), (lambda: components(GOOD[None]), "single cell"),
-    (lambda: shape_similarity(GOOD, GOOD + 1), "without solid"), (lambda: unpack(np.zeros(8, np.int64), 4), "type int64"), (lambda: unpack(np.zeros(3, np.uint8), 3), "size is 3"),
-    (lambda: family("octet", 8, 1.01), "volume_fraction is 1.01"), (lambda: family("octet", 8, -0.1), "volume_fraction"), (lambda: family("octet", 7, 0.5), "size"),
-    (lambda: random_octants(2, size=4, volume_fraction=0.0), "volume_fraction is 0.0"), (lambda: random_octants(2, size=4, volume_fraction=np.nan), "volume_fraction"),
-    (lambda: random_octants(0, size=4, volume_fraction=0.5), "n is 0"), (lambda: random_octants(2, size=4.0, volume_fraction=0.5), "size is 4.0"),
-    (lambda: random_octants(2, size=4, volume_fraction=0.5, low=0.6, high=0.5), "low is 0.6"), (lambda: import_cells("/nowhere"), "no files")])
+    (lambda: shape_similarity(GOOD, GOOD + 1), "without solid"), (lambda: unpack(np.zeros(8, np.int64), 4), "packed.dtype is"), (lambda: unpack(np.zeros(3, np.uint8), 3), "octant is 3"),
+    (lambda: family("octet", 8, 1.01), "volume_fraction is 1.01"), (lambda: family("octet", 8, -0.1), "volume_fraction"), (lambda: family("octet", 7, 0.5), "voxels"),
+    (lambda: random_designs(2, octant=4, volume_fraction=0.0), "volume_fraction is 0.0"), (lambda: random_designs(2, octant=4, volume_fraction=np.nan), "volume_fraction"),
+    (lambda: random_designs(0, octant=4, volume_fraction=0.5), "n is 0"), (lambda: random_designs(2, octant=4.0, volume_fraction=0.5), "octant is 4.0"),
+    (lambda: random_designs(2, octant=4, volume_fraction=0.5, low=0.6, high=0.5), "low is 0.6"), (lambda: import_cells("/nowhere"), "holds files")])
 def test_bad_input(call, word):
     with pytest.raises(ValueError, match=word):
         call()

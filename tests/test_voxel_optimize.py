@@ -7,37 +7,78 @@ import numpy as np
 import pytest
 import torch
 
-from metanb.voxel.data import Cells, dataset, load, make_shard, moduli, statistics, thin
-from metanb.voxel.design import is_cubic, percolates, unfold
+from metanb.voxel.data import Cells, dataset, initial_data, load, make_shard, moduli, statistics, thin
+from metanb.voxel.design import components, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
 from metanb.voxel.mechanics import homogenize, stiffness_of
-from metanb.voxel.optimize import InverseHomogenization, optimize, poisson, reach
+from metanb.voxel.objectives import poisson, random_start, reach, threshold
+from metanb.voxel.optimize import InverseHomogenization, optimize
 
-SMALL = dict(size=6, stage_steps=5, sharpness=(1, 8, 32))
+SMALL = dict(octant=6, stage_steps=5, sharpness=(1, 8, 32), device="cpu")
 
 
 def stiffness(*constants):
     return stiffness_of(torch.tensor(constants, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("objective, v, seed", [("bulk", 0.3, 0), ("shear", 0.45, 1), ("youngs", 0.6, 2), ("poisson", 0.35, 3), ("poisson", 0.5, 4), ("bulk", 0.9, 5)])
-def test_finished_cells_keep_the_volume_and_their_numbers_are_their_own(objective, v, seed):
-    best = optimize(objective, v, seed=seed, size=8, stage_steps=8, sharpness=(1, 8, 32))
-    assert best.octant.dtype == bool and is_cubic(unfold(best.octant))
-    assert best.volume_fraction <= 1.01 * v
-    assert best.bears == (best.connected and bool(percolates(unfold(best.octant)).all()))
-    if best.bears:
-        assert best.volume_fraction >= 0.85 * v  # islands that were removed are missing
-    again = homogenize(unfold(best.octant), symmetry="none", rtol=1e-6).C  # the whole cell, not the octant
+@pytest.mark.parametrize("objective, v, seed", [
+    ("bulk", 0.3, 0), ("shear", 0.45, 1), ("youngs", 0.6, 2), ("poisson", 0.35, 3), ("poisson", 0.35, 7),
+    ("poisson", 0.2, 1), ("poisson", 0.5, 4), ("poisson", 0.8, 0), ("bulk", 0.9, 5)])
+def test_finished_cells_meet_the_volume_and_their_numbers_are_their_own(objective, v, seed):
+    "After clean-up, whatever the objective and the start: the volume within half an orbit."
+    best = optimize(objective, v, seed=seed, octant=8, stage_steps=8, sharpness=(1, 8, 32), device="cpu")
+    cell = unfold(best.octant)
+    assert best.octant.dtype == bool and is_cubic(cell) and best.wanted == v
+    assert abs(best.volume_fraction - v) <= 3 / 8**3 + 1e-12
+    assert best.connected == is_connected(cell) and best.bears == (best.connected and bool(percolates(cell).all()))
+    again = homogenize(cell, symmetry="none", rtol=1e-6).C  # the whole cell, not the octant
     np.testing.assert_allclose(best.C, again, rtol=0, atol=1e-6)
     assert best.residual <= 2e-4
 
 
-def test_a_cell_in_pieces_never_beats_one_that_carries_load():
-    task = InverseHomogenization(lambda C, step: C[0, 0], 0.4, **SMALL)  # wants no stiffness at all
-    x = np.linspace(0, 1, len(task.x))
-    task.x = np.clip(x, 0.2, 1)
-    best = task.result()
-    assert best.bears and best.C[0, 0] > 1e-4
+def islands(seed, v):
+    "Densities of an octant whose plain threshold at the volume fraction v has parts that are lost."
+    n = 8
+    grey = random_designs(1, seed, octant=n, volume_fraction=0.5, steepness=4)[0]
+    walls = np.indices((n, n, n)).min(0) < 1
+    return np.maximum(grey * 0.9, walls * (0.95 if seed % 2 else 0.5))
+
+
+@pytest.mark.parametrize("v", [0.1, 0.4, 0.55, 0.8])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_threshold_meets_the_volume_after_clean_up(seed, v):
+    density = islands(seed, v)
+    octant = threshold(density, v)
+    cell = unfold(octant)
+    assert is_cubic(cell) and abs(octant.mean() - v) <= 3 / 8**3 + 1e-12
+    if is_connected(cell):
+        assert (remove_islands(cell) == cell).all()
+    least = np.sort(density[octant])[:1]
+    outside = density[~octant]
+    plain = density >= np.sort(density, axis=None)[-round(v * density.size)]
+    if components(unfold(plain))[1] == 1 and abs(plain.mean() - v) <= 3 / 8**3:  # nothing is lost: nothing else is done
+        assert outside.size == 0 or least >= outside.max() - 1e-12
+
+
+def test_the_threshold_is_the_same_for_a_cell_that_is_black_and_white():
+    for seed in range(4):
+        octant = threshold(random_designs(1, seed, octant=6, volume_fraction=0.4)[0], 0.4)
+        assert (threshold(octant, octant.mean()) == octant).all()
+    assert threshold(np.ones((4, 4, 4)), 1.0).all()
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_what_holds_for_any_start(noise):
+    "Steps are chaotic: another number of threads or a little noise may end in another cell. This does not depend on it."
+    for seed, objective in enumerate(("bulk", "poisson")):
+        start = random_start(0.35, 6, seed=seed)
+        start = np.clip(start + noise * np.random.default_rng(0).standard_normal(start.shape), 0, 1)
+        run = InverseHomogenization(objective, 0.35, start=start, **SMALL)
+        while not run.finished:
+            run.step()
+        best = run.result()
+        assert abs(run.history[-1]["volume_fraction"] - 0.35) < 1e-3
+        assert abs(best.volume_fraction - 0.35) <= 3 / 6**3 + 1e-12 and is_cubic(unfold(best.octant))
+        assert best.residual <= 2e-4 and torch.linalg.eigvalsh(best.C).min() > -1e-8
 
 
 def test_poissons_objective_prefers_a_stiff_auxetic_cell_to_a_dead_one():
@@ -62,11 +103,11 @@ def test_resumed_runs_end_in_the_same_cell(settings, tmp_path):
 
 def test_a_state_belongs_to_its_task(tmp_path):
     path, target = tmp_path / "state.npz", stiffness(0.3, 0.1, 0.1)
-    optimize(reach(target), 0.4, max_steps=3, checkpoint=path, seed=np.int64(1), **SMALL)
+    optimize(reach(target), 0.4, max_steps=3, checkpoint=path, seed=1, **SMALL)
     more = optimize(reach(target), 0.4, max_steps=6, checkpoint=path, seed=1, **SMALL)  # goes on
     assert len(more.history) == 6
     for other in (dict(objective=reach(2 * target)), dict(objective=reach(target), seed=2), dict(objective=reach(target), constraints=[lambda C, step: C[0, 1] - 1]),
-                  dict(objective=reach(target), size=4)):
+                  dict(objective=reach(target), octant=4)):
         with pytest.raises(ValueError, match="same settings"):
             optimize(volume_fraction=0.4, checkpoint=path, **{"seed": 1, **SMALL, **other})
 
@@ -85,8 +126,8 @@ def test_damaged_states_are_named(content, tmp_path):
 
 @pytest.mark.parametrize("settings, name", [
     (dict(isotropy=0.0), "isotropy"), (dict(isotropy=-0.1), "isotropy"), (dict(isotropy=math.nan), "isotropy"), (dict(sharpness=()), "sharpness"), (dict(sharpness=(0,)), "sharpness"),
-    (dict(size=4.0), "size"), (dict(size=0), "size"), (dict(stage_steps=0), "stage_steps"), (dict(max_steps=0), "max_steps"), (dict(volume_fraction="a"), "volume_fraction"),
-    (dict(volume_fraction=0.0), "volume_fraction"), (dict(device="tpu"), "device"), (dict(base_poisson=-1), "poisson"), (dict(objective="soft"), "objective"), (dict(start=np.full((6, 6, 6), 2.0)), "start")])
+    (dict(octant=4.0), "octant"), (dict(octant=0), "octant"), (dict(stage_steps=0), "stage_steps"), (dict(max_steps=0), "max_steps"), (dict(volume_fraction="a"), "volume_fraction"),
+    (dict(volume_fraction=0.0), "volume_fraction"), (dict(device="tpu"), "device"), (dict(poisson=-1), "poisson"), (dict(objective="soft"), "objective"), (dict(start=np.full((6, 6, 6), 2.0)), "start")])
 def test_bad_settings_are_named(settings, name):
     with pytest.raises(ValueError, match=name):
         InverseHomogenization(**{"objective": "bulk", "volume_fraction": 0.4, **SMALL, **settings})
@@ -105,17 +146,26 @@ def test_an_objective_that_is_not_finite_stops_with_its_step():
 
 
 def test_only_cells_that_carry_load_are_good(tmp_path):
-    ds = dataset(preset="test", folder=tmp_path, n=6, size=6, stage_steps=4, low=0.1, high=0.4, progress=False)
+    ds = dataset(preset="test", folder=tmp_path, n=6, octant=6, stage_steps=4, low=0.1, high=0.4, progress=False)
     cells = load(ds.path)
     octants, C = cells.octants(), cells.stiffness
     for i in range(len(cells)):
-        whole = homogenize(unfold(octants[i]), rtol=1e-6).C
+        whole = homogenize(octants[i], symmetry="octant", rtol=1e-6).C
         np.testing.assert_allclose(C[i], whole[[0, 0, 3], [0, 1, 3]], rtol=1e-4, atol=1e-7)
         if cells.good[i]:
             assert percolates(unfold(octants[i])).all() and C[i, 0] > 1e-5
     facts = statistics(cells)
     assert facts["good"] == cells.good.sum() and facts["n"] == 6
     json.dumps(facts, allow_nan=False)
+
+
+def test_the_shipped_cells_have_the_stiffness_that_is_stored():
+    "Made by version 0.1 and kept: a few of its octants, homogenised anew."
+    cells = initial_data("demo")
+    rows = np.arange(0, len(cells), len(cells) // 8)
+    found = homogenize(cells.octants(rows), symmetry="octant", rtol=1e-4)
+    np.testing.assert_allclose(found.C[:, [0, 0, 3], [0, 1, 3]], cells.stiffness[rows], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(cells.octants(rows).mean((1, 2, 3)), cells.volume_fraction[rows], rtol=1e-6)
 
 
 def test_ratios_of_dead_cells_are_unknown():
@@ -128,7 +178,7 @@ def test_ratios_of_dead_cells_are_unknown():
 
 
 def test_shards_depend_on_their_seed_alone():
-    one, two, other = (make_shard(2, seed, size=4, low=0.3, stage_steps=3, sharpness=(1, 16)) for seed in (5, 5, 6))
+    one, two, other = (make_shard(2, seed, octant=4, low=0.3, stage_steps=3, sharpness=(1, 16)) for seed in (5, 5, 6))
     assert all((one[name] == two[name]).all() for name in one) and (one["wanted"] != other["wanted"]).all()
 
 

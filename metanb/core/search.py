@@ -88,7 +88,7 @@ def search(
     properties = verify(drawn)
     errors = np.asarray(error(properties), dtype=float)
     if errors.ndim != 1 or len(errors) == 0:
-        raise refused("error", f"a function that returns {errors.shape}", "functions that return (n,), one error a design")
+        raise refused("error(properties)", errors.shape, "(n,), one error a design")
     kind = None if group is None else lambda row: group(drawn, row)
     rows = best_of_each(np.where(np.isnan(errors), np.inf, errors), keep, kind).tolist()
     kept, verified, before = drawn[rows], properties[rows], errors[rows]
