@@ -55,7 +55,7 @@ def make_shard(
     designs, out = random_designs(n, seed), {}
     out["descriptor"] = to_table(designs)
     for name, frame in (("C_ort", "orthotropic"), ("C", "full")):
-        C = effective_stiffness(designs, poisson, shear_factor, frame=frame, device="cpu").numpy()
+        C = effective_stiffness(designs, poisson=poisson, shear_factor=shear_factor, frame=frame, device="cpu").numpy()
         out[name] = C[:, UPPER[0], UPPER[1]].astype(np.float32)
     return out
 

@@ -304,4 +304,4 @@ def local_stiffness(
     cells = np.linalg.inv(field.field(x) if found is None else found.gradient(x))
     areas = field.areas(x, cells)
     areas[areas < np.pi / 4 * least_diameter**2] = 0.0
-    return graded_stiffness(field.graph, torch.tensor(cells), torch.tensor(areas), poisson).numpy()
+    return graded_stiffness(field.graph, torch.tensor(cells), torch.tensor(areas), poisson=poisson).numpy()

@@ -108,7 +108,7 @@ def refine(
         start = _double(design[[i]])
 
         def constants(x, start=start):
-            return effective_stiffness(_at(start, x), poisson, shear_factor, device="cpu")
+            return effective_stiffness(_at(start, x), poisson=poisson, shear_factor=shear_factor, device="cpu")
 
         def residuals(x):
             return _WEIGHT * (constants(torch.tensor(x)[None])[0, _ROWS, _COLUMNS].numpy() - wanted) / norm
@@ -125,7 +125,8 @@ def refine(
         x0 = np.clip(x0, low, high)
         best = least_squares(residuals, np.clip(x0, np.add(low, 1e-9), np.subtract(high, 1e-9)), jacobian, bounds=(low, high), max_nfev=iterations, callback=enough, x_scale=1.0)
         better = _at(start, torch.tensor(best.x)[None])
-        found.append(better if nmse(effective_stiffness(better, poisson, shear_factor), target) < nmse(effective_stiffness(start, poisson, shear_factor), target) else start)
+        after, before = (nmse(effective_stiffness(one, poisson=poisson, shear_factor=shear_factor), target) for one in (better, start))
+        found.append(better if after < before else start)
     return _stack(found)
 
 # %% ../../nbs/truss/inverse.ipynb #b4888060
