@@ -41,7 +41,7 @@ def plain_rows(
         checked.append(values)
     return checked
 
-# %% ../../nbs/core/metrics.ipynb #7b773bc6
+# %% ../../nbs/core/metrics.ipynb #63fffbe3
 MARKS = {True: "yes", False: "NO", None: "-"}
 
 
@@ -49,7 +49,7 @@ def as_number(value: Any, form: str) -> str:
     "A number in the given form; whole numbers with all their digits, texts as they are."
     return format(value, form if isinstance(value, float) else ",") if isinstance(value, int | float) else str(value)
 
-
+# %% ../../nbs/core/metrics.ipynb #7b773bc6
 def as_text(value: Any) -> str:
     "One entry of a table: four digits for a number, a dash for nothing."
     if value is None or isinstance(value, bool):
