@@ -80,6 +80,14 @@ def test_links_lead_somewhere(page):
     assert [target for target in links(page) if not (page.parent / target).exists()] == []
 
 
+def test_front_page_leads_to_every_figure_and_tutorial():
+    "And shows each space."
+    found = links(NBS / "index.ipynb")
+    assert {name(path, NBS) for kind in ("figures", "tutorials") for path in (NBS / kind).glob("*.ipynb")} <= set(found)
+    pictures = sorted((NBS / "images").glob("*.png"))
+    assert {name(path, NBS) for path in pictures} <= set(found) and all(path.stat().st_size < 40_000 for path in pictures)
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_every_notebook_has_one_title(notebook):
     "It is the name of the page in the sidebar."

@@ -1,0 +1,65 @@
+"Draw one design of each space, for the front page and the README: python -m tools.pictures [SPACE ...]"
+import io
+import sys
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from tools.pages import ROOT
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+FOLDER = ROOT / "nbs/images"
+PIXELS = 320  # along each side
+
+
+def kirigami(figure):
+    "An admissible pattern of cuts."
+    from metanb.kirigami.design import plot_cell, sample_admissible
+    plot_cell(sample_admissible(1, 60, seed=0)[0], ax=figure.add_subplot())
+
+
+def truss(figure):
+    "Two lattices in one cell, the cell stretched."
+    from metanb.truss.design import TrussDesign
+    from metanb.truss.plotting import plot_cell
+    plot_cell(TrussDesign.of((1, 1), (2, 1), density=0.08, U=(1.0, 1.0, 1.2)), ax=figure.add_subplot(projection="3d"))
+
+
+def cellular(figure):
+    "A cell that is compressed by a fifth, coloured by the stress."
+    from metanb.cellular.design import random_designs
+    from metanb.cellular.explore import draw_frame
+    from metanb.cellular.mechanics import compress
+    design = random_designs(1, seed=0, quarter=12)
+    draw_frame(figure.add_subplot(), design[0], compress(design))
+
+
+def voxel(figure):
+    "A minimal surface, thickened."
+    from metanb.voxel.design import family, plot_cell
+    plot_cell(family("gyroid", 64, 0.3), figure.add_subplot(projection="3d"))
+
+
+def write(draw):
+    "The picture on white, cut to what is drawn, in few colours."
+    figure = plt.figure(figsize=(4, 4), dpi=200)
+    draw(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    image = Image.open(buffer).convert("RGB")
+    rows, columns = np.nonzero((np.asarray(image) < 250).any(axis=2))
+    middle, half = (rows.min() + rows.max()) // 2, max(np.ptp(rows), np.ptp(columns)) // 2 + 8
+    centre = (columns.min() + columns.max()) // 2
+    image = image.crop((centre - half, middle - half, centre + half, middle + half)).resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+    path = FOLDER / f"{draw.__name__}.png"
+    image.quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")
+
+
+if __name__ == "__main__":
+    for draw in (kirigami, truss, cellular, voxel):
+        if draw.__name__ in sys.argv[1:] or len(sys.argv) == 1:
+            write(draw)
