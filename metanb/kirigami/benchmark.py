@@ -158,7 +158,7 @@ def command(
         metavar="[MODEL]...", help="shipped models; all when neither names nor --module are given")] = None,
     module: Annotated[list[str] | None, typer.Option(
         metavar="PATH.TO:CALLABLE", help="a generator of yours: generate(n, seed, *, beta_max); repeatable")] = None,
-    beta_max: Annotated[list[float] | None, typer.Option(help="data sets [degrees]; repeatable; else 60 and 90")] = None,
+    beta_max: Annotated[list[float] | None, typer.Option(help="data set [degrees]; repeatable; else 60 and 90")] = None,
     n: Annotated[int, typer.Option(help="cells to generate")] = 10_000,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
     preset: Annotated[str, typer.Option(help="size of the data sets: test, demo or paper")] = DEFAULT,

@@ -377,7 +377,7 @@ def pair_statistics(
     seed: int = 0,
     n_steps: int = 1000,  # as in `path_admissible`
 ) -> dict[str, float]:
-    "Share of random pairs that intersect, and of straight paths between admissible ones that are blocked (Section 4.4)."
+    "Share of random pairs that intersect, and of straight paths between admissible ones that are blocked (Sec. 4.4)."
     number("beta_max", beta_max, above=0, most=90)
     beta = np.random.default_rng(seed).uniform(-beta_max, beta_max, (whole("n", n, 100), 2))
     pairs = beta + (0.0, 90.0)  # a vertical cut and its bottom neighbour
