@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['field_amplitude', 'fields_from_noise', 'random_thresholds', 'random_fields', 'relative_density', 'components',
-           'is_valid', 'mirror', 'random_designs', 'thin_necks', 'clean', 'check_designs', 'plot_design',
-           'draw_designs']
+           'is_valid', 'mirror', 'random_designs', 'thin_necks', 'clean', 'check_designs', 'plot_cell', 'draw_designs']
 
 # %% ../../nbs/cellular/design.ipynb #c84cf319
 import math
@@ -287,7 +286,7 @@ def check_designs(
     return np.ascontiguousarray(solid)
 
 # %% ../../nbs/cellular/design.ipynb #017c97f7
-def plot_design(
+def plot_cell(
     design: ArrayLike,  # (ny, nx) boolean
     *,
     title: str = "",
@@ -323,7 +322,7 @@ def draw_designs(
     figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for design, title, ax in zip(solid, titles or [""] * len(solid), axes):
-        plot_design(design, title=title, necks=necks, ax=ax)
+        plot_cell(design, title=title, necks=necks, ax=ax)
     for ax in axes[len(solid):]:
         ax.axis("off")
     return figure
