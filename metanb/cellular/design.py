@@ -10,6 +10,7 @@ __all__ = ['field_amplitude', 'fields_from_noise', 'random_thresholds', 'random_
 import math
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -298,7 +299,7 @@ def plot_cell(
     if len(solid) != 1:
         raise refused("design.shape", np.shape(design), "a single one, (ny, nx)")
     value = solid[0] + (thin_necks(solid[0]) & necks).astype(np.uint8)
-    ax = Figure(figsize=(1.5, 1.7), layout="constrained").subplots() if ax is None else ax
+    ax = plt.figure(figsize=(1.5, 1.7), layout="constrained").subplots() if ax is None else ax
     colors = ListedColormap(["0.95", "0.17", CYCLE[3]])
     extent = 0, 1, 0, value.shape[0] / value.shape[1]
     ax.imshow(value, origin="lower", cmap=colors, vmin=0, vmax=2, interpolation="none", extent=extent)
