@@ -2,7 +2,7 @@
 
     python benchmarks/kirigami_data.py [--cells 5000] [--sweeps 5]
 
-* shipped: `sample_admissible`, draw and reject, thousands of cells at a time.
+* shipped: `admissible_designs`, draw and reject, thousands of cells at a time.
 * arcs: the exact complement of the eight blocked arcs, vectorised the same way; no draw is ever rejected.
 * loop: one cut after the other, as one would write it from the paper.
 
@@ -18,8 +18,8 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
-from metanb.kirigami.design import (NEIGHBOURS, PERIOD, _arc, base_angles, count_intersections, cuts_cross,
-                                    sample_admissible)
+from metanb.kirigami.design import (NEIGHBOURS, PERIOD, admissible_designs, base_angles, blocked_arc,
+                                    count_intersections, cuts_cross)
 
 
 def sweep_arcs(cells, beta_max, rng):
@@ -29,7 +29,7 @@ def sweep_arcs(cells, beta_max, rng):
     for ci, cj in ((0, 0), (0, 1), (1, 0), (1, 1)):
         for i in range(ci, n, 2):
             for j in range(cj, m, 2):
-                arcs = [_arc(cells[:, (i + di) % n, (j + dj) % m], (di, dj)) for di, dj in NEIGHBOURS]
+                arcs = [blocked_arc(cells[:, (i + di) % n, (j + dj) % m], (di, dj)) for di, dj in NEIGHBOURS]
                 start = np.stack([a[0] for a in arcs])
                 width = np.stack([a[1] for a in arcs])
                 cells[:, i, j] = draw_outside(start, width, base[i, j], beta_max, rng)
@@ -96,11 +96,11 @@ def main():
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}; {options.cells} cells")
     print(f"{'beta_max':>8} {'shipped':>12} {'arcs':>12} {'loop':>12}   cut updates per second and core")
     for beta in (20, 60, 90):
-        cells = sample_admissible(options.cells, beta, sweeps=20, seed=1)
+        cells = admissible_designs(options.cells, beta_max=beta, sweeps=20, seed=1)
         rng = np.random.default_rng(2)
 
         def shipped(copy):
-            return sample_admissible(len(copy), beta, sweeps=options.sweeps, seed=3, start=copy), options.sweeps
+            return admissible_designs(len(copy), beta_max=beta, sweeps=options.sweeps, seed=3, start=copy), options.sweeps
 
         def arcs(copy):
             sweep_arcs(copy, beta, rng)

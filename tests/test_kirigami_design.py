@@ -1,15 +1,16 @@
 "Kirigami cells against a second computation, exact values and the uniform distribution."
 
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from metanb.kirigami.data import dataset
-from metanb.kirigami.design import (CUT_LENGTH, NEIGHBOURS, admissible_share, base_angles, blocked_arcs, count_intersections, cut_ends,
-                                    cuts_cross, export_dxf, export_svg, free_share, intersections, pair_path, random_cells,
-                                    sample_admissible)
+from metanb.kirigami.data import command, dataset
+from metanb.kirigami.design import (CUT_LENGTH, NEIGHBOURS, admissible_designs, admissible_share, base_angles,
+                                    blocked_arcs, count_intersections, cut_ends, cuts_cross, export_dxf, export_svg,
+                                    free_share, intersections, pair_path, random_designs)
 
 
 def segments_meet(p, q, r, s):
@@ -23,7 +24,7 @@ def segments_meet(p, q, r, s):
 
 @pytest.mark.parametrize("size", [4, 6, (4, 8)])
 def test_count_against_segments_in_the_plane(size):
-    for cell in random_cells(8, 90, seed=3, size=size):
+    for cell in random_designs(8, beta_max=90, seed=3, size=size):
         n, m = cell.shape
         ends = cut_ends(cell).reshape(-1, 2, 2)
         shifts = [np.array((a * m, b * n)) for a in (-1, 0, 1) for b in (-1, 0, 1)]
@@ -38,7 +39,7 @@ def test_count_against_segments_in_the_plane(size):
 
 
 def test_diagonal_partners_matter():
-    meets = intersections(random_cells(20_000, 90, seed=1))
+    meets = intersections(random_designs(20_000, beta_max=90, seed=1))
     share = meets[..., 2:].sum() / meets.sum()
     assert 0.07 < share < 0.10  # what counting the four nearest neighbours only would miss
 
@@ -54,7 +55,7 @@ def test_touching_at_thirty_degrees(beta):
 
 
 def test_free_share_is_the_acceptance_of_random_angles():
-    cells = random_cells(200, 90, seed=2)
+    cells = random_designs(200, beta_max=90, seed=2)
     free, hits, rng = free_share(cells)[:, 2, 3], 0, np.random.default_rng(0)
     for _ in range(200):
         angle = rng.uniform(0, 180, 200)
@@ -64,8 +65,8 @@ def test_free_share_is_the_acceptance_of_random_angles():
 
 
 def test_blocked_arcs_at_their_ends():
-    start, width = blocked_arcs(random_cells(50, 90, seed=4))
-    cells = random_cells(50, 90, seed=4)
+    start, width = blocked_arcs(random_designs(50, beta_max=90, seed=4))
+    cells = random_designs(50, beta_max=90, seed=4)
     for k, (di, dj) in enumerate(NEIGHBOURS):
         partner, there = np.roll(cells, (-di, -dj), (1, 2)), width[..., k] > 1e-3
         for edge, inwards in ((start[..., k], 1e-5), (start[..., k] + width[..., k], -1e-5)):
@@ -84,22 +85,22 @@ def statistics(cells):
 
 @pytest.mark.parametrize("size,beta_max,draws", [(6, 35, 6_000), (4, 60, 400_000)])
 def test_sampler_is_uniform(size, beta_max, draws):
-    drawn = random_cells(draws, beta_max, seed=5, size=size)
+    drawn = random_designs(draws, beta_max=beta_max, seed=5, size=size)
     drawn = drawn[count_intersections(drawn) == 0]
     assert len(drawn) > 800
-    gibbs = sample_admissible(len(drawn), beta_max, sweeps=60, seed=6, size=size)
+    gibbs = admissible_designs(len(drawn), beta_max=beta_max, sweeps=60, seed=6, size=size)
     p_values = [ks_2samp(a, b).pvalue for a, b in zip(statistics(drawn), statistics(gibbs))]
     assert min(p_values) > 1e-4, p_values
 
 
 def test_sampler_would_be_caught_if_it_were_not_uniform():
-    drawn = sample_admissible(1000, 60, sweeps=60, seed=1)
-    short = sample_admissible(1000, 60, sweeps=1, seed=2)
+    drawn = admissible_designs(1000, beta_max=60, sweeps=60, seed=1)
+    short = admissible_designs(1000, beta_max=60, sweeps=1, seed=2)
     assert min(ks_2samp(a, b).pvalue for a, b in zip(statistics(drawn), statistics(short))) < 1e-6
 
 
 def test_data_are_invariant_under_the_symmetries():
-    cells = sample_admissible(1500, 90, sweeps=60, seed=3)
+    cells = admissible_designs(1500, beta_max=90, sweeps=60, seed=3)
     for image in (np.roll(cells, 1, 1), -cells[:, :, ::-1], np.rot90(cells, axes=(1, 2)) - 90):
         assert count_intersections(image).max() == 0
     beta = (cells - base_angles(6) + 90) % 180 - 90
@@ -108,18 +109,28 @@ def test_data_are_invariant_under_the_symmetries():
 
 
 def test_admissible_share_against_plain_counting():
-    share, error = admissible_share(50_000, 40, seed=1)
-    plain = np.mean(count_intersections(random_cells(50_000, 40, seed=2)) == 0)
+    share, error = admissible_share(50_000, beta_max=40, seed=1)
+    plain = np.mean(count_intersections(random_designs(50_000, beta_max=40, seed=2)) == 0)
     assert abs(share - plain) < 6 * error
 
 
 def test_data_set_is_the_same_for_any_number_of_workers(tmp_path):
     from metanb.core.workers import processes
     sizes = dict(preset="test", n=90, sweeps=3, shard_size=40, progress=False)
-    alone = dataset(60, folder=tmp_path / "a", **sizes)["alpha"][:]
+    alone = dataset(beta_max=60, folder=tmp_path / "a", **sizes)["alpha"][:]
     with processes(2) as pool:
-        together = dataset(60, folder=tmp_path / "b", executor=pool, **sizes)["alpha"][:]
+        together = dataset(beta_max=60, folder=tmp_path / "b", executor=pool, **sizes)["alpha"][:]
     assert np.array_equal(alone, together) and count_intersections(alone).max() == 0
+
+
+def test_the_command_writes_sets_and_their_statistics_and_says_where(tmp_path, capsys):
+    command(beta_max=[60, 90], preset="test", n=60, shard_size=30, sweeps=5, jobs=1, out=tmp_path)
+    said = capsys.readouterr().out
+    for beta in (60, 90):
+        path = tmp_path / f"kirigami_6x6_beta{beta}_sweeps5_n60_seed0"
+        facts = json.loads((tmp_path / f"{path.name}_statistics.json").read_text())
+        assert (facts["n"], facts["beta_max"], facts["sweeps"], facts["admissible_share"]) == (60, beta, 5, 1)
+        assert f"{path}: 60 cells" in said
 
 
 @pytest.mark.parametrize("bad,message", [
@@ -133,18 +144,18 @@ def test_bad_cells(bad, message):
 
 @pytest.mark.parametrize("beta_max", [0, -5, 91, float("nan")])
 def test_bad_beta_max(beta_max, tmp_path):
-    for function in (lambda: random_cells(1, beta_max), lambda: sample_admissible(1, beta_max), lambda: admissible_share(1, beta_max),
-                     lambda: dataset(beta_max, preset="test", folder=tmp_path / "set")):
+    for function in (lambda: random_designs(1, beta_max=beta_max), lambda: admissible_designs(1, beta_max=beta_max), lambda: admissible_share(1, beta_max=beta_max),
+                     lambda: dataset(beta_max=beta_max, preset="test", folder=tmp_path / "set")):
         with pytest.raises(ValueError, match="beta_max"):
             function()
     assert not (tmp_path / "set").exists()
 
 
-@pytest.mark.parametrize("function", [random_cells, sample_admissible])
+@pytest.mark.parametrize("function", [random_designs, admissible_designs])
 @pytest.mark.parametrize("n", [-1, 1.5, True])
 def test_bad_counts(function, n):
     with pytest.raises(ValueError, match="n is"):
-        function(n, 20)
+        function(n)
 
 
 def test_blocked_ends_of_a_path():
@@ -155,7 +166,7 @@ def test_blocked_ends_of_a_path():
 @pytest.mark.parametrize("export", [export_svg, export_dxf])
 def test_bad_exports_leave_nothing(export, tmp_path):
     cell = base_angles(6)
-    for options, message in ((dict(pitch=-1), "pitch"), (dict(repeats=(0, 1)), "repeats")):
+    for options, message in ((dict(edge=-1), "edge"), (dict(edge=float("nan")), "edge"), (dict(repeats=(0, 1)), "repeats"), (dict(repeats=0), "repeats")):
         with pytest.raises(ValueError, match=message):
             export(cell, tmp_path / "cell", **options)
     assert list(tmp_path.iterdir()) == []

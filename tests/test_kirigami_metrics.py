@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from metanb.kirigami.design import NEIGHBOURS, base_angles, count_intersections, random_cells, sample_admissible
+from metanb.kirigami.design import NEIGHBOURS, admissible_designs, base_angles, count_intersections, random_designs
 from metanb.kirigami.metrics import (added_rotations, classifier_two_sample_test, evaluate, histogram_distance,
                                      histogram_floor, intersection_statistics, marginal_baseline, memorisation,
                                      nearest_distance, pair_histogram, pair_histograms, pair_path_admissible,
@@ -17,7 +17,7 @@ from metanb.kirigami.metrics import (added_rotations, classifier_two_sample_test
 @pytest.fixture(scope="module")
 def draws():
     "Two independent draws of admissible cells at 60 degrees."
-    return [sample_admissible(1500, 60, sweeps=15, seed=s) for s in (10, 11)]
+    return [admissible_designs(1500, beta_max=60, sweeps=15, seed=s) for s in (10, 11)]
 
 
 def plain_distance(a, b):
@@ -29,7 +29,7 @@ def plain_distance(a, b):
 # Intersections
 
 def test_a_share_of_one_or_zero_still_has_an_error(draws):
-    all_free, none_free = intersection_statistics(draws[0]), intersection_statistics(random_cells(500, 90))
+    all_free, none_free = intersection_statistics(draws[0]), intersection_statistics(random_designs(500, beta_max=90))
     assert all_free["admissible_share"] == 1 and none_free["admissible_share"] == 0
     assert all_free["admissible_share_error"] > 0 and none_free["admissible_share_error"] > 0
 
@@ -53,7 +53,7 @@ def test_single_precision_and_half_turns_stay_within_the_range():
     edge = base_angles(6) + np.where(np.arange(36).reshape(6, 6) % 2, 60.0, -60.0)
     beta = added_rotations((edge + 180).astype(np.float32))
     np.testing.assert_allclose(np.abs(beta), 60, atol=1e-4)
-    single = (sample_admissible(200, 60, sweeps=5) + 180).astype(np.float32)
+    single = (admissible_designs(200, beta_max=60, sweeps=5) + 180).astype(np.float32)
     assert intersection_statistics(single, 60)["admissible_within_share"] == 1
 
 
@@ -85,7 +85,7 @@ def test_baseline_depends_on_the_seed_alone(draws):
 
 @pytest.mark.parametrize("size", [(4, 6), (6, 6)])
 def test_pair_histograms_agree_with_a_loop_over_cuts(size):
-    cells, bins = random_cells(3, 90, size=size) + 180, 7
+    cells, bins = random_designs(3, beta_max=90, size=size) + 180, 7
     expected = np.zeros((8, bins, bins))
     for cell in cells:
         for k, (di, dj) in enumerate(NEIGHBOURS):
@@ -96,7 +96,7 @@ def test_pair_histograms_agree_with_a_loop_over_cuts(size):
 
 
 def test_pair_histogram_agrees_with_a_loop_over_cuts():
-    cells = random_cells(5, 60, seed=2)
+    cells = random_designs(5, beta_max=60, seed=2)
     beta, expected = added_rotations(cells), np.zeros((6, 6))
     for cell in beta:
         for i, j in np.ndindex(6, 6):
@@ -124,11 +124,11 @@ def test_distance_is_zero_for_one_set_and_one_for_sets_apart(draws):
 def test_two_independent_uniform_sets_lie_at_the_expected_floor(size):
     n, bins = 1000, 24
     pairs = n * base_angles(size).size
-    between = [histogram_distance(random_cells(n, 90, seed=s, size=size), random_cells(n, 90, seed=s + 50, size=size),
+    between = [histogram_distance(random_designs(n, beta_max=90, seed=s, size=size), random_designs(n, beta_max=90, seed=s + 50, size=size),
                                   bins=bins)[0] for s in range(4)]
     floor = bins / np.sqrt(np.pi * pairs)
     assert np.mean(between) == pytest.approx(floor, rel=0.03)
-    assert histogram_floor(random_cells(4 * n, 90, size=size), n, bins=bins) == pytest.approx(floor, rel=0.03)
+    assert histogram_floor(random_designs(4 * n, beta_max=90, size=size), n, bins=bins) == pytest.approx(floor, rel=0.03)
 
 
 def test_two_draws_of_the_data_lie_at_the_floor(draws):
@@ -138,34 +138,34 @@ def test_two_draws_of_the_data_lie_at_the_floor(draws):
 # Novelty
 
 def test_nearest_distance_agrees_with_all_distances():
-    cells, reference = random_cells(40, 90, seed=1), random_cells(500, 90, seed=2)
+    cells, reference = random_designs(40, beta_max=90, seed=1), random_designs(500, beta_max=90, seed=2)
     np.testing.assert_allclose(nearest_distance(cells, reference), plain_distance(cells, reference).min(1))
     images = np.min([plain_distance(c, reference).min(1) for c in symmetry_images(cells[:5])], axis=0)
     np.testing.assert_allclose(nearest_distance(cells[:5], reference, symmetry_of=90), images)
 
 
 def test_nearest_distance_does_not_see_half_turns_and_blocks():
-    cells, reference = random_cells(300, 90, seed=3), random_cells(400, 90, seed=4)
+    cells, reference = random_designs(300, beta_max=90, seed=3), random_designs(400, beta_max=90, seed=4)
     turns = 180 * np.random.default_rng(0).integers(-3, 4, cells.shape)
     np.testing.assert_allclose(nearest_distance(cells + turns, reference), nearest_distance(cells, reference))
     np.testing.assert_allclose(nearest_distance(cells[280:], reference), nearest_distance(cells, reference)[280:])
 
 
 def test_nearest_distance_is_a_length():
-    cell = random_cells(1, 90, seed=5)
+    cell = random_designs(1, beta_max=90, seed=5)
     for turn, expected in ((0, 0), (7, 7), (90, 90), (170, 10)):
         np.testing.assert_allclose(nearest_distance(cell + turn, cell), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("beta_max, shift, same", [(90, (0, 1), True), (60, (0, 1), False), (60, (1, 1), True)])
 def test_symmetry_of_the_data_set_decides_which_shifts_count(beta_max, shift, same):
-    cells = random_cells(3, 60, seed=6)
+    cells = random_designs(3, beta_max=60, seed=6)
     distance = nearest_distance(np.roll(cells, shift, (1, 2)), cells, symmetry_of=beta_max)
     assert (distance.max() < 1e-6) == same
 
 
 def test_symmetry_images_form_a_group():
-    cell = random_cells(1, 90, seed=7, size=4)
+    cell = random_designs(1, beta_max=90, seed=7, size=4)
     canonical = lambda cells: {tuple(np.round(c.ravel() % 180, 6) % 180) for c in cells}
     images = [c[0] for c in symmetry_images(cell, 60)]
     assert canonical(images) == canonical(c[0] for c in symmetry_images(images[37][None], 60))
@@ -175,7 +175,7 @@ def test_copies_are_found_and_another_draw_is_not(draws):
     train, heldout = draws
     copies = memorisation(train[:300] + 180, train, heldout=heldout)
     assert copies["copied_share"] == 1 and copies["nearer_share"] == 1 and copies["nearest_generated"] < 1e-6
-    honest = memorisation(sample_admissible(600, 60, sweeps=15, seed=12), train, heldout=heldout)
+    honest = memorisation(admissible_designs(600, beta_max=60, sweeps=15, seed=12), train, heldout=heldout)
     assert abs(honest["nearer_share"] - 0.5) < 4.5 * honest["nearer_share_error"] and honest["copied_share"] < 0.02
     same = memorisation(heldout, train, heldout=heldout)
     assert same["nearer_share"] == pytest.approx(0.5) and same["copied_share"] == 0
@@ -198,16 +198,16 @@ def test_classifier_cannot_tell_two_draws(draws, seed):
 
 def test_classifier_tells_the_baseline_and_a_wrong_range(draws):
     assert classifier_two_sample_test(marginal_baseline(draws[0], 1500), draws[1])[0] > 0.95
-    assert classifier_two_sample_test(sample_admissible(1500, 55, sweeps=15, seed=13), draws[1])[0] > 0.6
+    assert classifier_two_sample_test(admissible_designs(1500, beta_max=55, sweeps=15, seed=13), draws[1])[0] > 0.6
 
 
 def test_classifier_sees_beyond_neighbours():
     "Cuts two columns apart agree: no pair of neighbours shows it, only the network around each cut can."
-    cells = random_cells(3000, 20, seed=8)
+    cells = random_designs(3000, beta_max=20, seed=8)
     cells[:, :, 4] = cells[:, :, 2]
-    uniform = random_cells(3000, 20, seed=9)
+    uniform = random_designs(3000, beta_max=20, seed=9)
     distance = histogram_distance(cells, uniform, bins=12)[0]
-    assert distance < 1.2 * histogram_distance(random_cells(3000, 20, seed=10), uniform, bins=12)[0]
+    assert distance < 1.2 * histogram_distance(random_designs(3000, beta_max=20, seed=10), uniform, bins=12)[0]
     accuracy, error = classifier_two_sample_test(cells, uniform)
     assert accuracy > 0.5 + 5 * error
 
@@ -221,7 +221,7 @@ def test_classifier_is_reproducible_and_leaves_the_global_generator_alone(draws)
 
 
 def test_classifier_takes_other_sizes():
-    a, b = (random_cells(300, 20, seed=s, size=(4, 6)) for s in (1, 2))
+    a, b = (random_designs(300, beta_max=20, seed=s, size=(4, 6)) for s in (1, 2))
     assert classifier_two_sample_test(a + 40, b)[0] > 0.95
 
 
@@ -233,7 +233,7 @@ def test_import_needs_no_torch():
 # Paths
 
 def test_path_agrees_with_many_equal_steps():
-    a, b = (sample_admissible(400, 45, sweeps=15, seed=s) for s in (1, 2))
+    a, b = (admissible_designs(400, beta_max=45, sweeps=15, seed=s) for s in (1, 2))
     equal = np.all([count_intersections(a + t * (b - a)) == 0 for t in np.linspace(0, 1, 501)], axis=0)
     walked = path_admissible(a, b)
     assert 0.05 < walked.mean() < 0.95
@@ -265,7 +265,7 @@ def test_pair_statistics_converge_with_the_step():
 # Everything at once
 
 def test_evaluate_is_flat_and_ready_for_json(draws):
-    numbers = evaluate(draws[1].astype(np.float32), draws[0], heldout=sample_admissible(700, 60, sweeps=15, seed=14), beta_max=60)
+    numbers = evaluate(draws[1].astype(np.float32), draws[0], heldout=admissible_designs(700, beta_max=60, sweeps=15, seed=14), beta_max=60)
     assert json.loads(json.dumps(numbers)) == numbers
     assert all(np.isfinite(v) for v in numbers.values())
     assert numbers["n"] == 1500 and numbers["n_compared"] == 700
@@ -281,37 +281,37 @@ def test_evaluate_without_heldout_cells_leaves_novelty_out(draws):
 
 # Bad input
 
-GOOD = random_cells(60, 20)
+GOOD = random_designs(60, beta_max=20)
 NAN = np.where(np.arange(36).reshape(6, 6) == 8, np.nan, GOOD)
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: intersection_statistics(GOOD[0]), r"alpha has shape \(6, 6\)"),
-    (lambda: intersection_statistics(GOOD[:1]), "alpha has shape.*at least 2"),
-    (lambda: intersection_statistics(GOOD[:, :5]), r"alpha has shape \(60, 5, 6\).*even"),
+    (lambda: intersection_statistics(GOOD[0]), r"alpha.shape is \(6, 6\)"),
+    (lambda: intersection_statistics(GOOD[:1]), "alpha.shape is.*at least 2"),
+    (lambda: intersection_statistics(GOOD[:, :5]), r"alpha.shape is \(60, 5, 6\).*even"),
     (lambda: intersection_statistics(GOOD, 91), "beta_max is 91"),
     (lambda: intersection_statistics(GOOD, float("nan")), "beta_max is nan"),
-    (lambda: marginal_baseline(NAN, 5), r"data\[\(0, 1, 2\)\] is nan"),
+    (lambda: marginal_baseline(NAN, 5), r"data\[0, 1, 2\] is nan"),
     (lambda: marginal_baseline(GOOD, -1), "n is -1"),
     (lambda: marginal_baseline(GOOD, 2.5), "n is 2.5"),
-    (lambda: marginal_baseline(GOOD[:0], 5), "data has shape"),
+    (lambda: marginal_baseline(GOOD[:0], 5), "data.shape is"),
     (lambda: pair_histograms(GOOD, 0), "bins is 0"),
     (lambda: pair_histogram(GOOD, (-91, 90)), "beta_range is"),
-    (lambda: histogram_distance(GOOD, random_cells(5, 20, size=4)), r"b has cells of \(4, 4\) cuts"),
+    (lambda: histogram_distance(GOOD, random_designs(5, beta_max=20, size=4)), r"b.shape is \(5, 4, 4\)"),
     (lambda: histogram_floor(GOOD, 0), "n is 0"),
     (lambda: list(symmetry_images(GOOD, 0)), "beta_max is 0"),
     (lambda: nearest_distance(GOOD, NAN), "reference.* is nan"),
     (lambda: nearest_distance(GOOD, GOOD, candidates=0), "candidates is 0"),
     (lambda: memorisation(GOOD, GOOD, heldout=NAN), "heldout.* is nan"),
-    (lambda: classifier_two_sample_test(GOOD[:49], GOOD), r"a has shape \(49, 6, 6\).*at least 50"),
+    (lambda: classifier_two_sample_test(GOOD[:49], GOOD), r"a.shape is \(49, 6, 6\).*at least 50"),
     (lambda: classifier_two_sample_test(GOOD, GOOD, epochs=0), "epochs is 0"),
-    (lambda: path_admissible(GOOD, GOOD[0]), r"b has shape \(6, 6\)"),
+    (lambda: path_admissible(GOOD, GOOD[0]), r"b.shape is \(6, 6\)"),
     (lambda: path_admissible(GOOD, GOOD, n_steps=0), "n_steps is 0"),
-    (lambda: pair_path_admissible((1, 2), (1, np.inf)), "b .*finite"),
+    (lambda: pair_path_admissible((1, 2), (1, np.inf)), r"b\[1\] is inf; allowed: finite"),
     (lambda: pair_statistics(0), "beta_max is 0"),
     (lambda: pair_statistics(60, 10), "n is 10"),
-    (lambda: evaluate(GOOD, GOOD, heldout=GOOD[:10]), r"heldout has shape \(10, 6, 6\)"),
-    (lambda: evaluate(GOOD, GOOD), "data has shape.*at least 100"),
+    (lambda: evaluate(GOOD, GOOD, heldout=GOOD[:10]), r"heldout.shape is \(10, 6, 6\)"),
+    (lambda: evaluate(GOOD, GOOD), "data.shape is.*at least 100"),
 ])
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):

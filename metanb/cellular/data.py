@@ -24,14 +24,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from .design import random_designs, relative_density
+from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
 from ..core.checks import choice, number, refused
 from ..core.files import data_root, write_file
 from ..core.plotting import CYCLE
 from ..core.presets import DEFAULT, sizes
 from ..core.store import Dataset, datasets, generate, open_dataset, shipped
 from ..core.workers import Jobs, Scheduler, workers
-from .design import random_designs, relative_density
-from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
 
 # %% ../../nbs/cellular/data.ipynb #c5f5dc28
 FIELDS = ("u1", "u2", "sigma22", "plastic_strain")

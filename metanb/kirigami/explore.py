@@ -36,8 +36,9 @@ from numpy.typing import NDArray
 
 from ..core.plotting import CYCLE, STYLE
 from ..core.weights import card, from_pretrained, weights
-from .design import (CUT_LENGTH, NEIGHBOURS, PERIOD, admissible_share, blocked_arcs, count_intersections, cut_ends,
-                                    cuts_cross, export_dxf, export_svg, free_share, pair_path, plot_cell, random_cells, sample_admissible)
+from .design import (CUT_LENGTH, NEIGHBOURS, PERIOD, admissible_designs, admissible_share, blocked_arcs,
+                                    count_intersections, cut_ends, cuts_cross, export_dxf, export_svg, free_share,
+                                    pair_path, plot_cell, random_designs)
 
 # %% ../../nbs/kirigami/explore.ipynb #c4fd31c1
 GREEN, RED, MAGENTA, ZONE = CYCLE[2], "#c1272d", "#B5179E", "#2B4570"  # free, blocked, straight path, forbidden zone
@@ -275,7 +276,7 @@ def surroundings(
     seed: int,
 ) -> NDArray[np.float64]:  # (6, 6) an admissible cell without a limit to the rotations [degrees]
     "The cell that a single cut is looked at in."
-    return sample_admissible(1, 90, sweeps=30, seed=seed)[0]
+    return admissible_designs(1, beta_max=90, sweeps=30, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #0e42cf83
 def free_angles(
@@ -371,8 +372,8 @@ def rarity(
 ) -> dict[str, NDArray[np.float64]]:  # "beta_max" [degrees], "intersections" (mean per cell), "admissible" (share); each (k,)
     "The curves of Fig. 4a for uniformly random cells."
     # Up to 30 degrees every cell is admissible, and a share that does not vary needs few cells.
-    shares = [admissible_share(n if beta > 30 else 100, beta, seed=seed)[0] for beta in LIMITS]
-    counts = [count_intersections(random_cells(max(n // 50, 1), beta, seed=seed)).mean() for beta in LIMITS]
+    shares = [admissible_share(n if beta > 30 else 100, beta_max=beta, seed=seed)[0] for beta in LIMITS]
+    counts = [count_intersections(random_designs(max(n // 50, 1), beta_max=beta, seed=seed)).mean() for beta in LIMITS]
     return {"beta_max": np.array(LIMITS, dtype=np.float64), "intersections": np.array(counts), "admissible": np.array(shares)}
 
 # %% ../../nbs/kirigami/explore.ipynb #189ddb59
@@ -402,7 +403,7 @@ def _intersections(count: int) -> str:
 @lru_cache(maxsize=64)
 def _example(beta_max: float, seed: int) -> NDArray[np.float64]:
     "(6, 6) an admissible cell [degrees]."
-    return sample_admissible(1, beta_max, sweeps=20, seed=seed)[0]
+    return admissible_designs(1, beta_max=beta_max, sweeps=20, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #353cbfdf
 @_in_house_style
@@ -413,11 +414,11 @@ def draw_limit(
     n: int = 20_000,       # cells behind each point of the curve of admissible shares
 ) -> Figure:
     "Figure 4a with a marker at `beta_max`, a random cell and an admissible one."
-    random, admissible = random_cells(1, beta_max, seed=seed)[0], _example(beta_max, seed)
+    random, admissible = random_designs(1, beta_max=beta_max, seed=seed)[0], _example(beta_max, seed)
     figure = _figure(9.6, 3.6)
     _draw_rarity(figure.add_axes((0.05, 0.14, 0.28, 0.80)), beta_max, n)
     for cell, left, name in ((random, 0.44, "random"), (admissible, 0.72, "admissible")):
-        ax = plot_cell(cell, figure.add_axes((left, 0.02, 0.27, 0.84)))
+        ax = plot_cell(cell, ax=figure.add_axes((left, 0.02, 0.27, 0.84)))
         count = count_intersections(cell)
         ax.set_title(f"{name}: {_intersections(count)}", color=RED if count else GREEN)
     return figure
@@ -492,7 +493,7 @@ def draw_generated(
     figure = _figure(9.6, 5.4)
     for k in range(min(SHOWN, len(cells))):
         ax = figure.add_axes((0.005 + 0.25 * (k % 4), 0.485 - 0.475 * (k // 4), 0.24, 0.41))
-        plot_cell(cells[k], ax)
+        plot_cell(cells[k], ax=ax)
         ax.set_title(f"{k + 1}: {_intersections(counts[k])}", color=RED if counts[k] else GREEN, pad=2,
                      fontweight="bold" if k + 1 == chosen else "normal")
         if k + 1 == chosen:
@@ -513,7 +514,7 @@ def download_links(
     links = []
     for suffix, export, kind in (("svg", export_svg, "image/svg+xml"), ("dxf", export_dxf, "image/vnd.dxf")):
         with tempfile.TemporaryDirectory() as folder:
-            content = export(alpha, Path(folder) / f"cell.{suffix}", repeats=(copies, copies), pitch=pitch).read_bytes()
+            content = export(alpha, Path(folder) / f"cell.{suffix}", repeats=copies, edge=pitch * np.shape(alpha)[1]).read_bytes()
         links.append(f'<a class="jupyter-widgets jupyter-button widget-button" style="text-decoration: none; text-align: center; color: inherit" '
                      f'download="{html.escape(name)}.{suffix}" href="data:{kind};base64,{base64.b64encode(content).decode()}">{suffix.upper()}</a>')
     return " ".join(links)

@@ -21,14 +21,14 @@ from ..core.diffusion import Diffusion, clamp_x0
 from ..core.schedules import make_schedule
 from ..core.training import Phase
 from ..core.unet import GridConv, UNet
-from .design import base_angles, check_cells, count_intersections, sample_admissible
+from .design import admissible_designs, base_angles, check_designs, count_intersections
 
 # %% ../../nbs/kirigami/model.ipynb #d4a41645
 def to_network(
     alpha: ArrayLike,  # (B, n, m) angles [degrees]
 ) -> Tensor:  # (B, 1, n, m) float32, of order one
     "Angles as the networks see them."
-    return torch.as_tensor((check_cells(alpha) - 45.0) / 90.0, dtype=torch.float32).unsqueeze(1)
+    return torch.as_tensor((check_designs(alpha, "alpha") - 45.0) / 90.0, dtype=torch.float32).unsqueeze(1)
 
 # %% ../../nbs/kirigami/model.ipynb #571380b1
 def to_angles(

@@ -89,7 +89,7 @@ def train(
     if data is None and beta_max is None:
         raise refused("beta_max", beta_max, "an angle in (0, 90], since no data are given")
     if data is None:
-        data = dataset(beta_max, preset=preset, progress=progress)["alpha"][:]
+        data = dataset(beta_max=beta_max, preset=preset, progress=progress)["alpha"][:]
     check = CHECKS[preset]
     quick = {"n_steps": min(50, model.config["noise_steps"])} if name == "ddpm" else {}
     return fit(model, to_network(data), seed=seed, device=device, precision=precision, max_seconds=max_seconds,
@@ -162,7 +162,7 @@ def command(
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or MODELS, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
     for beta in beta_max or BETA_MAX:
-        data, heldout = (dataset(beta, preset=preset, seed=s, n=n)["alpha"][:] for s in (0, 1))
+        data, heldout = (dataset(beta_max=beta, preset=preset, seed=s, n=n)["alpha"][:] for s in (0, 1))
         for name in names:
             def fit_it(checkpoint: Path) -> Fit:
                 limit = max_minutes and 60 * max_minutes
