@@ -259,7 +259,7 @@ def statistics(
     *,
     quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> dict:  # JSON values
-    "What a set holds: densities, stresses [MPa] at each frame, shares that passed and that broke each rule, steps, bytes."
+    "What a set holds: densities, stresses [MPa] at each frame, shares that passed and broke each rule, steps, bytes."
     quantiles = [number(f"quantiles[{i}]", q, least=0, most=1) for i, q in enumerate(quantiles)]
     density = _densities(data)
     finished = data.stress[~data.flags["unfinished"]]
