@@ -137,7 +137,7 @@ def number_table(
                    f"{value + 0.0:.{digits}g}</td></tr>" for name, value in values.items())
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
-# %% ../../nbs/core/widgets.ipynb #3389781e
+# %% ../../nbs/core/widgets.ipynb #af1131c4
 def stiffness_table(
     C: ArrayLike,  # (6, 6)
     *,
@@ -157,7 +157,7 @@ def stiffness_table(
             "<table class='metanb-stiffness' style='border-collapse:collapse;font-variant-numeric:tabular-nums'>"
             f"{rows}</table></div>")
 
-
+# %% ../../nbs/core/widgets.ipynb #3389781e
 def _coloured(value, colour, digits):
     "One entry on its colour."
     red, green, blue = (round(255 * x) for x in colour[:3])
