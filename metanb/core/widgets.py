@@ -22,6 +22,7 @@ import numpy as np
 from IPython.display import Image
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from PIL import Image as pillow
 
 from .plotting import CYCLE, colormap
 
@@ -259,5 +260,10 @@ def show(
     app: Callable[[], widgets.Widget],
     still: Callable[[], Figure],
 ) -> widgets.Widget | Image:
-    "The app where a kernel answers; its picture on a page that is only read."
-    return Image(png(still()), format="png") if os.environ.get(STILL) else app()
+    "The app where a kernel answers; its picture, in 128 colours, on a page that is only read."
+    if not os.environ.get(STILL):
+        return app()
+    buffer = io.BytesIO()
+    few = pillow.open(io.BytesIO(png(still()))).convert("RGB").quantize(128, dither=pillow.Dither.NONE)
+    few.save(buffer, "png", optimize=True)
+    return Image(buffer.getvalue(), format="png")
