@@ -13,6 +13,7 @@ from metanb.cellular.design import random_designs
 from metanb.cellular.mechanics import ENERGIES, FRAMES, CompressionResult, compress
 from metanb.core.runs import main
 from metanb.core.store import open_dataset, shard_seed, verify
+from metanb.core.workers import processes
 
 SMALL = dict(preset="test", n=7, quarter=5, shard_size=2, seed=3, progress=False)
 
@@ -46,18 +47,19 @@ def assert_same(a, b) -> None:
         np.testing.assert_array_equal(a[key], b[key])
 
 
+SHORT = dict(max_strain=0.2, frames=[0.01, 0.025, 0.05], repeats=0, compiled=False, device="cpu")  # 1 %: seconds
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    "A small set by the command, with the real solver in a process of its own, and what it printed."
-    folder = tmp_path_factory.mktemp("sets")
-    with pytest.MonkeyPatch.context() as patch:
-        lines = []
+    "A small set by the real solver in a process of its own, and what is printed meanwhile."
+    lines = []
+    with pytest.MonkeyPatch.context() as patch, processes(1) as pool:
         patch.setattr(data.tqdm, "write", lambda text, **options: lines.append(text))
-        with pytest.raises(SystemExit) as end:
-            main(["data", "cellular", "--preset", "test", "--n", "2", "--quarter", "5", "--shard-size", "2", "--max-strain", "0.05", "--device", "cpu",
-                  "--seed", "4", "--jobs", "1", "--out", str(folder)])
-    assert end.value.code == 0
-    return next(path for path in folder.iterdir() if path.is_dir()), lines
+        settings = dict(preset="test", n=2, quarter=5, shard_size=2, seed=4, progress=False) | SHORT
+        ds = data.dataset(folder=tmp_path_factory.mktemp("sets"), executor=data.Reporting(pool), **settings)
+    assert len(lines) == 1 and lines[0].endswith("2/2 since the start")
+    return ds
 
 
 # ---------------------------------------------------------------- fields
@@ -100,10 +102,9 @@ def test_a_frame_that_is_not_finite_is_nan_and_leaves_the_others_alone(value):
 
 
 def test_the_solver_comes_back_within_the_stated_error(made):
-    path, _ = made
-    held = data.load(path)
+    held = data.load(made)
     designs = random_designs(2, shard_seed(4, 0), quarter=5)
-    result = compress(designs, max_strain=0.05, device="cpu")
+    result = compress(designs, **SHORT)
     assert np.array_equal(held.designs(), designs) and np.allclose(held.strain, result.strain)
     assert set(result.flags) == set(data.FLAGS) and set(result.energies) == set(ENERGIES)
     for name in data.CURVES:
@@ -123,7 +124,7 @@ def test_the_solver_comes_back_within_the_stated_error(made):
 
 def test_flagged_designs_stay(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "compress", answer)
-    held = data.load(data.dataset(folder=tmp_path, **SMALL).path)
+    held = data.load(data.dataset(folder=tmp_path, **SMALL))
     assert len(held) == 7 and held.passed.tolist() == [False, True] * 3 + [False]
     assert np.isnan(held.stress[0, -2:]).all() and np.isnan(held.field("u1")[0, -2:]).all() and np.isfinite(held.field("u1")[:, :-2]).all()
     facts = data.statistics(held)
@@ -196,21 +197,23 @@ def test_what_a_shard_prints(monkeypatch, tmp_path):
 
 # ---------------------------------------------------------------- command and bad input
 
-def test_command_writes_set_and_statistics(made):
-    path, lines = made
-    facts = json.loads(Path(f"{path}_statistics.json").read_text())
-    held = data.load(path)
-    assert path.name == "cellular_10x10_attached_n2_seed4" and len(held) == 2 and len(lines) == 1 and lines[0].endswith("2/2 since the start")
-    assert facts["n"] == 2 and facts["pixels"] == 10 and facts["passed"] == held.passed.mean() == 1
-    assert facts["bytes_per_design"] > 500 and len(facts["stress"][0]) == len(FRAMES) == len(facts["strain"])
+def test_command_writes_set_and_statistics(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(data, "compress", answer)  # in a thread, where the stand-in is known; processes are tested above
+    monkeypatch.setattr(data, "workers", lambda scheduler, jobs: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(data.tqdm, "write", lambda text, **options: None)
+    with pytest.raises(SystemExit) as end:
+        main(["data", "cellular", "--preset", "test", "--n", "3", "--quarter", "5", "--shard-size", "2", "--max-strain", "0.05", "--seed", "4", "--out", str(tmp_path)])
+    assert end.value.code == 0
+    path = tmp_path / "cellular_10x10_attached_n3_seed4"
+    held, facts = data.load(path), json.loads(Path(f"{path}_statistics.json").read_text())
+    assert f"{path}: 3 designs" in capsys.readouterr().out
+    assert facts["n"] == 3 and facts["pixels"] == 10 and facts["passed"] == held.passed.mean() == 1 / 3
+    assert facts["bytes_per_design"] > 500 and len(facts["stress"][0]) == len(FRAMES) == len(facts["strain"]) and facts["strain"][-1] == 0.05
 
 
-def test_plot_shows_every_design(made):
-    import matplotlib
-    matplotlib.use("Agg")
-    held = data.load(made[0])
-    axes = data.plot_responses(held)
-    assert len(axes[0].lines) == 2 + 3 and len(axes[1].collections[0].get_offsets()) == 2
+def test_pictures_show_every_design(made):
+    curves, points = data.draw_responses(data.load(made)).axes
+    assert len(curves.lines) == 2 + 3 and len(points.collections[0].get_offsets()) == 2
 
 
 def test_settings_are_those_of_the_functions_that_take_them():
@@ -220,8 +223,8 @@ def test_settings_are_those_of_the_functions_that_take_them():
 
 
 @pytest.mark.parametrize("change, words", [
-    (dict(preset="huge"), ["preset", "huge", "test, demo, paper"]), (dict(n=0), ["n=0", "at least 1"]), (dict(shard_size=0), ["shard_size=0"]),
-    (dict(quarter=2), ["quarter", "2"]), (dict(seed=-1), ["seed=-1"]), (dict(t_max=9), ["t_max", "9"]), (dict(colour=1), ["colour", "friction"]),
+    (dict(preset="huge"), ["preset", "huge", "test, demo, paper"]), (dict(n=0), ["n is 0", "at least 1"]), (dict(shard_size=0), ["shard_size is 0"]),
+    (dict(quarter=2), ["quarter", "2"]), (dict(seed=-1), ["seed is -1"]), (dict(t_max=9), ["t_max", "9"]), (dict(colour=1), ["colour", "friction"]),
     (dict(platens="glued"), ["platens", "glued", "lubricated"]), (dict(max_strain=0.7), ["max_strain", "0.7", "0.5"]), (dict(friction=-1), ["friction", "-1"]),
     (dict(frames=(0.5, 0.2)), ["frames", "increasing"]), (dict(device="abacus"), ["device", "abacus"]), (dict(executor="pool"), ["executor", "pool"])])
 def test_bad_settings_are_named_and_leave_nothing(tmp_path, change, words):
@@ -232,8 +235,8 @@ def test_bad_settings_are_named_and_leave_nothing(tmp_path, change, words):
 
 
 def test_other_bad_input(made, monkeypatch, tmp_path, capsys):
-    held = data.load(made[0])
-    for call, words in ((lambda: held.field("u3"), ["u3", "u1, u2, sigma22"]), (lambda: data.load(tmp_path), [str(tmp_path), "no data set"]),
+    held = data.load(made)
+    for call, words in ((lambda: held.field("u3"), ["u3", "u1, u2, sigma22"]), (lambda: data.load(tmp_path), [str(tmp_path), "a data set of metanb"]),
                         (lambda: data.statistics(held, quantiles=(0.5, 2)), ["quantiles", "[0, 1]"])):
         with pytest.raises(ValueError) as error:
             call()

@@ -392,7 +392,7 @@ STEPS = "() => (document.querySelector('.metanb-voxel-optimiser .js-plotly-plot'
 
 
 def test_an_optimisation_is_started_paused_taken_up_and_finished(voxel_page):
-    from metanb.voxel.mechanics import bounds
+    from metanb.core.elasticity import bounds
 
     page, name = voxel_page, "voxel-optimiser"
     app = page.locator(f".metanb-{name}")

@@ -22,6 +22,7 @@ import numpy as np
 from IPython.display import Image
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from PIL import Image as pillow
 
 from .plotting import CYCLE, colormap
 
@@ -136,7 +137,7 @@ def number_table(
                    f"{value + 0.0:.{digits}g}</td></tr>" for name, value in values.items())
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
-# %% ../../nbs/core/widgets.ipynb #3389781e
+# %% ../../nbs/core/widgets.ipynb #af1131c4
 def stiffness_table(
     C: ArrayLike,  # (6, 6)
     *,
@@ -156,7 +157,7 @@ def stiffness_table(
             "<table class='metanb-stiffness' style='border-collapse:collapse;font-variant-numeric:tabular-nums'>"
             f"{rows}</table></div>")
 
-
+# %% ../../nbs/core/widgets.ipynb #3389781e
 def _coloured(value, colour, digits):
     "One entry on its colour."
     red, green, blue = (round(255 * x) for x in colour[:3])
@@ -251,5 +252,10 @@ def show(
     app: Callable[[], widgets.Widget],
     still: Callable[[], Figure],
 ) -> widgets.Widget | Image:
-    "The app where a kernel answers; its picture on a page that is only read."
-    return Image(png(still()), format="png") if os.environ.get(STILL) else app()
+    "The app where a kernel answers; its picture, in 128 colours, on a page that is only read."
+    if not os.environ.get(STILL):
+        return app()
+    buffer = io.BytesIO()
+    few = pillow.open(io.BytesIO(png(still()))).convert("RGB").quantize(128, dither=pillow.Dither.NONE)
+    few.save(buffer, "png", optimize=True)
+    return Image(buffer.getvalue(), format="png")

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
 from ..core.checks import choice, refused
-from ..core.elasticity import rotate_stiffness, rotation_from_six, six_from_rotation
+from ..core.elasticity import UPPER, rotate_stiffness, rotation_from_six, six_from_rotation
 from ..core.training import Phase
-from .data import ORTHOTROPIC, UPPER
+from .data import ORTHOTROPIC
 from .design import TrussDesign
 from metanb.truss.relaxed import (
     ISOMETRIC, PAIRS, AffineBound, RelaxedDesign, exact, polar, presence, rotate_constants, stiffness_of,

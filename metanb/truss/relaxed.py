@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.checks import refused
-from ..core.elasticity import rotate_stiffness, rotation_from_six
-from .data import UPPER, to_matrix
+from ..core.elasticity import UPPER, rotate_stiffness, rotation_from_six, to_matrix
 from .design import TrussDesign
 from .topology import compound, periodic_images, point_keys, slot_segments, slots_of, wrap
 

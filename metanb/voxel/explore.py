@@ -26,9 +26,10 @@ from metanb.core.widgets import (
     app_box, download_link, figure_layout, menu, message, number_table, scene, slider, stiffness_table, surface_trace,
     titles, update_traces,
 )
+from ..core.elasticity import bounds
 from .criteria import is_cubic_stiffness, numbers, remarks
 from .design import FAMILIES, export_mesh, family, plot_cell, surface_mesh, unfold
-from .mechanics import bounds, homogenize
+from .mechanics import homogenize
 from .optimize import InverseHomogenization, Optimum
 
 # %% ../../nbs/voxel/explore.ipynb #db714e93
