@@ -178,10 +178,11 @@ def test_exported_cells_are_short():
 
 
 def test_lines_are_short():
-    "120 characters, one thought a line."
+    "120 characters, one thought a line. nbdev writes the module's sentence and the list of its names in its own way."
     long = Counter()
     for module in MODULES:
-        lines = module.read_text(encoding="utf-8").split("\n")
+        text = module.read_text(encoding="utf-8").partition("\n")[2]
+        lines = re.sub(r"^__all__ = \[.*?\]$", "", text, flags=re.M | re.S).split("\n")
         long[module.relative_to(PACKAGE).parts[0]] += sum(len(line) > 120 for line in lines if name(module.with_suffix("")) not in REWRITTEN_LINES)
     assert {space: count for space, count in long.items() if count > STILL_WIDE.get(space, 0)} == {}
 
