@@ -7,7 +7,6 @@ __all__ = ['MODELS', 'RECIPES', 'EPOCHS', 'to_network', 'to_angles', 'generator_
            'kl_to_normal', 'GAN', 'WGAN', 'DDPM', 'build', 'generate', 'layer_shapes', 'intersections_of']
 
 # %% ../../nbs/kirigami/model.ipynb #cfb2e48f
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..core.diffusion import Diffusion, clamp_x0
 from ..core.schedules import make_schedule
 from ..core.training import Phase
 from ..core.unet import GridConv, UNet
-from .design import admissible_designs, base_angles, check_designs, count_intersections
+from .design import check_designs, count_intersections
 
 # %% ../../nbs/kirigami/model.ipynb #d4a41645
 def to_network(
