@@ -574,7 +574,7 @@ S = linear_schedule(10)
     (lambda: UNet(2, 1, 1, strides=2.5), ["strides", "2.5"]),
     (lambda: UNet(2, 1, 1, strides=[[2, 2, 2]]), ["strides", "[2, 2, 2]", "one per axis"]),
     (lambda: UNet(2, 1, 1, padding=["circular"]), ["padding", "2 of them"]),
-    (lambda: UNet(2, 1, 1, widths=(8, 8, 8))(torch.zeros(1, 1, 4, 6), torch.ones(1)), ["x has grid (4, 6)", "(4, 4)"]),
+    (lambda: UNet(2, 1, 1, widths=(8, 8, 8))(torch.zeros(1, 1, 4, 6), torch.ones(1)), ["grid of x is (4, 6)", "(4, 4)"]),
     (lambda: UNet(1, 1, 1, n_conditions=0)(torch.zeros(1, 1, 4), torch.ones(1), torch.zeros(1, 1)), ["condition", "(1, 1)", "(1, 0)"]),
 ])
 def test_bad_input_is_named(call, words):

@@ -25,6 +25,7 @@ SETTINGS = {
     "extensions": ["myst_nb"],
     "mathjax_path": "mathjax/tex-chtml-full.js",
     "html_theme": "furo",
+    "html_favicon": str(NBS / "images/kirigami.png"),
     "html_static_path": [str(ROOT / "tools/static")],
     "html_css_files": ["site.css"],
     "html_show_sourcelink": False,

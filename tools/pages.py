@@ -117,6 +117,18 @@ class document(Processor):
         cell.outputs = [{"output_type": "display_data", "data": {"text/markdown": text}, "metadata": {}}]
 
 
+class document_first(Processor):
+    "Moves the source of what is shown whole behind its documentation."
+
+    def begin(self):
+        cells = []
+        for cell in self.nb.cells:
+            last = cells[-1] if cells else None
+            before = getattr(cell, "has_sd", False) and last is not None and "exports" in (last.directives_ or {})
+            cells.insert(len(cells) - before, cell)
+        self.nb.cells = cells
+
+
 class link_names(Processor):
     "Names in backticks become links to the page that documents them, and stay as they are where that could be more than one."
 
