@@ -36,7 +36,7 @@ class Renamed:
 
 SETS = (
     Renamed("cellular", frozenset({"pixels", "max_strain"}), {"pixels": "quarter"}),
-    # Renamed("voxel", frozenset({"size", "stage_steps"}), {"size": "octant"}),
+    Renamed("voxel", frozenset({"size", "stage_steps"}), {"size": "octant"}),
 )
 CLASSES = {  # path of a class on a card: its new path
     "truss.model.AffineForward": "truss.forward.AffineForward",
