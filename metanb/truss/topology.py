@@ -11,7 +11,7 @@ __all__ = ['LATTICES', 'TOLERANCE', 'Elementary', 'add_lattice', 'slot_segments'
 import hashlib
 import io
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -323,7 +323,7 @@ def _content(slots: tuple) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known(content: str, slots: tuple) -> tuple[Compound, Reduced]:
     "Compound and reduced compound, from disk or computed and written there."
     path, names = Path(data_root()) / "truss_compounds" / f"{content}.npz", [f.name for f in fields(Reduced)]
