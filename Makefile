@@ -7,7 +7,7 @@ DEV := $(VENV)/.installed-dev
 
 NAMES := python3 python3.13 python3.12 python3.11
 PYTHON ?=       # the interpreter to build .venv from; empty: the first suitable one of NAMES
-JOBS ?= 2       # notebooks that `make demo` runs at the same time
+JOBS ?= 2       # notebooks that `make demo`, and files of tests that `make test`, runs at the same time
 FLAGS ?=        # cells that `make test` runs as well, such as FLAGS="slow gpu"
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -27,7 +27,7 @@ test: $(DEV)  ## the gate, the tests inside the notebooks, and pytest
 	@echo "Library notebooks: nbdev_test"
 	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test --flags "$(strip $(FLAGS))"
 	@echo "The rest: pytest"
-	@OMP_NUM_THREADS=1 $(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 	@echo "Gate: nbdev_export, nbdev_clean, no difference"
