@@ -298,7 +298,8 @@ def admissible_designs(
     if start is not None:
         cells = shaped("start", start, cells.shape, dtype=np.float64).copy()
         met, turned = count_intersections(cells).max(initial=0) if n else 0, np.abs(cells - base).max(initial=0)
-        for what, value, most in (("intersections in a cell of start", met, 0), ("largest rotation in start", turned, beta_max)):
+        limits = ("intersections in a cell of start", met, 0), ("largest rotation in start", turned, beta_max)
+        for what, value, most in limits:
             if value > most:
                 raise refused(what, value, f"at most {most:g}")
     blocks = range(0, n, _BLOCK)
