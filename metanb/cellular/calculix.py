@@ -23,7 +23,6 @@ from numpy.typing import ArrayLike, NDArray
 from .material import Material
 from .mechanics import FRAMES
 from ..core.checks import choice, number, refused, shaped, whole
-from ..core.files import write_file
 
 # %% ../../nbs/cellular/calculix.ipynb #86b052b5
 def available() -> bool:
@@ -302,7 +301,7 @@ def write_deck(
     "Write the input deck of a design for CalculiX or Abaqus; the answer says which node and element is where."
     quadratic = choice("element", element, ELEMENTS).startswith("CPE8")
     mesh = deck_mesh(design, quadratic=quadratic, refine=refine, nodes=nodes)
-    write_file(path, deck(mesh, element=element, **options))
+    Path(path).write_text(deck(mesh, element=element, **options))
     return mesh
 
 # %% ../../nbs/cellular/calculix.ipynb #c8680bc8

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..core.elasticity import axis_angle, axis_angle_of, check_stiffness, engineering_constants, universal_anisotropy
 from ..core.plotting import CYCLE, PLANES, colormap, projections
+from ..core.search import Found
 from ..core.weights import weights
 from metanb.core.widgets import (
     app_box, download_link, figure_layout, menu, message, number_table, scene, slider, stiffness_table, surface_trace,
@@ -29,7 +30,7 @@ from metanb.core.widgets import (
 from .criteria import pore_size, smallest_diameter
 from .design import TrussDesign, check_one, random_designs
 from .export import export_truss
-from .inverse import BONE_MODULUS, BOUNDS, Designs, bones, design_for, random_proposer
+from .inverse import BONE_MODULUS, BOUNDS, bones, design_for, random_proposer
 from .mechanics import effective_stiffness
 from .plotting import CASES, cell_edges, relative_strain, strut_lines, topology_name, tubes
 from .topology import LATTICES
@@ -337,7 +338,7 @@ def _ranking_table(found, shown):
     "The designs as HTML, the one that is shown in bold."
     head = "".join(f"<th style='padding:0 0.8em'>{name}</th>" for name in ("", "NMSE proposed", "NMSE refined", "density", "lattices"))
     body = ""
-    for k, values in enumerate(zip(found.proposed_nmse, found.nmse, found.design.relative_density.tolist())):
+    for k, values in enumerate(zip(found.proposed_error, found.error, found.design.relative_density.tolist())):
         cells = "".join(f"<td style='padding:0 0.8em;text-align:right'>{x:.4f}</td>" for x in values)
         name = html.escape(topology_name(found.design[[k]]))
         weight = "bold" if k == shown else "normal"
@@ -359,7 +360,7 @@ class _Answers:
         "The chosen one."
         return self.found.design[[self.menu.value]]
 
-    def show(self, found: Designs) -> None:
+    def show(self, found: Found) -> None:
         "Other designs, the best one first."
         self.found = found
         with self.menu.hold_trait_notifications():
@@ -372,7 +373,7 @@ class _Answers:
         if self.found is None or self.menu.value is None:
             return
         k = self.menu.value
-        pairs = zip(projections(self.found.stiffness[k]), projections(self.found.target))
+        pairs = zip(projections(self.found.verified[k]), projections(self.found.target))
         outlines = [dict(zip("xy", line.T.astype(np.float32))) for pair in pairs for line in pair]
         traces = _tube_trace(self.design), _edge_trace(self.design), *outlines
         if self.figure is None:
@@ -430,10 +431,10 @@ def _link(path):
 class _TargetExplorer:
     "What happens when something of `target_explorer` is changed or pressed."
 
-    def __init__(self, targets, e_base, unit, n_candidates, keep):
+    def __init__(self, targets, youngs_modulus, unit, n_candidates, keep):
         self.keep, self.status = keep, widgets.HTML()
         self.settings = {
-            "e_base": _field(f"E base [{unit}]", widgets.FloatText, e_base),
+            "youngs_modulus": _field(f"E base [{unit}]", widgets.FloatText, youngs_modulus),
             "n_candidates": _field("candidates", widgets.BoundedIntText, n_candidates, min=1, max=100_000),
             "temperature": _field("temperature", widgets.FloatText, 200.0),
             "seed": _field("seed", widgets.BoundedIntText, 0, min=0, max=2**31 - 1),
@@ -457,7 +458,7 @@ class _TargetExplorer:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = design_for(self.target.stiffness, propose=propose, keep=self.keep, refined=self.keep, iterations=25,
+                found = design_for(self.target.stiffness, propose=propose, keep=self.keep, n_polished=self.keep, iterations=25,
                                    **{name: control.value for name, control in self.settings.items()})
             told = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
             self.say(remark, *told, f"{found.n_candidates} candidates; the best of {len(found)} topologies were refined")
@@ -472,7 +473,7 @@ class _TargetExplorer:
 def target_explorer(
     targets: Mapping[str, ArrayLike] | None = None,  # name -> (6, 6); None: the four bone samples
     *,
-    e_base: float = BONE_MODULUS,  # Young's modulus of the base material, in the unit of the targets
+    youngs_modulus: float = BONE_MODULUS,  # Young's modulus of the base material, in the unit of the targets
     unit: str = "GPa",
     n_candidates: int = 1000,
     keep: int = 6,                 # designs that are refined and shown
@@ -483,7 +484,7 @@ def target_explorer(
         raise ValueError("targets is empty; allowed: at least one name and its (6, 6) stiffness")
     targets = {name: check_stiffness(torch.as_tensor(np.asarray(C, float)), f"targets[{name!r}]")
                for name, C in targets.items()}
-    app = _TargetExplorer(targets, e_base, unit, n_candidates, keep)
+    app = _TargetExplorer(targets, youngs_modulus, unit, n_candidates, keep)
     rows = [widgets.HBox([app.target.constants[name] for name in CONSTANTS[k:k + 3]]) for k in (0, 3, 6)]
     head = widgets.HTML(f"target C [{html.escape(unit)}], Voigt order 11, 22, 33, 23, 13, 12")
     settings = widgets.VBox([app.target.menu, *app.settings.values(), app.button])

@@ -25,7 +25,7 @@ from metanb.core.plotting import (
 )
 from .criteria import smallest_diameter
 from .design import TrussDesign, check_one
-from .inverse import Designs
+from ..core.search import Found
 from .mechanics import deformation_modes, effective_stiffness
 from .topology import LATTICES, block_of, compound, slots_of
 
@@ -254,7 +254,7 @@ def _frame_planes(planes):
 # %% ../../nbs/truss/plotting.ipynb #a3e99f76
 @in_house_style
 def draw_targets(
-    found: dict[str, Designs],      # name -> answers of `design_for`
+    found: dict[str, Found],      # name -> answers of `design_for`
     pairs: dict[str, list[int]],    # name -> rows of the one or two designs shown, A and B
     scales: dict[str, tuple[float, str]],  # name -> factor and unit of the moduli
 ) -> Figure:
@@ -265,7 +265,7 @@ def draw_targets(
         scale, unit = scales[title]
         planes = [fig.add_subplot(grid[row, k]) for k in (2, 3, 4)]
         cells = [fig.add_subplot(grid[row, k], projection="3d") for k in range(len(pairs[title]))]
-        _plot_answers(designs, pairs[title], scale / designs.e_base, cells, planes)
+        _plot_answers(designs, pairs[title], scale / designs.facts["youngs_modulus"], cells, planes)
         planes[1].set_title(f"{title} [{unit}]", fontsize=8)
     fig.legend(planes[0].lines, ("target", "A", "B"), ncols=3, loc="outside upper right")
     return fig
@@ -276,6 +276,6 @@ def _plot_answers(designs, rows, scale, cells, planes):
     plot_projections(scale * designs.target, planes, color="black", lw=2.2, alpha=0.35)
     for ax, k, name, color, style in zip(cells, rows, "AB", CYCLE, ("-", "--")):
         plot_cell(designs.design[k], ax=ax, color=color, points=2)
-        ax.set_title(f"{name}: NMSE {designs.nmse[k]:.2g}", fontsize=7, pad=-2)
-        plot_projections(scale * designs.stiffness[k], planes, color=color, lw=1.1, ls=style)
+        ax.set_title(f"{name}: NMSE {designs.error[k]:.2g}", fontsize=7, pad=-2)
+        plot_projections(scale * designs.verified[k], planes, color=color, lw=1.1, ls=style)
     _frame_planes(planes)
