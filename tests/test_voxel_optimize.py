@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from metanb.voxel.data import Cells, dataset, initial_data, load, make_shard, moduli, statistics, thin
+from metanb.core.coverage import Coverage
+from metanb.voxel.data import PROPERTIES, RANGES, Cells, dataset, initial_data, load, make_shard, moduli, statistics
 from metanb.voxel.design import components, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
 from metanb.voxel.mechanics import homogenize, stiffness_of
 from metanb.voxel.objectives import poisson, random_start, reach, threshold
@@ -185,8 +186,9 @@ def test_shards_depend_on_their_seed_alone():
 def test_thinning_keeps_what_is_alone():
     rng = np.random.default_rng(0)
     properties = rng.uniform((0, 0, 0, 0), (1, 0.5, 0.3, 1), (500, 4))
+    cloud = lambda values: Coverage(values, PROPERTIES, RANGES)
     for width in (0.05, 0.2):
-        kept = thin(properties, width=width)
-        assert (thin(properties[kept], width=width) == np.arange(len(kept))).all()  # nothing more to remove
-        assert len(thin(properties, width=width, most=500)) == 500
-    assert len(thin(np.zeros((0, 4)))) == 0
+        kept = cloud(properties).thin(width=width)
+        assert (cloud(properties[kept]).thin(width=width) == np.arange(len(kept))).all()  # nothing more to remove
+        assert len(cloud(properties).thin(width=width, most=500)) == 500
+    assert len(cloud(np.zeros((0, 4))).thin()) == 0

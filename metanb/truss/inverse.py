@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -196,7 +196,7 @@ def topologies_of(
     return [slots_of(*row) for row in zip(design.types, design.tessellations)]
 
 # %% ../../nbs/truss/inverse.ipynb #ecfc2eb1
-@lru_cache(maxsize=None)
+@cache
 def strut_set(
     slots: tuple[tuple[int, int], ...],  # ((type, tessellation), ...)
 ) -> frozenset:                          # of pairs of ends in 1/5040 of the cube
