@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest
 
-from metanb.cellular.design import (check_designs, clean, components, draw_designs, fields_from_noise, is_valid, mirror, plot_design,
+from metanb.cellular.design import (check_designs, clean, components, fields_from_noise, is_valid, mirror, plot_cell,
                                     random_designs, random_fields, random_thresholds, relative_density, thin_necks)
 
 RNG = np.random.default_rng(0)
@@ -211,7 +211,7 @@ def test_bad_noise_and_pictures():
     with pytest.raises(ValueError, match=r"noise.shape is \(4,\)"):
         fields_from_noise(np.ones(4))
     with pytest.raises(ValueError, match="design.shape is"):
-        plot_design(np.stack([SOLID, SOLID]))
+        plot_cell(np.stack([SOLID, SOLID]))
 
 
 def test_a_threshold_that_is_held():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metanb.core.device import normal
-from metanb.core.diffusion import Denoiser, Diffusion, clamp_x0, diffusion_loss, drop_condition, dynamic_threshold, sample_ddpm, sign_below
+from metanb.core.diffusion import Denoiser, Diffusion, clamp_x0, drop_condition, dynamic_threshold, sample_ddpm, sign_below
 from metanb.core.schedules import (
     SCHEDULES, Schedule, add_noise, cosine_schedule, eps_from_x0, linear_schedule, log_snr_schedule, make_schedule, step_grid, x0_from_eps)
 from metanb.core.training import fit
@@ -574,7 +574,7 @@ S = linear_schedule(10)
     (lambda: UNet(2, 1, 1, strides=2.5), ["strides", "2.5"]),
     (lambda: UNet(2, 1, 1, strides=[[2, 2, 2]]), ["strides", "[2, 2, 2]", "one per axis"]),
     (lambda: UNet(2, 1, 1, padding=["circular"]), ["padding", "2 of them"]),
-    (lambda: UNet(2, 1, 1, widths=(8, 8, 8))(torch.zeros(1, 1, 4, 6), torch.ones(1)), ["x has grid (4, 6)", "(4, 4)"]),
+    (lambda: UNet(2, 1, 1, widths=(8, 8, 8))(torch.zeros(1, 1, 4, 6), torch.ones(1)), ["grid of x is (4, 6)", "(4, 4)"]),
     (lambda: UNet(1, 1, 1, n_conditions=0)(torch.zeros(1, 1, 4), torch.ones(1), torch.zeros(1, 1)), ["condition", "(1, 1)", "(1, 0)"]),
 ])
 def test_bad_input_is_named(call, words):

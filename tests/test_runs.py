@@ -274,22 +274,22 @@ REFUSED = {
     "unknown preset": (["run", "--preset", "huge"], ["preset is 'huge'", "test, demo, paper"]),
     "unknown parameter": (["run", "-p", "m=3"], ["'m'", "toy_fig01_good", "preset, seed, device, out, n"]),
     "parameter without value": (["run", "-p", "n"], ["'n'", "name=value"]),
-    "parameter of another type": (["run", "-p", "n=many"], ["n='many'", "int"]),
-    "fraction for a whole number": (["run", "-p", "n=2.5"], ["n='2.5'", "int"]),
+    "parameter of another type": (["run", "-p", "n=many"], ["n of figures/toy_fig01_good is 'many'", "int"]),
+    "fraction for a whole number": (["run", "-p", "n=2.5"], ["n of figures/toy_fig01_good is '2.5'", "int"]),
     "parameter that an option sets": (["run", "-p", "preset=demo"], ["--preset"]),
     "missing notebook": (["run", "truss_fig01"], ["truss_fig01", "metanb list"]),
     "one of two missing": (["run", "toy", "voxel"], ["'voxel'"]),
-    "unknown device": (["run", "--device", "abacus"], ["device='abacus'", "cuda"]),
-    "no jobs": (["run", "--jobs", "0"], ["jobs=0"]),
-    "empty out": (["run", "--out", ""], ["out=''"]),
-    "out among the notebooks": (["run", "--out", "nbs/out"], ["out=", "among the notebooks"]),
-    "out is a file": (["run", "--out", "./file"], ["out=", "file", "not a folder"]),
-    "out below a file": (["run", "--out", "file/deep"], ["out=", "file", "not a folder"]),
+    "unknown device": (["run", "--device", "abacus"], ["device is 'abacus'", "cuda"]),
+    "no jobs": (["run", "--jobs", "0"], ["jobs is 0"]),
+    "empty out": (["run", "--out", ""], ["out is ''"]),
+    "out among the notebooks": (["run", "--out", "nbs/out"], ["out is", "among the notebooks"]),
+    "out is a file": (["run", "--out", "./file"], ["out is", "file", "allowed: a folder that can be written to"]),
+    "out below a file": (["run", "--out", "file/deep"], ["out is", "file", "allowed: a folder that can be written to"]),
     "out with foreign files": (["run", "--out", "./foreign"], ["foreign", "no run has made"]),
     "nothing to resume": (["run", "--resume"], ["no run in"]),
-    "resume what is no run": (["run", "--resume", "--out", "./foreign"], ["foreign", "not the folder of a run"]),
+    "resume what is no run": (["run", "--resume", "--out", "./foreign"], ["foreign", "allowed: the folder of a run"]),
     "no summary": (["summary"], ["no run in"]),
-    "summary of what is no run": (["summary", "./foreign"], ["foreign", "not the folder of a run"]),
+    "summary of what is no run": (["summary", "./foreign"], ["foreign", "allowed: the folder of a run"]),
 }
 
 
@@ -325,7 +325,7 @@ def test_read_only_out(project, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["run", "--out", "/proc/here"])
     errors = capsys.readouterr().err
-    assert stop.value.code == 2 and "out='/proc/here'" in errors and len(errors.splitlines()) == 1
+    assert stop.value.code == 2 and "out is '/proc/here'" in errors and len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize("tags", [(), ("parameters", "parameters")])
@@ -335,7 +335,7 @@ def test_a_notebook_needs_one_parameters_cell(project, tags):
     notebook = nbformat.read(path, 4)
     notebook.cells[1:] = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": [tag]}) for tag in tags]
     nbformat.write(notebook, path)
-    with pytest.raises(ValueError, match="toy_fig09 must have exactly one cell tagged parameters"):
+    with pytest.raises(ValueError, match=f"toy_fig09 tagged parameters is {len(tags)}; allowed: exactly one"):
         run_notebooks(["fig09"])
     assert not (project / "runs").exists()
 

@@ -2,7 +2,6 @@
 import ast
 import configparser
 import json
-import mimetypes
 import os
 import re
 import shutil
@@ -10,9 +9,13 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from contextlib import contextmanager
+from functools import partial
 from html import unescape
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from threading import Thread
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -182,6 +185,25 @@ def test_docs_build_has_the_sidebar_of_quarto(built):
     assert [f"nbs/{entry}.ipynb" for entry in listed] == [name(path) for entry in sidebar()[1:] for path in sorted(ROOT.glob(entry))]
 
 
+@contextmanager
+def served(folder):
+    "A folder on a port of this machine."
+    class Quiet(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def end_headers(self):
+            self.send_header("Cache-Control", "max-age=600")
+            super().end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.mark.browser
 def test_docs_build_needs_no_network(built):
     "A browser opens each page; no request leaves the site, nothing is missing, nothing complains, equations are set, nothing sticks out."
@@ -191,23 +213,15 @@ def test_docs_build_needs_no_network(built):
     playwright = pytest.importorskip("playwright.sync_api")
     quiet = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
     complaints = []
-
-    def serve(route):
-        file = built / urlparse(route.request.url).path.lstrip("/")
-        if route.request.url.startswith("http://site/") and file.is_file():
-            route.fulfill(path=file, content_type=mimetypes.guess_type(file)[0] or "application/octet-stream")
-        else:
-            complaints.append(route.request.url)
-            route.abort()
-
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=browser, args=quiet.split())
+    with playwright.sync_playwright() as driver, served(built) as address:
+        chromium = driver.chromium.launch(executable_path=browser, args=[*quiet.split(), "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"])
         page = chromium.new_page(viewport={"width": 1300, "height": 900})
-        page.route("**/*", serve)
+        page.on("request", lambda request: None if request.url.startswith((address, "data:")) else complaints.append(request.url))
+        page.on("response", lambda response: complaints.append(f"{response.url}: {response.status}") if response.status >= 400 else None)
         page.on("console", lambda message: complaints.append(f"{page.url}: {message.text}") if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         for file in sorted(built.rglob("nbs/**/*.html")):
-            page.goto(f"http://site/{name(file, built)}")
+            page.goto(f"{address}/{name(file, built)}")
             state = page.evaluate("""async () => {
                 if (window.MathJax?.startup) await MathJax.startup.promise;
                 return {raw: document.querySelectorAll('.math').length - document.querySelectorAll('.math mjx-container').length,
@@ -216,7 +230,7 @@ def test_docs_build_needs_no_network(built):
                         wide: document.documentElement.scrollWidth - window.innerWidth}}""")
             if max(state.values()) > 0:
                 complaints.append(f"{name(file, built)}: {state}")
-        page.goto("http://site/nbs/search.html?q=stiffness")
+        page.goto(f"{address}/nbs/search.html?q=stiffness")
         page.wait_for_selector("#search-results li", timeout=20_000)
         chromium.close()
     assert complaints == []

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from metanb.core.elasticity import axis_angle, hashin_shtrikman, isotropic_moduli, rotate_stiffness
+from metanb.core.elasticity import axis_angle, base_stiffness, hashin_shtrikman, isotropic_moduli, rotate_stiffness
 from metanb.voxel.mechanics import effective_stiffness, homogenize, solve, stiffness_of
-from metanb.voxel.operators import base_stiffness
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = json.loads((Path(__file__).parent / "data/voxel_cells.json").read_text())["cells"]

@@ -11,7 +11,6 @@ after, the weights with the SHA-256 of their card. What is migrated already is l
 
 import argparse
 import hashlib
-import json
 import sys
 import tempfile
 import zipfile
@@ -37,12 +36,12 @@ class Renamed:
 
 SETS = (
     Renamed("cellular", frozenset({"pixels", "max_strain"}), {"pixels": "quarter"}),
-    # Renamed("voxel", frozenset({"size", "stage_steps"}), {"size": "octant"}),
+    Renamed("voxel", frozenset({"size", "stage_steps"}), {"size": "octant"}),
 )
 CLASSES = {  # path of a class on a card: its new path
-    # "truss.model.AffineForward": "truss.forward.AffineForward",
-    # "truss.model.BlackBox": "truss.forward.BlackBox",
-    # "truss.model.ForwardModel": "truss.forward.ForwardModel",
+    "truss.model.AffineForward": "truss.forward.AffineForward",
+    "truss.model.BlackBox": "truss.forward.BlackBox",
+    "truss.model.ForwardModel": "truss.forward.ForwardModel",
 }
 ARGUMENTS = {  # new path of a class: old name of an argument of its constructor: new name
 }

@@ -96,7 +96,7 @@ def deck_mesh(
     *,
     quadratic: bool = True,  # eight nodes an element, else four
     refine: int = 1,         # elements along the edge of a pixel
-    nodes: ArrayLike | None = None,  # ((ny + 1) (nx + 1), 2) corners of all pixels, row by row [cell width]; a grid without
+    nodes: ArrayLike | None = None,  # ((ny + 1) (nx + 1), 2) corners of all pixels [cell width]; a grid without
 ) -> DeckMesh:
     "Mesh the solid pixels of a design."
     design, refine = _single_design(design), whole("refine", refine, least=1)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import matplotlib.pyplot as plt
 import numpy as np
 import typer
 from matplotlib.axes import Axes
@@ -259,7 +260,7 @@ def statistics(
     *,
     quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> dict:  # JSON values
-    "What a set holds: densities, stresses [MPa] at each frame, shares that passed and that broke each rule, steps, bytes."
+    "What a set holds: densities, stresses [MPa] at each frame, shares that passed and broke each rule, steps, bytes."
     quantiles = [number(f"quantiles[{i}]", q, least=0, most=1) for i, q in enumerate(quantiles)]
     density = _densities(data)
     finished = data.stress[~data.flags["unfinished"]]
@@ -289,7 +290,7 @@ def plot_curves(
     ax: Axes | None = None,  # a new one without
 ) -> Axes:
     "Stress-strain curves in gray with median and the middle 90 %; flagged designs in vermilion."
-    ax = Figure(figsize=(3.5, 2.8), layout="constrained").subplots() if ax is None else ax
+    ax = plt.figure(figsize=(3.5, 2.8), layout="constrained").subplots() if ax is None else ax
     curves, strain = np.insert(data.stress, 0, 0.0, axis=1), 100 * np.r_[0, data.strain]
     for passed, color in ((True, "0.75"), (False, CYCLE[3])):
         ax.plot(strain, curves[:most][data.passed[:most] == passed].T, color=color, linewidth=0.5)
@@ -308,7 +309,7 @@ def plot_density(
     ax: Axes | None = None,  # a new one without
 ) -> Axes:
     "Stress at the last frame against the relative density; flagged designs in vermilion."
-    ax = Figure(figsize=(3.5, 2.8), layout="constrained").subplots() if ax is None else ax
+    ax = plt.figure(figsize=(3.5, 2.8), layout="constrained").subplots() if ax is None else ax
     color = np.where(data.passed, "0.3", CYCLE[3])
     ax.scatter(_densities(data), data.stress[:, -1], s=6, color=color, linewidths=0)
     ax.set(xlabel="relative density", ylabel=f"stress at {100 * data.strain[-1]:.0f} % [MPa]")

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['field_amplitude', 'fields_from_noise', 'random_thresholds', 'random_fields', 'relative_density', 'components',
-           'is_valid', 'mirror', 'random_designs', 'thin_necks', 'clean', 'check_designs', 'plot_design',
-           'draw_designs']
+           'is_valid', 'mirror', 'random_designs', 'thin_necks', 'clean', 'check_designs', 'plot_cell', 'draw_designs']
 
 # %% ../../nbs/cellular/design.ipynb #c84cf319
 import math
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -287,7 +287,7 @@ def check_designs(
     return np.ascontiguousarray(solid)
 
 # %% ../../nbs/cellular/design.ipynb #017c97f7
-def plot_design(
+def plot_cell(
     design: ArrayLike,  # (ny, nx) boolean
     *,
     title: str = "",
@@ -299,7 +299,7 @@ def plot_design(
     if len(solid) != 1:
         raise refused("design.shape", np.shape(design), "a single one, (ny, nx)")
     value = solid[0] + (thin_necks(solid[0]) & necks).astype(np.uint8)
-    ax = Figure(figsize=(1.5, 1.7), layout="constrained").subplots() if ax is None else ax
+    ax = plt.figure(figsize=(1.5, 1.7), layout="constrained").subplots() if ax is None else ax
     colors = ListedColormap(["0.95", "0.17", CYCLE[3]])
     extent = 0, 1, 0, value.shape[0] / value.shape[1]
     ax.imshow(value, origin="lower", cmap=colors, vmin=0, vmax=2, interpolation="none", extent=extent)
@@ -323,7 +323,7 @@ def draw_designs(
     figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for design, title, ax in zip(solid, titles or [""] * len(solid), axes):
-        plot_design(design, title=title, necks=necks, ax=ax)
+        plot_cell(design, title=title, necks=necks, ax=ax)
     for ax in axes[len(solid):]:
         ax.axis("off")
     return figure

@@ -43,7 +43,7 @@ class Hardening:
         return len(self.yield_stress) > 0
 
     def lines(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        "Heights at p = 0 (n,) and slopes (n,) of the lines under which the yield stress lies [MPa]; n = 0 without a table."
+        "Heights at p = 0 (n,) and slopes (n,) of the lines under which the yield stress lies [MPa]; n = 0 for none."
         p, stress = np.array(self.plastic_strain), np.array(self.yield_stress)
         slope = np.append(np.diff(stress) / np.diff(p), np.zeros(int(bool(self))))
         return stress - slope * p, slope

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import metanb
-from .checks import choice
+from .checks import choice, refused, whole
 from .files import read_json, write_file, write_json
 from .presets import PRESETS
 
@@ -48,8 +48,8 @@ def notebooks_folder() -> Path:
     for place in places:
         if any((place / kind).is_dir() for kind in KINDS):
             return place.resolve()
-    raise ValueError(f"no folder nbs with notebooks from {here} upward{f', nor in METANB_NBS={given}' if given else ''}; "
-                     "change into a checkout of metanb, or set METANB_NBS to its folder nbs")
+    allowed = "a folder of a checkout of metanb, or any with METANB_NBS set to the checkout's folder nbs"
+    raise refused("current folder", here, f"{allowed} (it is {given!r})" if given else allowed)
 
 # %% ../../nbs/core/batch.ipynb #2bad3a9a
 def runs_folder() -> Path:
@@ -80,12 +80,14 @@ class Notebook:
             cells = json.loads(self.path.read_text(encoding="utf-8"))["cells"]
             return [{**cell, "source": "".join(cell["source"])} for cell in cells]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.path} is not a notebook: {type(error).__name__}: {error}") from error
+            cause = f"{type(error).__name__}: {error}"
+            raise refused("notebook", self.path, f"files that Jupyter can read ({cause})") from error
 
     def title(self) -> str:
         "Its first heading."
         texts = (cell["source"] for cell in self.cells() if cell["cell_type"] == "markdown")
-        return next((line[2:].strip() for text in texts for line in text.splitlines() if line.startswith("# ")), self.path.stem)
+        lines = (line for text in texts for line in text.splitlines())
+        return next((line[2:].strip() for line in lines if line.startswith("# ")), self.path.stem)
 
 # %% ../../nbs/core/batch.ipynb #d7192367
 def find_notebooks(
@@ -99,8 +101,9 @@ def find_notebooks(
         if not any(fnmatch(notebook.key, f"*{pattern}*") for notebook in known):
             names = [notebook.key for notebook in known]
             close = difflib.get_close_matches(pattern, names + [name.split("/")[1] for name in names], n=5, cutoff=0.4)
-            raise ValueError(f"no notebook in {folder} matches {pattern!r}; "
-                             + (f"close: {', '.join(close)}; " if close else "") + "metanb list shows all")
+            near = f"such as {', '.join(close)}; " if close else ""
+            allowed = f"part of the name of a notebook in {folder}, {near}metanb list shows all"
+            raise refused("pattern", pattern, allowed)
     return [notebook for notebook in known if not patterns or any(fnmatch(notebook.key, f"*{p}*") for p in patterns)]
 
 # %% ../../nbs/core/batch.ipynb #78e00667
@@ -115,9 +118,9 @@ def parse_parameters(
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise ValueError(f"parameter {pair!r} is not of the form name=value")
+            raise refused("parameter", pair, "name=value")
         if name in OPTION_OF:
-            raise ValueError(f"parameter {pair!r}: {name} is set by {OPTION_OF[name]}")
+            raise refused("parameter", pair, f"others; {name} is set by {OPTION_OF[name]}")
         parameters[name] = value
     return parameters
 
@@ -125,6 +128,7 @@ def parse_parameters(
 def read_value(
     text: str,
     default: Any,   # what the parameters cell has; None when that is no literal
+    name: str = "value",
 ) -> Any:
     "Read a value as the type of its default: text stays text, a number must be a number."
     if isinstance(default, str):
@@ -135,8 +139,9 @@ def read_value(
     except (ValueError, SyntaxError, TypeError):
         value = text
     wanted = (int, float) if type(default) is float else type(default)
-    if default is not None and (not isinstance(value, wanted) or isinstance(value, bool) is not isinstance(default, bool)):
-        raise ValueError(f"must be of type {type(default).__name__}, as its default {default!r}")
+    fits = isinstance(value, wanted) and isinstance(value, bool) is isinstance(default, bool)
+    if default is not None and not fits:
+        raise refused(name, text, f"a value of type {type(default).__name__}, as its default {default!r}")
     return value
 
 # %% ../../nbs/core/batch.ipynb #d7301baa
@@ -147,24 +152,22 @@ def notebook_parameters(
     "Values for the parameters cell of a notebook; ValueError for a name or a value that does not fit it."
     import papermill  # takes seconds to load
 
-    if sum("parameters" in cell["metadata"].get("tags", []) for cell in notebook.cells()) != 1:
-        raise ValueError(f"{notebook.key} must have exactly one cell tagged parameters")
+    tagged = sum("parameters" in cell["metadata"].get("tags", []) for cell in notebook.cells())
+    if tagged != 1:
+        raise refused(f"number of cells of {notebook.key} tagged parameters", tagged, "exactly one")
     try:
         known = papermill.inspect_notebook(notebook.path)
     except ValueError as error:
-        raise ValueError(f"{notebook.key}: {error}") from error
+        raise refused("notebook", notebook.key, f"notebooks that papermill can read ({error})") from error
     values = {}
     for name, text in given.items():
         if name not in known:
-            raise ValueError(f"{notebook.key} has no parameter {name!r}; it has {', '.join(known)}")
+            raise refused("parameter", name, f"those of {notebook.key}: {', '.join(known)}")
         try:
             default = ast.literal_eval(known[name]["default"])
         except (ValueError, SyntaxError):
             default = None
-        try:
-            values[name] = read_value(text, default)
-        except ValueError as error:
-            raise ValueError(f"parameter {name}={text!r} of {notebook.key} {error}") from error
+        values[name] = read_value(text, default, f"{name} of {notebook.key}")
     return values
 
 # %% ../../nbs/core/batch.ipynb #848a7d8a
@@ -202,12 +205,13 @@ class Job:
     def is_done(self) -> bool:
         "Whether it ended well with the same code and parameters."
         state = self.state()
-        return state.get("status") == "done" and state.get("fingerprint") == self.fingerprint() and self.executed.is_file()
+        same = state.get("fingerprint") == self.fingerprint()
+        return state.get("status") == "done" and same and self.executed.is_file()
 
 # %% ../../nbs/core/batch.ipynb #06b9ee06
 def stop_with_parent() -> None:
     "Interrupt this process as Ctrl-C would as soon as standard input ends."
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a batch in the background of a shell script hands on a deaf one
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a batch in a script's background hands on a deaf one
 
     def wait() -> None:
         # the raw read: a thread inside sys.stdin would block the interpreter when it ends
@@ -254,7 +258,8 @@ def environment(
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     threads = (int(allowed) if allowed.isdigit() else cores) // n_jobs
     kept = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
-    kept |= {"OMP_NUM_THREADS": str(max(1, threads)), "METANB_STILL": "1"}  # apps leave their picture: `core.widgets.show`
+    # apps leave their picture: `core.widgets.show`
+    kept |= {"OMP_NUM_THREADS": str(max(1, threads)), "METANB_STILL": "1"}
     return kept | ({"IN_TEST": "1"} if preset == "test" else {})
 
 # %% ../../nbs/core/batch.ipynb #01806579
@@ -271,7 +276,8 @@ def start(
     arguments = json.dumps([str(job.notebook.path), str(job.folder), job.parameters])
     with open(job.folder / "log.txt", "wb") as log:
         # its own session: Ctrl-C reaches the batch, and the batch tells the notebook
-        return subprocess.Popen([sys.executable, "-P", "-c", CHILD, arguments], stdin=subprocess.PIPE, stdout=log, stderr=log,
+        return subprocess.Popen([sys.executable, "-P", "-c", CHILD, arguments],
+                                stdin=subprocess.PIPE, stdout=log, stderr=log,
                                 env=environment(job.parameters["preset"], n_jobs), start_new_session=True)
 
 # %% ../../nbs/core/batch.ipynb #495faa64
@@ -324,7 +330,8 @@ def run_batch(
     from tqdm.auto import tqdm  # not needed by the other commands
 
     waiting, running, looked = list(jobs), {}, 0.0
-    with tqdm(total=len(jobs), disable=None, leave=False, bar_format="{n_fmt}/{total_fmt} notebooks {bar} {elapsed}{postfix}") as bar:
+    form = "{n_fmt}/{total_fmt} notebooks {bar} {elapsed}{postfix}"
+    with tqdm(total=len(jobs), disable=None, leave=False, bar_format=form) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < n_jobs:
@@ -336,7 +343,8 @@ def run_batch(
                     tqdm.write(report(job, close(job, process)))
                     bar.update()
                 if not bar.disable and time.monotonic() > looked + 1:
-                    bar.set_postfix_str(", ".join(f"{job.notebook.path.stem} {cells_done(job)}" for job in running.values()))
+                    at_work = [f"{job.notebook.path.stem} {cells_done(job)}" for job in running.values()]
+                    bar.set_postfix_str(", ".join(at_work))
                     looked = time.monotonic()
                 sys.stdout.flush()
                 time.sleep(0.1)
@@ -354,14 +362,15 @@ def place_of(
     "Where a run of this name is kept."
     text = str(name)
     if not text:
-        raise ValueError("out='' is empty; give a name or a path")
+        raise refused("out", text, "a name or a path")
     bare = os.sep not in text and not text.startswith(".")
     return (runs_folder() / text if bare else Path(text)).resolve()
 
 # %% ../../nbs/core/batch.ipynb #d0ae90e6
 def past_runs() -> list[Path]:
     "The folders of the runs below runs/, the one started last at the end."
-    return [path.parent.resolve() for path in sorted(runs_folder().glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)]
+    files = sorted(runs_folder().glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [path.parent.resolve() for path in files]
 
 # %% ../../nbs/core/batch.ipynb #e9f0de9f
 def run_folder(
@@ -370,9 +379,9 @@ def run_folder(
     "The folder of a run that exists."
     past = past_runs() if name is None else [place_of(name)]
     if not past:
-        raise ValueError(f"there is no run in {runs_folder()} yet; metanb run makes one")
+        raise refused("run", name, f"a folder, for there is no run in {runs_folder()} yet; metanb run makes one")
     if not (past[-1] / "run.json").is_file():
-        raise ValueError(f"{past[-1]} is not the folder of a run")
+        raise refused("run", past[-1], "the folder of a run")
     return past[-1]
 
 # %% ../../nbs/core/batch.ipynb #7cada819
@@ -386,14 +395,15 @@ def new_folder() -> Path:
 def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
     "ValueError when a run must not or cannot write here."
     if folder.is_relative_to(notebooks_folder()):
-        raise ValueError(f"out={str(folder)!r} lies among the notebooks; a run never writes there")
+        raise refused("out", folder, "places that are not among the notebooks; a run never writes there")
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise ValueError(f"out={str(folder)!r}: {nearest} is not a folder that can be written")
+        raise refused("out", folder, f"a folder that can be written to; {nearest} is none")
     for job in jobs:
         ours = (job.folder / "state.json").is_file() or not job.folder.exists()
         if not ours and (not job.folder.is_dir() or any(job.folder.iterdir())):
-            raise ValueError(f"out={str(folder)!r}: {job.folder} holds files that no run has made")
+            allowed = f"a new folder or that of a run; {job.folder} holds files that no run has made"
+            raise refused("out", folder, allowed)
 
 # %% ../../nbs/core/batch.ipynb #d7c48e3e
 def plan(
@@ -422,23 +432,24 @@ def plan(
 def run_notebooks(
     patterns: Sequence[str] = (),          # which; none: all, or those of the run that is resumed
     *,
-    preset: str | None = None,             # None: "test", or that of the run that is resumed; the same for device and parameters
+    preset: str | None = None,             # None: "test", or that of the run that is resumed; so device and parameters
     device: str | None = None,             # "auto", "cpu" or "cuda"
     parameters: Sequence[str] = (),        # "name=value"
     n_jobs: int = 1,                       # how many notebooks run at the same time
-    out: str | Path | None = None,         # a name below runs/, or a path; None: a new one, or the last run when resuming
+    out: str | Path | None = None,         # a name below runs/, or a path; None: a new one, or the last when resuming
     resume: bool = False,                  # run only what is not done
 ) -> tuple[Path, list[dict[str, Any]]]:    # folder of the run, state of each notebook
     "Run figure and tutorial notebooks; ValueError before anything is written when the request cannot be met."
-    if n_jobs < 1:
-        raise ValueError(f"jobs={n_jobs} must be at least 1")
+    n_jobs = whole("jobs", n_jobs, 1)
     folder = run_folder(out) if resume else new_folder() if out is None else place_of(out)
     request = DEFAULTS | (read_json(folder / "run.json") if resume else {"patterns": list(patterns)})
     request |= {key: value for key, value in {"preset": preset, "device": device}.items() if value is not None}
     request["parameters"] = request["parameters"] | parse_parameters(parameters)
-    jobs = plan(patterns or request["patterns"], folder, preset=request["preset"], device=request["device"], parameters=request["parameters"])
+    chosen = {name: request[name] for name in ("preset", "device", "parameters")}
+    jobs = plan(patterns or request["patterns"], folder, **chosen)
     todo = [job for job in jobs if not (resume and job.is_done())]
     write_json(folder / "run.json", request, argument="out")
-    print(f"preset {request['preset']}, device {request['device']}: {len(todo)} of {len(jobs)} notebooks to run into {folder}", flush=True)
+    head = f"preset {request['preset']}, device {request['device']}"
+    print(f"{head}: {len(todo)} of {len(jobs)} notebooks to run into {folder}", flush=True)
     run_batch(todo, n_jobs=n_jobs, keep=resume)
     return folder, [job.state() for job in jobs]

@@ -16,7 +16,8 @@ from typing import Any
 
 # %% ../../nbs/core/checks.ipynb #ab69fed5
 _brief = reprlib.Repr()
-_brief.maxstring, _brief.maxother, _brief.maxlong, _brief.maxlist, _brief.maxtuple, _brief.maxdict = 200, 100, 100, 12, 12, 8
+_brief.maxstring, _brief.maxother, _brief.maxlong = 200, 100, 100
+_brief.maxlist, _brief.maxtuple, _brief.maxdict = 12, 12, 8
 
 
 def shown(value: Any) -> str:
@@ -145,5 +146,6 @@ def shaped(
     bad = ~(np.isfinite(array) & _within(array, least, most, above, below))
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise refused(f"{name}[{', '.join(map(str, at))}]" if at else name, array[at], f"finite numbers{_limits(least, most, above, below)}")
+        entry = f"{name}[{', '.join(map(str, at))}]" if at else name
+        raise refused(entry, array[at], f"finite numbers{_limits(least, most, above, below)}")
     return array if dtype is None else array.astype(dtype, copy=False)

@@ -132,7 +132,8 @@ def _as_3mf(mesh: Any) -> bytes:
     vertices = "".join(f'<vertex x="{x:.9g}" y="{y:.9g}" z="{z:.9g}"/>' for x, y, z in mesh.vertices.tolist())
     triangles = "".join(f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces.tolist())
     model = (f'{_XML}<model unit="millimeter" xml:lang="en-US" xmlns="{_3MF}/core/2015/02">'
-             f'<resources><object id="1" type="model"><mesh><vertices>{vertices}</vertices><triangles>{triangles}</triangles></mesh></object></resources>'
+             f'<resources><object id="1" type="model"><mesh><vertices>{vertices}</vertices>'
+             f'<triangles>{triangles}</triangles></mesh></object></resources>'
              '<build><item objectid="1"/></build></model>')
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:

@@ -38,7 +38,7 @@ def colormap(
 ) -> Colormap:
     "The house colour map for a kind of quantity."
     if kind not in COLORMAPS:
-        raise ValueError(f"kind={kind!r} is not a kind of colour map; allowed: {', '.join(COLORMAPS)}")
+        raise refused("kind", kind, ", ".join(COLORMAPS))
     return mpl.colormaps[COLORMAPS[kind]]
 
 # %% ../../nbs/core/plotting.ipynb #cf2f9d8e
@@ -105,7 +105,7 @@ def blank_figure(
 def draw_tensors(
     ax: Axes,
     start: float,                           # x of the first box
-    shapes: Iterable[tuple[int, ...]],      # (channels, edge, ...) of a grid or (length,) of a vector, one after the other
+    shapes: Iterable[tuple[int, ...]],      # (channels, edge, ...) of a grid or (length,) of a vector, in turn
     *,
     color: str,
 ) -> float:                                 # x at which the next box would begin
@@ -113,9 +113,12 @@ def draw_tensors(
     from matplotlib.patches import Rectangle
 
     for shape in shapes:
-        height, width = (0.25 * np.log2(1 + shape[0]) + 0.05, 0.08) if len(shape) == 1 else (0.25 * shape[1], 0.06 + shape[0] / 160)
+        vector = len(shape) == 1
+        height = 0.25 * np.log2(1 + shape[0]) + 0.05 if vector else 0.25 * shape[1]
+        width = 0.08 if vector else 0.06 + shape[0] / 160
         ax.add_patch(Rectangle((start, -height / 2), width, height, fc=color, ec="white", alpha=0.85))
-        ax.text(start + width / 2, -height / 2 - 0.1, "×".join(map(str, shape)), rotation=90, ha="center", va="top", fontsize=5.5)
+        ax.text(start + width / 2, -height / 2 - 0.1, "×".join(map(str, shape)), rotation=90, ha="center", va="top",
+                fontsize=5.5)
         start += width + 0.17
     return start
 
@@ -198,7 +201,7 @@ def panel_labels(
     "Write (a), (b), ... above the upper left corners, row by row."
     flat = list(np.ravel(np.asarray(axes, dtype=object)))
     if len(flat) > len(string.ascii_lowercase):
-        raise ValueError(f"axes has {len(flat)} panels; letters label at most {len(string.ascii_lowercase)}")
+        raise refused("number of axes", len(flat), f"at most {len(string.ascii_lowercase)}, one for each letter")
     for letter, ax in zip(string.ascii_lowercase, flat):
         # an offset in points keeps the label clear of the ticks whatever the size of the panel
         ax.annotate(f"({letter})", xy=(0, 1), xycoords="axes fraction", xytext=(-6, 5), textcoords="offset points",

@@ -275,8 +275,8 @@ def verify(
         if repair:
             shard = _call(make_shard, rows.stop - rows.start, shard_seed(record["seed"], index), record["params"])
             if recorded is not None and digest(shard) not in (recorded, found):
-                allowed = f"the function that made the data set; this one does not reproduce shard {index} of {str(path)!r}"
-                raise refused("make_shard", make_shard, allowed)
+                fails = f"this one does not reproduce shard {index} of {str(path)!r}"
+                raise refused("make_shard", make_shard, f"the function that made the data set; {fails}")
             for key in shard:  # a file whose end is damaged cannot even be written to
                 place = Path(path) / key / "c" / str(index)
                 shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
@@ -296,7 +296,8 @@ def pack_dataset(
         raise refused("path", path, "a folder with a data set")
     if damaged := verify(open_dataset(path).path, progress=False):
         raise refused("path", path, f"data sets that are whole; shards {damaged} are damaged: repair them with verify")
-    parts = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file() and p.suffix != ".partial")
+    files = (p for p in path.rglob("*") if p.is_file() and p.suffix != ".partial")
+    parts = sorted((p.relative_to(path).as_posix(), p) for p in files)
 
     def pack(place: Path) -> None:
         with zipfile.ZipFile(place, "w") as archive:  # stored as they are; ZipInfo has a fixed date

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import choice, refused, whole
+
 # %% ../../nbs/core/unet.ipynb #3378f2af
 PADDINGS = ("circular", "zeros")
 
@@ -222,7 +224,7 @@ def _per_axis(value: object, dims: int, name: str, allowed: tuple) -> tuple:
     "One value per axis: a single one is repeated; each must be one of the allowed ones."
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * dims
     if len(values) != dims or any(isinstance(v, bool) or v not in allowed for v in values):
-        raise ValueError(f"{name} is {value!r}; allowed: one of {allowed}, or a list of {dims} of them, one per axis")
+        raise refused(name, value, f"one of {allowed}, or a list of {dims} of them, one per axis")
     return values
 
 
@@ -230,7 +232,7 @@ def _per_level(strides: int | Sequence, dims: int, n: int) -> list[tuple[int, ..
     "The stride between each level and the next, spelled out per axis."
     listed = list(strides) if isinstance(strides, (list, tuple)) else [strides] * n
     if len(listed) != n:
-        raise ValueError(f"strides is {strides!r}; allowed: one integer, or a list of {n}, one fewer than widths")
+        raise refused("strides", strides, f"one integer, or a list of {n}, one fewer than widths")
     return [_per_axis(s, dims, "strides", (1, 2, 3)) for s in listed]
 
 
@@ -239,17 +241,61 @@ def _check_config(
     n_conditions: int, embedding: int | None, **_: object,
 ) -> None:
     "Raise a ValueError that names the first argument of UNet that makes no sense."
-    if dims not in (1, 2, 3):
-        raise ValueError(f"dims is {dims!r}; allowed: 1, 2 or 3")
+    choice("dims", dims, (1, 2, 3))
     if len(widths) == 0:
-        raise ValueError(f"widths is {widths!r}; allowed: at least one level")
+        raise refused("widths", widths, "at least one level")
     if len(attention) != len(widths):
-        raise ValueError(f"attention is {attention!r}; allowed: {len(widths)} flags, one per entry of widths")
-    least = [("channels_in", channels_in, 1), ("channels_out", channels_out, 1), ("blocks", blocks, 1),
-             ("n_conditions", n_conditions, 0), ("embedding", 1 if embedding is None else embedding, 1)]
-    for name, value, low in least + [("widths", width, 1) for width in widths]:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise ValueError(f"{name} is or has {value!r}; allowed: integers from {low} on")
+        raise refused("attention", attention, f"{len(widths)} flags, one per entry of widths")
+    for i, width in enumerate(widths):
+        whole(f"widths[{i}]", width, 1)
+    for name, value in (("channels_in", channels_in), ("channels_out", channels_out), ("blocks", blocks)):
+        whole(name, value, 1)
+    whole("n_conditions", n_conditions, 0)
+    if embedding is not None:
+        whole("embedding", embedding, 1)
+
+# %% ../../nbs/core/unet.ipynb #292edfbc
+def _lay_out(net: nn.Module, widths: list[int], attention: list[bool], width: int) -> None:
+    "Lay out stem, way down, bottom, way up and head."
+    blocks, pad = net.config["blocks"], dict(padding=net.padding)
+    level = dict(width=width, **pad)
+    net.stem = GridConv(net.config["channels_in"], widths[0], **pad)
+    net.down, net.up = nn.ModuleList(), nn.ModuleList()
+    net.shrink, net.grow = nn.ModuleList(), nn.ModuleList()
+    for i, (c, a) in enumerate(zip(widths, attention)):
+        net.down.append(nn.ModuleList(Level(c, c, attention=a, **level) for _ in range(blocks)))
+        # each skip is the output of one block on the way down, so one block on the way up takes it in
+        net.up.append(nn.ModuleList(Level(2 * c, c, attention=a, **level) for _ in range(blocks)))
+        if i + 1 < len(widths):
+            s = net.strides[i]
+            net.shrink.append(GridConv(c, widths[i + 1], stride=s, **pad))
+            net.grow.append(Upsample(widths[i + 1], c, stride=s, **pad))
+    c, a = widths[-1], attention[-1]
+    net.bottom = nn.ModuleList([Level(c, c, attention=a, **level), Level(c, c, attention=False, **level)])
+    net.norm = _group_norm(widths[0])
+    net.head = GridConv(widths[0], net.config["channels_out"], **pad)
+    _zero_init(net.head.conv)
+
+
+def _embed(net: nn.Module, t: Tensor, condition: Tensor | None) -> Tensor:  # (B, (1 + n_conditions) * width)
+    "Time and conditions side by side: every block has its own projection of each."
+    if condition is None:
+        condition = torch.full((len(t), len(net.conditions)), math.nan, device=t.device)
+    parts = [net.time(t)] + [e(condition[:, i]) for i, e in enumerate(net.conditions)]
+    return F.silu(torch.cat(parts, dim=1))
+
+
+def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None) -> None:
+    "Refuse inputs whose shapes do not fit, before anything is computed."
+    dims, channels, n = net.config["dims"], net.config["channels_in"], len(net.conditions)
+    if x.ndim != dims + 2 or x.shape[1] != channels:
+        raise refused("x.shape", tuple(x.shape), f"(B, {channels}) and {dims} grid sizes")
+    if any(size == 0 or size % s for size, s in zip(x.shape[2:], net.total_stride)):
+        raise refused("grid of x", tuple(x.shape[2:]), f"multiples of {net.total_stride}")
+    if t.shape != x.shape[:1]:
+        raise refused("t.shape", tuple(t.shape), f"({len(x)},), one time per sample")
+    if condition is not None and condition.shape != (len(x), n):
+        raise refused("condition.shape", tuple(condition.shape), f"({len(x)}, {n}), or None")
 
 # %% ../../nbs/core/unet.ipynb #49821437
 class UNet(nn.Module):
@@ -280,44 +326,12 @@ class UNet(nn.Module):
         width = embedding or 4 * widths[0]
         self.time = TimeEmbedding(width)
         self.conditions = nn.ModuleList(ConditionEmbedding(width) for _ in range(n_conditions))
-        self._build(list(widths), attention, (1 + n_conditions) * width)
-
-    def _build(self, widths: list[int], attention: list[bool], width: int) -> None:
-        "Lay out stem, way down, bottom, way up and head."
-        blocks, pad = self.config["blocks"], dict(padding=self.padding)
-        level = dict(width=width, **pad)
-        self.stem = GridConv(self.config["channels_in"], widths[0], **pad)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
-        for i, (c, a) in enumerate(zip(widths, attention)):
-            self.down.append(nn.ModuleList(Level(c, c, attention=a, **level) for _ in range(blocks)))
-            # each skip is the output of one block on the way down, so one block on the way up takes it in
-            self.up.append(nn.ModuleList(Level(2 * c, c, attention=a, **level) for _ in range(blocks)))
-            if i + 1 < len(widths):
-                s = self.strides[i]
-                self.shrink.append(GridConv(c, widths[i + 1], stride=s, **pad))
-                self.grow.append(Upsample(widths[i + 1], c, stride=s, **pad))
-        c, a = widths[-1], attention[-1]
-        self.bottom = nn.ModuleList([Level(c, c, attention=a, **level), Level(c, c, attention=False, **level)])
-        self.norm = _group_norm(widths[0])
-        self.head = GridConv(widths[0], self.config["channels_out"], **pad)
-        _zero_init(self.head.conv)
+        _lay_out(self, list(widths), attention, (1 + n_conditions) * width)
 
     @property
     def total_stride(self) -> tuple[int, ...]:
         "Factor per axis by which the coarsest level is smaller than the input; grid sizes must be multiples of it."
         return tuple(math.prod(s[axis] for s in self.strides) for axis in range(self.config["dims"]))
-
-    def embed(
-        self,
-        t: Tensor,                        # (B,) times in [0, 1]
-        condition: Tensor | None = None,  # (B, n_conditions), NaN where not given; None: nothing given
-    ) -> Tensor:                          # (B, (1 + n_conditions) * width)
-        "Embed time and conditions side by side: every block has its own projection of each."
-        if condition is None:
-            condition = torch.full((len(t), len(self.conditions)), math.nan, device=t.device)
-        parts = [self.time(t)] + [e(condition[:, i]) for i, e in enumerate(self.conditions)]
-        return F.silu(torch.cat(parts, dim=1))
 
     def forward(
         self,
@@ -325,8 +339,8 @@ class UNet(nn.Module):
         t: Tensor,  # (B,) times in [0, 1]
         condition: Tensor | None = None,  # (B, n_conditions), NaN where not given; None: nothing given
     ) -> Tensor:    # (B, channels_out, *grid)
-        self._check(x, t, condition)
-        embedding, skips = self.embed(t, condition), []
+        _check_input(self, x, t, condition)
+        embedding, skips = _embed(self, t, condition), []
         x = self.stem(x)
         for i, levels in enumerate(self.down):
             for level in levels:
@@ -342,15 +356,3 @@ class UNet(nn.Module):
             if i > 0:
                 x = self.grow[i - 1](x)
         return self.head(F.silu(self.norm(x)))
-
-    def _check(self, x: Tensor, t: Tensor, condition: Tensor | None) -> None:
-        "Refuse inputs whose shapes do not fit, before anything is computed."
-        dims, channels, n = self.config["dims"], self.config["channels_in"], len(self.conditions)
-        if x.ndim != dims + 2 or x.shape[1] != channels:
-            raise ValueError(f"x has shape {tuple(x.shape)}; allowed: (B, {channels}) and {dims} grid sizes")
-        if any(size == 0 or size % s for size, s in zip(x.shape[2:], self.total_stride)):
-            raise ValueError(f"x has grid {tuple(x.shape[2:])}; allowed: multiples of {self.total_stride}")
-        if t.shape != x.shape[:1]:
-            raise ValueError(f"t has shape {tuple(t.shape)}; allowed: ({len(x)},), one time per sample")
-        if condition is not None and condition.shape != (len(x), n):
-            raise ValueError(f"condition has shape {tuple(condition.shape)}; allowed: ({len(x)}, {n}) or None")

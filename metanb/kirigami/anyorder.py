@@ -14,6 +14,7 @@ from ..core.checks import whole
 from ..core.device import integers, uniform
 from ..core.training import Phase
 from ..core.unet import GridConv
+from ..core.weights import keeps_config
 from .lattice import (CLASSES, base_pattern, choose, degrees_of, neighbours, network_values, ranking_loss,
                                      stratified, waves_at)
 from .pairwise import SHARPNESS, PairwiseEnergy
@@ -52,6 +53,7 @@ class HiddenContext(nn.Module):
         return self.last(h).float().permute(0, 2, 3, 1)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #5485165e
+@keeps_config
 class HiddenDensity(nn.Module):
     "Density of each hidden cut given the visible ones: gates towards visible neighbours, and what the context adds."
 
@@ -66,9 +68,9 @@ class HiddenDensity(nn.Module):
         learning_rate: float = 2e-3,
     ):
         super().__init__()
-        self.config = dict(nodes=nodes, width=whole("width", width, 1), layers=whole("layers", layers, 1),
-                           harmonics=whole("harmonics", harmonics, 1), candidates=whole("candidates", candidates, 2),
-                           learning_rate=learning_rate)
+        for name, value in (("width", width), ("layers", layers), ("harmonics", harmonics)):
+            whole(name, value, 1)
+        whole("candidates", candidates, 2)
         self.energy = PairwiseEnergy(nodes=nodes, candidates=candidates)
         self.context = HiddenContext(width=width, layers=layers, harmonics=harmonics)
 

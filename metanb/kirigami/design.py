@@ -297,8 +297,10 @@ def admissible_designs(
     cells = np.tile(base, (n, 1, 1))
     if start is not None:
         cells = shaped("start", start, cells.shape, dtype=np.float64).copy()
-        if n and (count_intersections(cells).any() or np.abs(cells - base).max() > beta_max):
-            raise ValueError("start holds a cell with intersections or beyond beta_max; allowed: admissible cells")
+        met, turned = count_intersections(cells).max(initial=0) if n else 0, np.abs(cells - base).max(initial=0)
+        for what, value, most in (("intersections in a cell of start", met, 0), ("largest rotation in start", turned, beta_max)):
+            if value > most:
+                raise refused(what, value, f"at most {most:g}")
     blocks = range(0, n, _BLOCK)
     for first, seed_ in zip(blocks, np.random.SeedSequence(seed).spawn(len(blocks))):
         _gibbs(cells[first:first + _BLOCK], beta_max, sweeps, np.random.default_rng(seed_))

@@ -7,7 +7,6 @@ __all__ = ['MODELS', 'RECIPES', 'EPOCHS', 'to_network', 'to_angles', 'generator_
            'kl_to_normal', 'GAN', 'WGAN', 'DDPM', 'build', 'generate', 'layer_shapes', 'intersections_of']
 
 # %% ../../nbs/kirigami/model.ipynb #cfb2e48f
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,12 +15,14 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
+from ..core.checks import choice, whole
 from ..core.device import normal, uniform
 from ..core.diffusion import Diffusion, clamp_x0
 from ..core.schedules import make_schedule
 from ..core.training import Phase
 from ..core.unet import GridConv, UNet
-from .design import admissible_designs, base_angles, check_designs, count_intersections
+from ..core.weights import keeps_config
+from .design import check_designs, count_intersections
 
 # %% ../../nbs/kirigami/model.ipynb #d4a41645
 def to_network(
@@ -66,6 +67,7 @@ def critic_network(
                          nn.Flatten(), nn.Linear(4 * width * 9, n_out))
 
 # %% ../../nbs/kirigami/model.ipynb #2c315d63
+@keeps_config
 class LatentModel(nn.Module):
     "A model that turns a normal latent vector into a cell in one pass: VAE, GAN, WGAN."
 
@@ -76,9 +78,7 @@ class LatentModel(nn.Module):
         width: int = 32,   # channels of the finest layer
     ):
         super().__init__()
-        if latent < 1 or width < 1:
-            raise ValueError(f"latent is {latent} and width {width}; allowed: whole numbers, 1 or more")
-        self.config = dict(latent=latent, width=width)
+        latent, width = whole("latent", latent, 1), whole("width", width, 1)
         self.generator = generator_network(latent, width)
 
     def latent_vectors(self, n: int, generator: Generator) -> Tensor:
@@ -90,6 +90,7 @@ class LatentModel(nn.Module):
         return self.generator(self.latent_vectors(n, generator))
 
 # %% ../../nbs/kirigami/model.ipynb #076560c5
+@keeps_config
 class VAE(LatentModel):
     "Variational autoencoder with Euclidean reconstruction loss (Section 2.1, Eq. 3)."
 
@@ -102,7 +103,6 @@ class VAE(LatentModel):
         learning_rate: float = 1e-3,
     ):
         super().__init__(latent=latent, width=width)
-        self.config |= dict(kappa=kappa, learning_rate=learning_rate)
         self.encoder = critic_network(2 * latent, width, normalise=True)
 
     def phases(self) -> list[Phase]:
@@ -114,7 +114,8 @@ class VAE(LatentModel):
         mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
         noise = normal(mean.shape, generator, x.device)
         decoded = self.generator(mean + (log_variance / 2).exp() * noise)
-        return (kl_to_normal(mean, log_variance) + self.config["kappa"] * (x - decoded).square().sum((1, 2, 3))).mean()
+        distance = (x - decoded).square().sum((1, 2, 3))
+        return (kl_to_normal(mean, log_variance) + self.config["kappa"] * distance).mean()
 
 # %% ../../nbs/kirigami/model.ipynb #9990c9ec
 def kl_to_normal(
@@ -125,6 +126,7 @@ def kl_to_normal(
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
 
 # %% ../../nbs/kirigami/model.ipynb #8447a567
+@keeps_config
 class GAN(LatentModel):
     "Generative adversarial network, Jensen-Shannon form (Section 2.2, Eq. 4)."
 
@@ -137,7 +139,6 @@ class GAN(LatentModel):
         betas: tuple[float, float] = (0.5, 0.999),           # as in DCGAN
     ):
         super().__init__(latent=latent, width=width)
-        self.config |= dict(learning_rates=list(learning_rates), betas=list(betas))
         self.critic = critic_network(1, width)
 
     def phases(self) -> list[Phase]:
@@ -158,6 +159,7 @@ class GAN(LatentModel):
         return F.softplus(-self.critic(self.sample(len(x), generator)).float()).mean()
 
 # %% ../../nbs/kirigami/model.ipynb #cd188e4e
+@keeps_config
 class WGAN(LatentModel):
     "Wasserstein GAN with weight clipping or gradient penalty (Section 2.3, Eq. 5)."
 
@@ -173,8 +175,6 @@ class WGAN(LatentModel):
         gradient_penalty: float | None = None,  # weight of the penalty, 10 in its paper; replaces clipping
     ):
         super().__init__(latent=latent, width=width)
-        self.config |= dict(learning_rates=list(learning_rates), betas=list(betas), n_critic=n_critic, clip=clip,
-                            gradient_penalty=gradient_penalty)
         self.critic = critic_network(1, width)
 
     def phases(self) -> list[Phase]:
@@ -182,7 +182,8 @@ class WGAN(LatentModel):
         (rate_g, rate_c), betas = self.config["learning_rates"], tuple(self.config["betas"])
         clip = None if self.config["gradient_penalty"] else self.clip_weights
         return [Phase("critic", self.critic, self.critic_loss, rate_c, betas=betas, after=clip),
-                Phase("generator", self.generator, self.generator_loss, rate_g, betas=betas, every=self.config["n_critic"])]
+                Phase("generator", self.generator, self.generator_loss, rate_g, betas=betas,
+                      every=self.config["n_critic"])]
 
     def clip_weights(self) -> None:
         "Keep every weight of the critic within `clip`."
@@ -212,6 +213,7 @@ class WGAN(LatentModel):
 _LIMIT = 1.5  # largest network value of an angle, at beta_max = 90
 
 
+@keeps_config
 class DDPM(Diffusion):
     "Denoising diffusion probabilistic model with a small circular U-Net that learns the noise (Section 2.4, Eq. 11)."
 
@@ -227,7 +229,6 @@ class DDPM(Diffusion):
     ):
         network, levels = UNet(2, 1, 1, widths=widths), make_schedule(schedule, noise_steps)
         super().__init__(network, levels, process_x0=clamp_x0(-_LIMIT, _LIMIT), learning_rate=learning_rate)
-        self.config = dict(widths=list(widths), noise_steps=noise_steps, schedule=schedule, learning_rate=learning_rate)
 
     def sample(self, n: int, generator: Generator, *, n_steps: int | None = None, size: int = 6) -> Tensor:
         "(n, 1, size, size) cells by ancestral sampling, or in `n_steps` coarser steps of the same process."
@@ -244,11 +245,9 @@ def build(
     **config,       # overrides of the model's defaults
 ) -> nn.Module:
     "A model of the paper with fresh weights; the caller's random state is left alone."
-    if name not in MODELS:
-        raise ValueError(f"name is {name!r}; allowed: {', '.join(MODELS)}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return MODELS[name](**config)
+        torch.manual_seed(whole("seed", seed, 0))
+        return MODELS[choice("name", name, MODELS)](**config)
 
 # %% ../../nbs/kirigami/model.ipynb #8191a188
 @torch.no_grad()
@@ -261,8 +260,7 @@ def generate(
     **options,         # passed on to the model's sampler
 ) -> NDArray[np.float64]:  # (n, size, size) angles [degrees]
     "Cells from a trained model."
-    if isinstance(n, bool) or int(n) != n or n < 1:
-        raise ValueError(f"n is {n}; allowed: a whole number of cells, 1 or more")
+    n = whole("n", n, 1)
     device, training = next(model.parameters()).device, model.training
     generator = torch.Generator(device).manual_seed(seed)
     model.eval()
@@ -275,7 +273,7 @@ def generate(
 def layer_shapes(
     network: nn.Module,  # in evaluation mode
     *inputs: Tensor,     # what it is called with, one sample
-) -> list[tuple[str, tuple[int, ...]]]:  # kind of layer and shape of its output without the batch, in order of execution
+) -> list[tuple[str, tuple[int, ...]]]:  # kind of layer, shape of its output without the batch, in order
     "Shapes between the layers that have weights, as they are when the network runs."
     seen, hooks = [], []
     for layer in network.modules():

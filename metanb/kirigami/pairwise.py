@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from ..core.checks import whole
 from ..core.device import uniform
 from ..core.training import Phase
+from ..core.weights import keeps_config
 from .design import PERIOD
 from .lattice import (CLASSES, LINES, base_pattern, choose, degrees_of, neighbours, network_values,
                                      ranking_loss, stratified)
@@ -80,7 +81,8 @@ class CutTable(nn.Module):
 # %% ../../nbs/kirigami/pairwise.ipynb #cb3d9dea
 SHARPNESS = 8.0  # s in sampling
 
-
+# %% ../../nbs/kirigami/pairwise.ipynb #41b887f7
+@keeps_config
 class PairwiseEnergy(nn.Module):
     "Product of learned gates over neighbouring cuts, trained by pseudo-likelihood, sampled by Gibbs sweeps."
 
@@ -92,7 +94,7 @@ class PairwiseEnergy(nn.Module):
         learning_rate: float = 2e-3,
     ):
         super().__init__()
-        self.config = dict(nodes=nodes, candidates=whole("candidates", candidates, 2), learning_rate=learning_rate)
+        whole("candidates", candidates, 2)
         self.pair, self.single = PairTable(nodes=nodes), CutTable(nodes=nodes)
 
     def phases(self) -> list[Phase]:

@@ -17,6 +17,7 @@ from ..core.checks import refused, whole
 from ..core.device import normal, uniform
 from ..core.training import Phase
 from ..core.unet import GridConv
+from ..core.weights import keeps_config
 from .design import PERIOD
 from .lattice import LINES, base_pattern, degrees_of, neighbours, network_values
 
@@ -129,6 +130,7 @@ class ScoreNetwork(nn.Module):
         return self.last(h)[:, 0].float()
 
 # %% ../../nbs/kirigami/torus.ipynb #5ef9eafc
+@keeps_config
 class AngleScore(nn.Module):
     "sigma times the score of noisy angles: walls and network."
 
@@ -145,8 +147,8 @@ class AngleScore(nn.Module):
         super().__init__()
         if walls and not circle:
             raise refused("walls", walls, "False where circle is False: walls stand on the circle only")
-        self.config = dict(nodes=nodes, width=whole("width", width, 1), layers=whole("layers", layers, 1), walls=walls,
-                           circle=circle, learning_rate=learning_rate)
+        for name, value in (("width", width), ("layers", layers)):
+            whole(name, value, 1)
         self.network = ScoreNetwork(width=width, layers=layers, circle=circle)
         self.walls = Walls(nodes=nodes) if walls else None
 

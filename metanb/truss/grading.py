@@ -18,14 +18,15 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ..core.checks import number
+from ..core.checks import number, refused, whole
 from .design import TrussDesign
 from .export import TrussGraph
 from .mechanics import graded_stiffness
 from .topology import Compound, block_of, joined, periodic_images, slot_segments, slot_set
 
 # %% ../../nbs/truss/grading.ipynb #1d2a2753
-_TURNS = [q for p in permutations(range(3)) for signs in product((1, -1), repeat=3) if np.linalg.det(q := np.eye(3)[list(p)] * np.array(signs)) > 0]
+_SIGNED = [np.eye(3)[list(p)] * np.array(signs) for p in permutations(range(3)) for signs in product((1, -1), repeat=3)]
+_TURNS = [q for q in _SIGNED if np.linalg.det(q) > 0]  # the 24 rotations of the cube
 
 
 def _overlay(segments: list[NDArray]) -> tuple[Compound, NDArray]:
@@ -42,11 +43,12 @@ def _on(points: NDArray, vectors: NDArray, segments: NDArray) -> NDArray:  # (n,
     for start, end in segments:
         v = end - start
         t = np.clip((points - start) @ v / (v @ v), 0, 1)
-        out |= (np.linalg.norm(points - start - t[:, None] * v, axis=1) < 1e-6) & (np.linalg.norm(np.cross(vectors, v), axis=1) < 1e-6)
+        near = np.linalg.norm(points - start - t[:, None] * v, axis=1) < 1e-6
+        out |= near & (np.linalg.norm(np.cross(vectors, v), axis=1) < 1e-6)
     return out
 
 # %% ../../nbs/truss/grading.ipynb #abbf51e2
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grading:
     "Control points and what changes between them; made by `grading`."
     points: NDArray      # (K, 3) [mm]
@@ -78,14 +80,38 @@ class Grading:
         "Interpolated reciprocal vectors B(x), in rows."
         return np.einsum("nk,kij->nij", self.weights(x), self.reciprocal)
 
-    def areas(self, x: NDArray, cells: NDArray, struts: NDArray | None = None) -> NDArray:  # (n, M), or (n,) of one strut at each point
-        "Cross sections [mm^2] at x (n, 3) where the cells' edges are the columns of cells (n, 3, 3) [mm]."
+    def areas(
+        self,
+        x: NDArray,      # (n, 3)
+        cells: NDArray,  # (n, 3, 3) [mm], the cells' edges are the columns
+        struts: NDArray | None = None,  # (n,) one strut at each point
+    ) -> NDArray:        # (n, M), or (n,) of one strut at each point
+        "Cross sections [mm^2]."
         share = self.weights(x) * self.density * np.linalg.det(cells)[:, None]
         lengths = np.linalg.norm(np.einsum("nij,mj->nmi", cells, self.graph.vectors), axis=-1)  # (n, M)
         each = share / (lengths @ self.member)  # (n, K)
         return each @ self.member.T if struts is None else (each * self.member[struts]).sum(1)
 
 # %% ../../nbs/truss/grading.ipynb #3f86d1cb
+def _check_places(
+    points: ArrayLike, direction: ArrayLike | None, n: int, least: float,
+) -> tuple[NDArray, NDArray | None]:
+    "Control points that differ by `least`, and a unit vector or None."
+    points = np.asarray(points, float)
+    if points.shape != (n, 3) or not np.isfinite(points).all():
+        raise refused("points", f"of shape {points.shape}", f"({n}, 3), finite, one point for each design")
+    if direction is not None:
+        direction = np.asarray(direction, float)
+        if direction.shape != (3,) or not np.isfinite(direction).all() or not np.linalg.norm(direction) > 0:
+            raise refused("direction", direction.tolist(), "a vector of three numbers, not zero, or None")
+        direction = direction / np.linalg.norm(direction)
+    place = points if direction is None else points @ direction[:, None]
+    if len(points) > 1 and cKDTree(place).query(place, k=2)[0][:, 1].min() < least:
+        where = "" if direction is None else " along the direction"
+        raise refused("points", f"equal{where}, two of them", "distinct points")
+    return points, direction
+
+
 def grading(
     points: ArrayLike,     # (K, 3) control points [mm]
     design: TrussDesign,   # K designs
@@ -93,29 +119,22 @@ def grading(
     edge: float | ArrayLike,  # of the undeformed cube [mm], one for all or one for each design
     direction: ArrayLike | None = None,  # (3,) of the grading; None: weights by distance
 ) -> Grading:
-    "A field of cells and strut areas; raises ValueError for wrong shapes, equal points and points that are equal along the direction."
-    points, edge = np.asarray(points, float), np.array([number("edge", e, above=0) for e in np.ravel(edge)])
+    "A field of cells and strut areas; ValueError for wrong shapes and points that are equal, also along the direction."
+    edge = np.array([number("edge", e, above=0) for e in np.ravel(edge)])
     if len(edge) not in (1, len(design)):
-        raise ValueError(f"edge has {len(edge)} lengths; allowed: one, or one for each of the {len(design)} designs")
-    if points.shape != (len(design), 3) or not np.isfinite(points).all():
-        raise ValueError(f"points has shape {points.shape}; allowed: ({len(design)}, 3), finite, one point for each design")
-    if direction is not None:
-        direction = np.asarray(direction, float)
-        if direction.shape != (3,) or not np.isfinite(direction).all() or not np.linalg.norm(direction) > 0:
-            raise ValueError(f"direction is {direction!r}; allowed: a vector of three numbers, not zero, or None")
-        direction = direction / np.linalg.norm(direction)
-    place = points if direction is None else points @ direction[:, None]
-    if len(points) > 1 and cKDTree(place).query(place, k=2)[0][:, 1].min() < 1e-9 * edge.min():
-        raise ValueError("points has two that are equal" + (" along the direction" if direction is not None else "") + "; allowed: distinct points")
+        raise refused("len(edge)", len(edge), f"one, or one for each of the {len(design)} designs")
+    points, direction = _check_places(points, direction, len(design), 1e-9 * edge.min())
     F = design.deformation_gradient().detach().double().cpu().numpy()
     B = np.linalg.inv(edge[:, None, None] * F)
     turns = [min(_TURNS, key=lambda q: np.linalg.norm(q.T @ b - B[0])) for b in B]
-    segments = [np.concatenate([slot_segments(*slot) for slot in slot_set(*row)]) @ q for row, q in zip(zip(design.types, design.tessellations), turns)]
+    slots = map(slot_set, design.types, design.tessellations)
+    segments = [np.concatenate([slot_segments(*slot) for slot in some]) @ q for some, q in zip(slots, turns)]
     graph, member = _overlay(segments)
-    return Grading(points, direction, np.stack([q.T @ b for q, b in zip(turns, B)]), design.relative_density.detach().double().cpu().numpy(), graph, member)
+    density = design.relative_density.detach().double().cpu().numpy()
+    return Grading(points, direction, np.stack([q.T @ b for q, b in zip(turns, B)]), density, graph, member)
 
 # %% ../../nbs/truss/grading.ipynb #d2a0930f
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Phases:
     "Three phases in a box; made by `phases`."
     spline: NdBSpline  # x (n, 3) -> (n, 3)
@@ -131,7 +150,8 @@ class Phases:
 
     def gradient(self, x: NDArray) -> NDArray:  # (n, 3, 3) [1/mm], row i the gradient of phase i
         "The actual reciprocal vectors at x (n, 3)."
-        return np.stack([self.spline(np.clip(x, self.low, self.high), nu=nu) for nu in ((1, 0, 0), (0, 1, 0), (0, 0, 1))], -1)
+        inside = np.clip(x, self.low, self.high)
+        return np.stack([self.spline(inside, nu=nu) for nu in ((1, 0, 0), (0, 1, 0), (0, 0, 1))], -1)
 
     def place(self, target: NDArray) -> NDArray:  # (n, 3) [mm]
         "Where the phases have the values target (n, 3): Newton from the nearest grid point; NaN outside the box."
@@ -148,6 +168,11 @@ class Phases:
         return x
 
 # %% ../../nbs/truss/grading.ipynb #e73e0943
+def _grid(axes: list[NDArray]) -> NDArray:  # (n, 3)
+    "All points with these coordinates."
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+
+
 def _least_squares(b: list[NDArray], spacing: NDArray) -> NDArray:
     "Grid function whose differences along the edges are nearest to b[axis] times the spacing."
     shape = tuple(n + (axis == 0) for axis, n in enumerate(b[0].shape))
@@ -163,6 +188,15 @@ def _least_squares(b: list[NDArray], spacing: NDArray) -> NDArray:
     return idctn(modes, type=2)
 
 
+def _check_box(low: ArrayLike, high: ArrayLike) -> tuple[NDArray, NDArray]:
+    "Corners of a box."
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    finite = np.isfinite(low).all() and np.isfinite(high).all()
+    if low.shape != (3,) or high.shape != (3,) or not (finite and (high > low).all()):
+        raise refused("low, high", [low.tolist(), high.tolist()], "corners of a box, three numbers each, growing")
+    return low, high
+
+
 def phases(
     field: Grading,
     low: ArrayLike,   # (3,) corner of the box [mm]
@@ -170,43 +204,43 @@ def phases(
     *,
     resolution: int = 40,  # grid points along the longest edge
 ) -> Phases:
-    "Phases whose gradients are nearest to the interpolated reciprocal vectors, 0 at the first control point if that is inside; raises ValueError where cells would collapse."
-    low, high = np.asarray(low, float), np.asarray(high, float)
-    if low.shape != (3,) or high.shape != (3,) or not (np.isfinite(low).all() and np.isfinite(high).all() and (high > low).all()):
-        raise ValueError(f"low is {low.tolist()} and high is {high.tolist()}; allowed: corners of a box, three numbers each, low below high")
-    if isinstance(resolution, bool) or not isinstance(resolution, (int, np.integer)) or not 4 <= resolution <= 400:
-        raise ValueError(f"resolution is {resolution!r}; allowed: a whole number from 4 to 400")
+    "Phases with gradients nearest to the field, 0 at the first control point; ValueError where cells collapse."
+    low, high = _check_box(low, high)
+    resolution = whole("resolution", resolution, 4, 400)
     counts = np.maximum(np.ceil((high - low) / (high - low).max() * resolution).astype(int), 5) + 1
     axes = [np.linspace(a, b, n) for a, b, n in zip(low, high, counts)]
     spacing = (high - low) / (counts - 1)
     middles = [[(a[1:] + a[:-1]) / 2 if k == axis else a for k, a in enumerate(axes)] for axis in range(3)]
-    fields = [field.field(np.stack(np.meshgrid(*m, indexing="ij"), -1).reshape(-1, 3)).reshape(*map(len, m), 3, 3)[..., axis] for axis, m in enumerate(middles)]
+    fields = [field.field(_grid(m)).reshape(*map(len, m), 3, 3)[..., axis] for axis, m in enumerate(middles)]
     values = np.stack([_least_squares([f[..., i] for f in fields], spacing) for i in range(3)], -1)
     knots = []
     for axis in range(3):
         spline = make_interp_spline(axes[axis], values, k=3, axis=axis)
         values = np.moveaxis(spline.c, 0, axis)
         knots.append(spline.t)
-    return _checked(field, NdBSpline(tuple(knots), values, 3), low, high, np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3), spacing)
+    return _checked(field, NdBSpline(tuple(knots), values, 3), low, high, _grid(axes), spacing)
 
 # %% ../../nbs/truss/grading.ipynb #2447b6b0
-def _checked(field: Grading, spline: NdBSpline, low: NDArray, high: NDArray, grid: NDArray, spacing: NDArray) -> Phases:
+def _checked(
+    field: Grading, spline: NdBSpline, low: NDArray, high: NDArray, grid: NDArray, spacing: NDArray,
+) -> Phases:
     "Phases with their mismatch; ValueError where the gradients turn over."
     anchor = np.clip(field.points[0], low, high)[None]
-    spline = NdBSpline(spline.t, spline.c - spline(anchor)[0], 3)  # B-splines add up to one: a constant moves all coefficients
+    spline = NdBSpline(spline.t, spline.c - spline(anchor)[0], 3)  # B-splines add up to one
     result = Phases(spline, low, high, grid, spacing, {})
     actual, wanted = result.gradient(grid), field.field(grid)
     for name, b in (("interpolated", wanted), ("fitted", actual)):
         volume = np.linalg.det(b) / np.linalg.det(field.reciprocal).min()
         if volume.min() <= 1e-3:
-            raise ValueError(f"field of {name} reciprocal vectors collapses at {grid[np.argmin(volume)].round(3).tolist()} mm; allowed: designs whose cells pass into "
-                             "each other without turning over, such as by a control point between them or a longer way")
+            where = grid[np.argmin(volume)].round(3).tolist()
+            raise refused(f"field of {name} reciprocal vectors", f"one that collapses at {where} mm",
+                          "cells that pass into each other without turning over: a point between, or a longer way")
     error = np.linalg.norm(actual - wanted, axis=(1, 2)) / np.linalg.norm(wanted, axis=(1, 2))
     result.mismatch.update(rms=float(np.sqrt((error**2).mean())), max=float(error.max()))
     return result
 
 # %% ../../nbs/truss/grading.ipynb #6d1c5ac5
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradedTruss:
     "A finite graded truss; `graph` goes to the writers of `truss.export`."
     graph: TrussGraph
@@ -222,7 +256,8 @@ def _cells_in(found: Phases, low: NDArray, high: NDArray) -> NDArray:  # (n, 3) 
     values = found(around)
     ranges = [np.arange(np.floor(a), np.ceil(b) + 1) for a, b in zip(values.min(0), values.max(0))]
     every = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
-    change = np.linalg.norm(found.gradient(around), ord=2, axis=(1, 2)).max() * np.linalg.norm(found.spacing)  # within one cell of the grid
+    steepest = np.linalg.norm(found.gradient(around), ord=2, axis=(1, 2)).max()
+    change = steepest * np.linalg.norm(found.spacing)  # within one cell of the grid
     every = every[cKDTree(values).query(every)[0] <= change]
     x, tolerance = found.place(every), 1e-9 * (high - low).max()
     return every[((x >= low - tolerance) & (x <= high + tolerance)).all(1)].astype(int)  # NaN is not inside
@@ -261,30 +296,31 @@ def graded_truss(
     least_diameter: float | None = None,  # [mm]; None: a quarter of the thinnest design's
     resolution: int = 40,                 # of the phases
 ) -> GradedTruss:
-    "Cells in a box, connected; raises ValueError for a box without a cell, a limit that no strut meets, and where cells collapse."
+    "Cells in a box, connected; ValueError for a box without a cell, a limit no strut meets, and where cells collapse."
     if least_diameter is None:
         least_diameter = float(control_diameters(field).min()) / 4
-    if not 0 <= least_diameter < np.inf:
-        raise ValueError(f"least_diameter is {least_diameter!r}; allowed: 0 or more mm, or None")
-    low, high = np.asarray(low, float), np.asarray(high, float)
+    least_diameter = number("least_diameter", least_diameter, least=0)
+    low, high = _check_box(low, high)
     margin = 0.65 * abs(np.linalg.inv(field.reciprocal)).sum(-1).max(0)  # half a cell and what it may grow
     found = phases(field, low - margin, high + margin, resolution=resolution)
     cells = _cells_in(found, low, high)
     if not len(cells):
-        raise ValueError(f"box from {low.tolist()} to {high.tolist()} mm holds the middle of no cell; allowed: a larger box or a smaller edge")
+        raise refused("low, high", [low.tolist(), high.tolist()], "a box that holds a middle; this holds no cell")
     block = block_of(field.graph, cells)
     struts, strut, shares = block.struts, block.number, block.shares
     nodes, middle = found.place(block.positions(field.graph)), found.place(block.middle)
     lost = np.isnan(nodes).any(1).sum() + np.isnan(middle).any(1).sum()
     if lost:
-        raise ValueError(f"box from {low.tolist()} to {high.tolist()} mm has {lost} places of its outer cells where the phases are not known; allowed: fields that change less within a cell")
+        raise refused(f"places of outer cells in the box {low.tolist()} to {high.tolist()}", f"{lost} without phases",
+                      "fields that change less within a cell")
     area = _areas(field, found, middle, strut)
     diameter = np.sqrt(4 / np.pi * area)
     if not (diameter >= max(least_diameter, 1e-300)).any():
-        raise ValueError(f"least_diameter is {least_diameter!r} mm and the thickest strut has {diameter.max():.4g} mm; allowed: less than that")
+        raise refused("least_diameter", least_diameter, f"less than the thickest strut's {diameter.max():.4g} mm")
     keep = _held(struts, (diameter >= least_diameter) & (area > 0), len(nodes))
     used, ends = np.unique(struts[keep], return_inverse=True)
-    volume = area * np.linalg.norm(nodes[struts[:, 1]] - nodes[struts[:, 0]], axis=1) * shares
+    length = np.linalg.norm(nodes[struts[:, 1]] - nodes[struts[:, 0]], axis=1)
+    volume = area * length * shares
     graph = TrussGraph(nodes[used], ends.reshape(-1, 2), diameter[keep] / 2, shares[keep])
     return GradedTruss(graph, strut[keep], found, len(cells), float(1 - volume[keep].sum() / volume.sum()))
 
@@ -297,10 +333,10 @@ def local_stiffness(
     least_diameter: float = 0.0,    # [mm], thinner struts do not count
     poisson: float = 0.3,
 ) -> NDArray:                       # (n, 6, 6) per Young's modulus of the base material
-    "Homogenised stiffness of the periodic truss that has the cell and the strut areas at x; raises ValueError for wrong shapes."
+    "Homogenised stiffness of the periodic truss with the cell and the strut areas at x; ValueError for wrong shapes."
     x = np.asarray(x, float)
     if x.ndim != 2 or x.shape[1] != 3 or not np.isfinite(x).all():
-        raise ValueError(f"x has shape {x.shape}; allowed: (n, 3), finite")
+        raise refused("x", f"of shape {x.shape}", "(n, 3), finite")
     cells = np.linalg.inv(field.field(x) if found is None else found.gradient(x))
     areas = field.areas(x, cells)
     areas[areas < np.pi / 4 * least_diameter**2] = 0.0

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BONE_MODULUS', 'BOUNDS', 'nmse', 'least_density', 'bones', 'refine', 'random_proposer', 'topologies_of', 'strut_set',
-           'load_proposer', 'design_for', 'closest', 'cauchy_limit', 'orthotropic_target', 'cubic_target']
+           'load_proposer', 'design_for', 'closest', 'cauchy_limit']
 
 # %% ../../nbs/truss/inverse.ipynb #6e008218
 import math
@@ -21,11 +21,10 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from ..core.checks import number, refused, whole
-from ..core.elasticity import PAIRS, check_stiffness
+from ..core.elasticity import PAIRS, check_stiffness, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
 from ..core.weights import from_pretrained
-from .data import to_matrix
 from .design import TrussDesign, from_table, random_designs
 from .mechanics import effective_stiffness
 from .topology import compound, slots_of
@@ -294,22 +293,3 @@ def cauchy_limit(
         rows, columns = zip(*places)
         nearest[rows, columns] = C[rows, columns].mean()
     return float(nmse(nearest, C))
-
-# %% ../../nbs/truss/inverse.ipynb #277c48cc
-def orthotropic_target(
-    young: tuple[float, float, float],    # E1, E2, E3
-    poisson: tuple[float, float, float],  # nu12, nu13, nu23
-    shear: tuple[float, float, float],    # G23, G13, G12
-) -> Tensor:                              # (6, 6), in the unit of the moduli
-    "Orthotropic stiffness from engineering constants; ValueError where it is not positive definite."
-    S = torch.diag(torch.tensor([1 / x for x in (*young, *shear)]).double())
-    for (i, j), value in zip(((0, 1), (0, 2), (1, 2)), poisson):
-        S[i, j] = S[j, i] = -value / young[i]
-    return check_stiffness(torch.linalg.inv(S), "young, poisson, shear")
-
-# %% ../../nbs/truss/inverse.ipynb #edc06a88
-def cubic_target(C11: float, C12: float, C44: float) -> Tensor:  # (6, 6)
-    "Cubic stiffness; ValueError where it is not positive definite."
-    C = torch.diag(torch.tensor(3 * [C11 - C12] + 3 * [C44]).double())
-    C[:3, :3] += C12
-    return check_stiffness(C, "C11, C12, C44")

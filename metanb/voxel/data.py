@@ -18,19 +18,18 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 import metanb
 from ..core.checks import refused, whole
 from ..core.coverage import Coverage
+from ..core.elasticity import base_stiffness, bounds
 from ..core.files import data_root, write_file
 from ..core.plotting import CYCLE
 from ..core.presets import DEFAULT, sizes
 from ..core.store import Dataset, datasets, generate, open_dataset, shipped
 from ..core.workers import Jobs, Scheduler, workers
 from .design import pack, unpack
-from .mechanics import bounds
-from .operators import base_stiffness
 from .optimize import optimize
 
 # %% ../../nbs/voxel/data.ipynb #48213ad7

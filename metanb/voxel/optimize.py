@@ -27,12 +27,11 @@ from tqdm.auto import tqdm
 
 from ..core.checks import choice, number, refused, whole
 from ..core.device import pick_device
-from ..core.elasticity import zener_ratio
+from ..core.elasticity import base_stiffness, bounds, zener_ratio
 from ..core.files import write_file
 from .design import check_designs, is_connected, percolates, unfold, wedge
-from .mechanics import bounds, solve, stiffness_of
+from .mechanics import solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
-from .operators import base_stiffness
 
 # %% ../../nbs/voxel/optimize.ipynb #c7ef26c7
 @dataclass(frozen=True, eq=False)
