@@ -25,10 +25,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(bool(MISSING), reason=f"no
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync"]
 PATIENCE = 300_000  # [ms] for a slow machine; nothing here waits longer than it has to
-WIDGETS = ("two-cuts", "one-cut", "rotation-limit", "generator-browser", "cellular-explore")  # with one picture each
+WIDGETS = ("kirigami-pair", "kirigami-cut", "kirigami-rotation", "kirigami-generator", "cellular-explore")  # with one picture each
 PLOTS = ("truss-explore",)  # with a plotly figure each from the beginning
-CELLS = ["from metanb.kirigami.explore import generator_browser, one_cut, rotation_limit, two_cuts",
-         "two_cuts()", "one_cut()", "rotation_limit()", "generator_browser({folders})", "generator_browser([])",
+CELLS = ["from metanb.kirigami.explore import cut_explorer, generator_explorer, pair_explorer, rotation_explorer",
+         "pair_explorer()", "cut_explorer()", "rotation_explorer()", "generator_explorer({folders})",
+         "generator_explorer([])",
          "from metanb.cellular.explore import explore", "explore(quarter=6)",
          "from metanb.truss.explore import explore, target_explorer", "explore()", "target_explorer(n_candidates=40, keep=2)"]
 VOXEL = ["from metanb.voxel.explore import family_explorer, optimiser_explorer", "family_explorer()",
@@ -141,7 +142,7 @@ def voxel_page(browser, tmp_path_factory):
     write_page(folder / "page.ipynb", VOXEL)
     with served(folder) as address:
         page = open_page(browser, address)
-        page.wait_for_selector(".metanb-voxel-families .js-plotly-plot .main-svg")
+        page.wait_for_selector(".metanb-voxel-family .js-plotly-plot .main-svg")
         yield page
         page.close()
 
@@ -180,8 +181,8 @@ def new_picture(page, name: str, old: str) -> str:
     return new
 
 
-@pytest.mark.parametrize("name, label", [("two-cuts", "A upper [°]"), ("two-cuts", "position"), ("one-cut", "angle [°]"),
-                                         ("rotation-limit", "beta max [°]"), ("generator-browser", "seed"), ("cellular-explore", "seed")])
+@pytest.mark.parametrize("name, label", [("kirigami-pair", "A upper [°]"), ("kirigami-pair", "position"), ("kirigami-cut", "angle [°]"),
+                                         ("kirigami-rotation", "beta max [°]"), ("kirigami-generator", "seed"), ("cellular-explore", "seed")])
 def test_the_picture_follows_a_slider(page, name, label):
     old = picture(page, name)
     assert old.startswith("PNG ")
@@ -197,24 +198,24 @@ def test_the_picture_follows_a_slider(page, name, label):
 
 
 def test_route_buttons(page):
-    old = picture(page, "two-cuts")
-    page.locator(".metanb-two-cuts button", has_text="through C").click()
-    assert new_picture(page, "two-cuts", old) != old
+    old = picture(page, "kirigami-pair")
+    page.locator(".metanb-kirigami-pair button", has_text="through C").click()
+    assert new_picture(page, "kirigami-pair", old) != old
 
 
 def test_browser_menus_and_export(page):
-    menus = {label: control(page, "generator-browser", label).locator("select") for label in ("model", "beta max")}
+    menus = {label: control(page, "kirigami-generator", label).locator("select") for label in ("model", "beta max")}
     assert menus["model"].locator("option").all_inner_texts() == ["vae", "gan"]
-    links = page.locator(".metanb-generator-browser a[download]")
+    links = page.locator(".metanb-kirigami-generator a[download]")
     assert [links.nth(k).get_attribute("download") for k in (0, 1)] == ["vae_20_seed0_cell1.svg", "vae_20_seed0_cell1.dxf"]
     svg = base64.b64decode(re.match(r"data:image/svg\+xml;base64,(.*)", links.nth(0).get_attribute("href")).group(1))
     assert len(ElementTree.fromstring(svg).findall(".//{*}g[@id='cuts']/{*}line")) == 36
-    old = picture(page, "generator-browser")
+    old = picture(page, "kirigami-generator")
     menus["model"].select_option("gan")  # for which there are no weights at 20 degrees
-    remark = new_picture(page, "generator-browser", old)
-    page.wait_for_function("() => !document.querySelector('.metanb-generator-browser a[download]')")
+    remark = new_picture(page, "kirigami-generator", old)
+    page.wait_for_function("() => !document.querySelector('.metanb-kirigami-generator a[download]')")
     menus["beta max"].select_option("60°")
-    new_picture(page, "generator-browser", remark)
+    new_picture(page, "kirigami-generator", remark)
     page.wait_for_selector("a[download='gan_60_seed0_cell1.dxf']")
 
 
@@ -360,7 +361,7 @@ def wait_for(page, change, patience: float = PATIENCE / 1000):
 
 
 def test_a_volume_fraction_changes_cell_surface_bars_and_numbers(voxel_page):
-    page, name = voxel_page, "voxel-families"
+    page, name = voxel_page, "voxel-family"
     old, drawn = voxel_numbers(page, name), page.evaluate(SQUARES, name)
     assert len(drawn) == 3 and abs(old["volume fraction"] - 0.3) < 0.002 and abs(drawn[2] - sum(old[k] ** 2 for k in ("K / K_HS", "G Reuss / G_HS", "C44 / G_HS", "C' / G_HS")) / 4) < 0.002
     press(page, name, "volume fraction", "PageUp")
@@ -373,7 +374,7 @@ def test_a_volume_fraction_changes_cell_surface_bars_and_numbers(voxel_page):
 
 
 def test_a_family_without_mirrors_and_one_cut_open(voxel_page):
-    page, name = voxel_page, "voxel-families"
+    page, name = voxel_page, "voxel-family"
     text, drawn = page.locator(f".metanb-{name}"), page.evaluate(SQUARES, name)
     control(page, name, "family").locator("select").select_option("gyroid")
     text.get_by_text("no mirror planes: the whole cell, six load cases").wait_for()
@@ -404,7 +405,7 @@ def test_an_optimisation_is_started_paused_taken_up_and_finished(voxel_page):
     app.get_by_text("paused at step").wait_for()
     paused = int(re.search(r"paused at step (\d+)", app.inner_text()).group(1))
     assert 0 < paused < 300
-    press(page, "voxel-families", "volume fraction")  # another app answers meanwhile
+    press(page, "voxel-family", "volume fraction")  # another app answers meanwhile
     page.wait_for_timeout(500)
     assert f"paused at step {paused}" in app.inner_text() and page.evaluate(STEPS) <= paused
     app.locator(".jupyter-button", has_text="go on").click()

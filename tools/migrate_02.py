@@ -11,7 +11,6 @@ after, the weights with the SHA-256 of their card. What is migrated already is l
 
 import argparse
 import hashlib
-import json
 import sys
 import tempfile
 import zipfile
@@ -37,7 +36,7 @@ class Renamed:
 
 SETS = (
     Renamed("cellular", frozenset({"pixels", "max_strain"}), {"pixels": "quarter"}),
-    # Renamed("voxel", frozenset({"size", "stage_steps"}), {"size": "octant"}),
+    Renamed("voxel", frozenset({"size", "stage_steps"}), {"size": "octant"}),
 )
 CLASSES = {  # path of a class on a card: its new path
     "truss.model.AffineForward": "truss.forward.AffineForward",

@@ -90,7 +90,8 @@ def stored_result(
     named = {name: getattr(data, name)[one] for name in scalars}
     fields = {name: data.field(name, one) for name in ("u1", "u2", "sigma22", "plastic_strain")}
     energies, flags = ({key: value[one] for key, value in table.items()} for table in (data.energies, data.flags))
-    return data.designs(one)[0], CompressionResult(strain=data.strain, energies=energies, flags=flags, **named, **fields)
+    result = CompressionResult(strain=data.strain, energies=energies, flags=flags, **named, **fields)
+    return data.designs(one)[0], result
 
 # %% ../../nbs/cellular/plotting.ipynb #70cb4432
 def events(
@@ -154,7 +155,8 @@ def plot_frame(
     if frame is not None:
         values = getattr(result, field)[index, frame]
     corners = deformed_pixels(solid, u1, u2)
-    face = PolyCollection(np.concatenate([corners + (k, 0) for k in range(copies)]), array=np.tile(values[solid], copies),
+    pixels = np.concatenate([corners + (k, 0) for k in range(copies)])
+    face = PolyCollection(pixels, array=np.tile(values[solid], copies),
                           cmap=colormap("diverging" if field == "sigma22" else "sequential"), clim=limits,
                           edgecolors="face", linewidths=0.5)
     ax = blank_figure(2.4, 2.4).subplots() if ax is None else ax
@@ -264,5 +266,6 @@ def animate(
         pictures.append(Image.open(buffer).convert("RGB").quantize(48))
     times = [milliseconds] * (len(pictures) - 1) + [4 * milliseconds]
     film = io.BytesIO()
-    pictures[0].save(film, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=True)
+    pictures[0].save(film, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0,
+                     optimize=True)
     return write_file(path, film.getvalue())

@@ -85,14 +85,15 @@ def _cell_parts(tube, edge):
 
 def _explorer_figure(tube, edge, surface):
     "Cell on the left, elastic surface on the right. What a page shows first is what the constructor gets."
-    shape = go.Surface(colorscale="Viridis", scene="scene2", hovertemplate="E = %{surfacecolor:.3g} E_base<extra></extra>",
+    hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
+    shape = go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover,
                        colorbar=dict(thickness=10, len=0.7, tickformat=".2~e"), **surface)
     names = titles(("cell", 0.24), ("Young's modulus by direction, per E_base", 0.76))
     return go.FigureWidget([*_cell_parts(tube, edge), shape],
                            figure_layout(scene=scene(0, 0.48, axes=False), scene2=scene(0.5, 1), annotations=names))
 
 # %% ../../nbs/truss/explore.ipynb #b5da7701
-_ANGLES = (("polar", 180), ("azimuth", 360), ("angle", 360))  # of an axis and the turn about it, largest value [degrees]
+_ANGLES = (("polar", 180), ("azimuth", 360), ("angle", 360))  # of an axis, and the turn about it; largest [degrees]
 
 
 def _angles_of(R):
@@ -135,7 +136,8 @@ def _design_of(values):
 def _knobs():
     "Menus and sliders by name."
     look = dict(width="17.5em", label_width="5.6em")
-    lattices, (low, high), (least, most) = [lattice.name for lattice in LATTICES], BOUNDS["relative_density"], BOUNDS["stretch"]
+    (low, high), (least, most) = BOUNDS["relative_density"], BOUNDS["stretch"]
+    lattices = [lattice.name for lattice in LATTICES]
     out = {f"lattice {k}": menu(f"lattice {k}", [(x, n) for n, x in enumerate(lattices)], **look) for k in (1, 2, 3)}
     out |= {f"copies {k}": menu("", [("1", 1), ("½", 2)], width="4em", label_width="0") for k in (1, 2, 3)}
     out["density"] = slider("density", 0.05, low, high, 0.001, **look)
@@ -236,16 +238,15 @@ class _Explorer:
 
 # %% ../../nbs/truss/explore.ipynb #96a55e25
 def explore(
-    design: TrussDesign | None = None,  # one design, to begin with; None: an octet of 5 % density
+    design: TrussDesign | None = None,  # one design, to begin with; None: octet and body-centred cubic
 ) -> widgets.VBox:
     "An app: all knobs of a design, with the cell under a load, its elastic surface and its stiffness."
-    octet = {"lattice": 1, "copies": 1, "density": 0.05, "U": 1.0, "V": 1.0, "R_I": 0.0, "R_II": 0.0}
-    if design is None:
-        design = _design_of({name: octet[name.split()[0].rstrip("123")] for name in _knobs()})
+    design = TrussDesign.of((1, 1), (2, 1), density=0.05) if design is None else design
     app = _Explorer(check_one(design))
     buttons, numbers = widgets.HBox([app.random, app.plain, app.pore]), widgets.HBox([app.table, app.numbers])
     app.numbers.layout.margin = "0 0 0 2em"
-    return app_box("truss-explore", app.controls.box(app.case, app.amplitude), buttons, app.status, app.figure, numbers, app=app)
+    knobs = app.controls.box(app.case, app.amplitude)
+    return app_box("truss-explore", knobs, buttons, app.status, app.figure, numbers, app=app)
 
 # %% ../../nbs/truss/explore.ipynb #b7ba0891
 def shipped_proposer() -> tuple[Callable[..., TrussDesign] | None, str]:  # for `design_for`, and which one it is
@@ -271,8 +272,8 @@ class _Target:
     def __init__(self, targets, changed):
         self.targets, self.changed, self.held = targets, changed, False
         self.menu = menu("target", [*targets, OWN], **_FIELD)
-        self.constants = {name: _field(f"C{name}", widgets.FloatText, 0.0, width="9.5em", label_width="2.4em", step=0.01)
-                          for name in CONSTANTS}
+        narrow = dict(width="9.5em", label_width="2.4em", step=0.01)
+        self.constants = {name: _field(f"C{name}", widgets.FloatText, 0.0, **narrow) for name in CONSTANTS}
         self.menu.observe(self.fill, "value")
         for control in self.constants.values():
             control.observe(self.edited, "value")
@@ -321,7 +322,8 @@ def _target_figure(unit, tube, edge, *outlines):
 
 def _ranking_table(found, shown):
     "The designs as HTML, the one that is shown in bold."
-    head = "".join(f"<th style='padding:0 0.8em'>{name}</th>" for name in ("", "NMSE proposed", "NMSE refined", "density", "lattices"))
+    names = ("", "NMSE proposed", "NMSE refined", "density", "lattices")
+    head = "".join(f"<th style='padding:0 0.8em'>{name}</th>" for name in names)
     body = ""
     for k, values in enumerate(zip(found.proposed_error, found.error, found.design.relative_density.tolist())):
         cells = "".join(f"<td style='padding:0 0.8em;text-align:right'>{x:.4f}</td>" for x in values)
@@ -378,7 +380,8 @@ class _Files:
 
     def __init__(self, design):
         self.design = design  # called when the button is pressed
-        self.edge = _field("edge [mm]", widgets.BoundedFloatText, 5.0, width="13em", label_width="5.5em", min=0.1, max=1000)
+        self.edge = _field("edge [mm]", widgets.BoundedFloatText, 5.0, width="13em", label_width="5.5em", min=0.1,
+                           max=1000)
         self.cells = _field("cells", widgets.BoundedIntText, 1, width="10em", label_width="4em", min=1, max=3)
         self.button, self.links = widgets.Button(description="make files"), widgets.HTML()
         for control in (self.edge, self.cells):
@@ -396,7 +399,7 @@ class _Files:
             design = self.design()
             coarse = float(smallest_diameter(design, self.edge.value)[0]) / 3.01
             with tempfile.TemporaryDirectory() as folder:
-                paths = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value, formats=("csv", "stl"),
+                paths = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value,
                                resolution=coarse)
                 self.links.value = " ".join(map(_link, paths))
         except (ValueError, ImportError) as error:
@@ -408,7 +411,8 @@ class _Files:
 def _link(path):
     "A link to a file, or a remark on one that is too large."
     if path.stat().st_size > _LARGEST:
-        return message(f"{path.name} has {path.stat().st_size / 1e6:.0f} MB, too much for a page; truss.export writes it")
+        size = path.stat().st_size / 1e6
+        return message(f"{path.name} has {size:.0f} MB, too much for a page; truss.export writes it")
     part = path.stem.partition("_")[2]  # nodes or struts
     return download_link(path.name, path.read_bytes(), label=f"{path.suffix[1:].upper()} {part}".strip())
 
@@ -443,10 +447,12 @@ class _TargetExplorer:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = design_for(self.target.stiffness, propose=propose, keep=self.keep, n_polished=self.keep, iterations=25,
-                                   **{name: control.value for name, control in self.settings.items()})
+                settings = {name: control.value for name, control in self.settings.items()}
+                found = design_for(self.target.stiffness, propose=propose, keep=self.keep, n_polished=self.keep,
+                                   iterations=25, **settings)
             told = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-            self.say(remark, *told, f"{found.n_candidates} candidates; the best of {len(found)} topologies were refined")
+            words = f"{found.n_candidates} candidates; the best of {len(found)} topologies were refined"
+            self.say(remark, *told, words)
             self.answers.show(found)
             self.results.children = [self.answers.ranking, self.answers.menu, self.answers.picture, self.files.box]
         except ValueError as error:
@@ -473,4 +479,5 @@ def target_explorer(
     rows = [widgets.HBox([app.target.constants[name] for name in CONSTANTS[k:k + 3]]) for k in (0, 3, 6)]
     head = widgets.HTML(f"target C [{html.escape(unit)}], Voigt order 11, 22, 33, 23, 13, 12")
     settings = widgets.VBox([app.target.menu, *app.settings.values(), app.button])
-    return app_box("truss-target", widgets.HBox([settings, widgets.VBox([head, *rows])]), app.status, app.results, app=app)
+    controls = widgets.HBox([settings, widgets.VBox([head, *rows])])
+    return app_box("truss-target", controls, app.status, app.results, app=app)
