@@ -17,7 +17,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 import metanb
 from ..core.checks import refused, whole
