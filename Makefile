@@ -32,7 +32,7 @@ test: $(DEV)  ## the gate, the tests inside the notebooks, and pytest
 gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 	@echo "Gate: nbdev_export, nbdev_clean, no difference"
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean
-	@$(BIN)/ruff check --quiet --exit-zero
+	@$(BIN)/ruff check --quiet
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "This is not a git checkout, so there is nothing to compare with."; exit 0; }; \
 	new=$$(git ls-files --others --exclude-standard nbs metanb); \
 	git diff --exit-code --stat nbs metanb && test -z "$$new" && exit 0; \

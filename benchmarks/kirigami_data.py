@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from metanb.kirigami.design import (NEIGHBOURS, PERIOD, admissible_designs, base_angles, blocked_arc,
-                                    count_intersections, cuts_cross)
+                                    count_intersections)
 
 
 def sweep_arcs(cells, beta_max, rng):

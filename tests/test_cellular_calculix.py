@@ -1,7 +1,6 @@
 "CalculiX: the decks it is given, and what it answered before (tests/data/cellular_calculix.json) and answers now."
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest
 
-from metanb.cellular.design import (check_designs, clean, components, draw_designs, fields_from_noise, is_valid, mirror, plot_cell,
+from metanb.cellular.design import (check_designs, clean, components, fields_from_noise, is_valid, mirror, plot_cell,
                                     random_designs, random_fields, random_thresholds, relative_density, thin_necks)
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metanb.core.device import normal
-from metanb.core.diffusion import Denoiser, Diffusion, clamp_x0, diffusion_loss, drop_condition, dynamic_threshold, sample_ddpm, sign_below
+from metanb.core.diffusion import Denoiser, Diffusion, clamp_x0, drop_condition, dynamic_threshold, sample_ddpm, sign_below
 from metanb.core.schedules import (
     SCHEDULES, Schedule, add_noise, cosine_schedule, eps_from_x0, linear_schedule, log_snr_schedule, make_schedule, step_grid, x0_from_eps)
 from metanb.core.training import fit

@@ -22,10 +22,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__
 LONG = set()
 REWRITTEN_NEXT = {"nbs/cellular/contact.ipynb", "nbs/cellular/mechanics.ipynb"}
 REWRITTEN_LINES = {"metanb/cellular/contact", "metanb/cellular/mechanics"}
-# What is still to be mended, and may only shrink: long cells and long lines of a space, complaints of ruff.
+# What is still to be mended, and may only shrink: long cells and long lines of a space.
 STILL_LONG = {"cellular": 1, "core": 3, "kirigami": 5, "truss": 5, "voxel": 4}
 STILL_WIDE = {"cellular": 33, "core": 92, "kirigami": 108, "truss": 109, "voxel": 206}
-STILL_RUFF = 70
 STILL_WIDGETS = {"nbs/tutorials/cellular.ipynb", "nbs/tutorials/voxel.ipynb"}
 
 pytestmark = pytest.mark.skipif(not (ROOT / "settings.ini").is_file(), reason="the gates need the checkout, not only the package")
@@ -178,10 +177,11 @@ def test_exported_cells_are_short():
 
 
 def test_lines_are_short():
-    "120 characters, one thought a line."
+    "120 characters, one thought a line. nbdev writes the module's sentence and the list of its names in its own way."
     long = Counter()
     for module in MODULES:
-        lines = module.read_text(encoding="utf-8").split("\n")
+        text = module.read_text(encoding="utf-8").partition("\n")[2]
+        lines = re.sub(r"^__all__ = \[.*?\]$", "", text, flags=re.M | re.S).split("\n")
         long[module.relative_to(PACKAGE).parts[0]] += sum(len(line) > 120 for line in lines if name(module.with_suffix("")) not in REWRITTEN_LINES)
     assert {space: count for space, count in long.items() if count > STILL_WIDE.get(space, 0)} == {}
 
@@ -201,8 +201,7 @@ def test_ruff_finds_nothing():
         pytest.skip("needs ruff")
     done = subprocess.run([ruff, "check", "--no-cache", "--output-format", "concise", "metanb", "tests", "tools", "benchmarks"],
                           cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode in (0, 1), done.stderr
-    assert len(re.findall(r"^\S+:\d+:\d+: ", done.stdout, flags=re.M)) <= STILL_RUFF, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_import_gate_sees_every_kind_of_import(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 "Data sets and weights of version 0.1 under the names of version 0.2: on copies, every shard and every weight as it was."
 import importlib.util
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np

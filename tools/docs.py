@@ -1,8 +1,8 @@
 """Build the whole site from the notebooks as they are committed: python -m tools.docs [FOLDER]
 
-nbdev's filter makes each notebook a page, Sphinx with MyST-NB sets the pages; nothing is executed. What a browser needs to show them,
-equations and fonts included, lies in the folder, so the site can be read without a network. `_quarto.yml` says what stands in the
-sidebar, in which order; a warning of Sphinx (a link that leads nowhere, say) is an error."""
+nbdev's filter makes each notebook a page, Sphinx with MyST-NB sets the pages; nothing is executed. What a browser needs
+to show them, equations and fonts included, lies in the folder, so the site can be read without a network. `_quarto.yml`
+says what stands in the sidebar, in which order; a warning of Sphinx (a link that leads nowhere, say) is an error."""
 import json
 import os
 import re
@@ -31,7 +31,11 @@ SETTINGS = {
     "html_show_sourcelink": False,
     "html_copy_source": False,
     "html_use_index": False,
-    "html_theme_options": {"source_repository": get_config().git_url, "source_branch": "main", "source_directory": "nbs/"},
+    "html_theme_options": {
+        "source_repository": get_config().git_url,
+        "source_branch": get_config().branch,
+        "source_directory": "nbs/",
+    },
     "master_doc": "index",
     "myst_enable_extensions": ["dollarmath"],
     "myst_dmath_double_inline": True,
@@ -48,16 +52,17 @@ def notebooks():
     return sorted(path for path in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 
 
-def sidebar(quarto=None):
+def sidebar():
     "Sections of the sidebar with their pages: [(title, [notebook, ...]), ...], without the front page."
-    quarto = quarto or yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
-    return [(entry["section"], files(entry["contents"])) for entry in quarto["website"]["sidebar"]["contents"] if "section" in entry]
+    quarto = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
+    entries = quarto["website"]["sidebar"]["contents"]
+    return [(entry["section"], files(entry["contents"])) for entry in entries if "section" in entry]
 
 
 def files(contents):
     "The notebooks of a section, patterns spelled out."
-    paths = [contents] if isinstance(contents, str) else [entry if isinstance(entry, str) else entry["href"] for entry in contents]
-    return [path for entry in paths for path in sorted(ROOT.glob(entry))]
+    entries = [contents] if isinstance(contents, str) else contents
+    return [path for entry in entries for path in sorted(ROOT.glob(entry))]
 
 
 def toctrees():
@@ -120,31 +125,31 @@ def bring_mathjax(folder):
 
 def make_links_relative(folder):
     "Links to documentation are written with the site's address; a reader stays where he is."
+    written = f'"reference external" href="{site()}'
     for page in folder.rglob("*.html"):
-        up = os.path.relpath(folder, page.parent)
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace(f'"reference external" href="{site()}', f'"reference internal" href="{up}/'), encoding="utf-8")
+        wanted = f'"reference internal" href="{os.path.relpath(folder, page.parent)}/'
+        page.write_text(page.read_text(encoding="utf-8").replace(written, wanted), encoding="utf-8")
 
 
 def build(folder, pages=None):
-    "Write the site into a folder, which is emptied first; `pages`: what the filter made of each notebook, if that is known."
-    from sphinx.application import Sphinx
+    "Write the site into a folder, which is emptied first; `pages`: what the filter made of each notebook, if known."
     import metanb
+    from sphinx.application import Sphinx
 
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    settings = {**SETTINGS, "project": LIBRARY, "copyright": get_config().copyright, "html_title": f"{LIBRARY} {metanb.__version__}"}
+    names = {"project": LIBRARY, "copyright": get_config().copyright, "html_title": f"{LIBRARY} {metanb.__version__}"}
     with tempfile.TemporaryDirectory() as work, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sources = Path(work) / "pages"
+        sources, out, trees = (Path(work) / name for name in ("pages", "out", "trees"))
         sources.mkdir()
         write_sources(sources, pages or {path: filtered(path) for path in notebooks()})
-        app = Sphinx(sources, None, Path(work) / "out", Path(work) / "trees", "html", confoverrides=settings, status=None, warningiserror=True)
+        app = Sphinx(sources, None, out, trees, "html", SETTINGS | names, status=None, warningiserror=True)
         app.build()
-        shutil.copytree(Path(work) / "out", folder / "nbs")
+        shutil.copytree(out, folder / "nbs")
     bring_mathjax(folder / "nbs/_static/mathjax")
     make_links_relative(folder / "nbs")
-    (folder / "index.html").write_text('<meta http-equiv="refresh" content="0; url=nbs/index.html">\n', encoding="utf-8")
+    (folder / "index.html").write_text('<meta http-equiv="refresh" content="0; url=nbs/index.html">\n')
     if app.statuscode:
         raise SystemExit("Sphinx warns; see above")
     return folder / "nbs/index.html"

@@ -11,7 +11,6 @@ after, the weights with the SHA-256 of their card. What is migrated already is l
 
 import argparse
 import hashlib
-import json
 import sys
 import tempfile
 import zipfile

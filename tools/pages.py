@@ -1,8 +1,9 @@
 """What turns a notebook into a page of the site: nbdev's filter, with links that lead where the reader is.
 
-nbdev keeps one place for each short name, but here the same word stands in all four spaces. So a page knows its module: what it
-shows is what that module holds, [source] points into it, and a name in backticks is looked up on the page before it is looked up
-elsewhere. settings.ini names the classes below (`renderer`, `procs`), so all of this holds for `nbdev_filter`, too, which Quarto calls."""
+nbdev keeps one place for each short name, but here the same word stands in all four spaces. So a page knows its module:
+what it shows is what that module holds, [source] points into it, and a name in backticks is looked up on the page
+before it is looked up elsewhere. settings.ini names the classes below (`renderer`, `procs`), so all of this holds for
+`nbdev_filter`, too, which Quarto calls."""
 import ast
 import importlib
 import inspect
@@ -93,7 +94,8 @@ class Renderer:
         module, name, settings = self.sym.__module__, self.sym.__qualname__, get_config()
         parts = [f"{'#' * self.level} {self.name} {{#{self.name}}}"]
         if name in definitions(module):
-            link = f"{settings.git_url}/blob/{settings.branch}/{module.replace('.', '/')}.py#L{definitions(module)[name].lineno}"
+            file, line = module.replace(".", "/"), definitions(module)[name].lineno
+            link = f"{settings.git_url}/blob/{settings.branch}/{file}.py#L{line}"
             parts = [f'[source]({link}){{target="_blank" style="float:right; font-size:smaller"}}', *parts,
                      f"```python\n{signature(module, name)}\n```"]
         return "\n\n".join(["---", *parts, inspect.getdoc(self.sym) or ""])
@@ -130,7 +132,7 @@ class document_first(Processor):
 
 
 class link_names(Processor):
-    "Names in backticks become links to the page that documents them, and stay as they are where that could be more than one."
+    "Names in backticks become links to the page that documents them; they stay as they are where two could be meant."
 
     def begin(self):
         self.home, self.imported = default_exp(self.nb.cells), {}
@@ -140,7 +142,7 @@ class link_names(Processor):
                     self.imported |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
 
     def meant(self, name):
-        "Module and name that a word means: of this page, imported here, or found once in this space and on the shared floor."
+        "Module and name of a word: on this page, imported here, or found once in this space and on the shared floor."
         first, dot, rest = name.partition(".")
         if self.home and name in definitions(self.home):
             return self.home, name

@@ -51,9 +51,9 @@ def write(draw):
     figure.savefig(buffer, format="png", facecolor="white")
     image = Image.open(buffer).convert("RGB")
     rows, columns = np.nonzero((np.asarray(image) < 250).any(axis=2))
-    middle, half = (rows.min() + rows.max()) // 2, max(np.ptp(rows), np.ptp(columns)) // 2 + 8
-    centre = (columns.min() + columns.max()) // 2
-    image = image.crop((centre - half, middle - half, centre + half, middle + half)).resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+    x, y = (columns.min() + columns.max()) // 2, (rows.min() + rows.max()) // 2
+    half = max(np.ptp(rows), np.ptp(columns)) // 2 + 8
+    image = image.crop((x - half, y - half, x + half, y + half)).resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
     path = FOLDER / f"{draw.__name__}.png"
     image.quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")

@@ -18,8 +18,8 @@ from torch import nn
 
 from ..core.checks import choice, refused
 from ..core.device import pick_device
-from ..core.recipes import (Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command,
-                                 train_and_save)
+from ..core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
 from ..core.training import Fit, fit, thin
 from ..core.weights import card, weights
 from . import anyorder, jump, pairwise, torus

@@ -19,7 +19,7 @@ def smallest_diameter(
     designs: TrussDesign,  # B designs
     edge: float = 1.0,     # of the undeformed cube: 1 for cell units, or in mm
 ) -> NDArray:              # (B,) in the unit of `edge`
-    "Diameter of the struts, which is the same for all struts of one design; ValueError for an edge that is not positive."
+    "Diameter of the struts, the same for all struts of one design; ValueError for an edge that is not positive."
     edge = number("edge", edge, above=0)
     return np.array([deformed_cell(design).diameter for design in check_designs(designs)]) * edge
 
@@ -47,7 +47,7 @@ def _compact(F: NDArray) -> tuple[NDArray, NDArray]:
 
 # %% ../../nbs/truss/criteria.ipynb #eb788986
 def _boxes(F: NDArray) -> tuple[NDArray, NDArray]:
-    "Centres (n, 3) of boxes that fill the cell [-1/2, 1/2]^3, about as long as wide in real space, and half edges (3,)."
+    "Centres (n, 3) and half edges (3,) of boxes that fill the cell [-1/2, 1/2]^3, about as long as wide in real space."
     length = np.linalg.norm(F, axis=0)
     counts = np.ceil(length / length.prod() ** (1 / 3) * 4).astype(int)
     places = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), -1).reshape(-1, 3)
@@ -114,7 +114,8 @@ def _largest_distance(F: NDArray, graph: Compound, tolerance: float) -> float:
     shifts = np.stack(np.meshgrid(*3 * [[-1, 0, 1]], indexing="ij"), -1).reshape(-1, 3)
     around = (nodes[:, None] + shifts).reshape(-1, 3)
     boxes, half = _boxes(F)
-    reach = cKDTree(around @ F.T).query(boxes @ F.T)[0].max() + _half_diagonal(F, half)  # no point is farther from a node
+    reach = cKDTree(around @ F.T).query(boxes @ F.T)[0].max()  # no point is farther from a node
+    reach = reach + _half_diagonal(F, half)
     return _largest_of(F, *_near_struts(F, nodes[graph.struts[:, 0]], vectors, reach), tolerance)
 
 # %% ../../nbs/truss/criteria.ipynb #b03dc0de

@@ -24,11 +24,11 @@ from .topology import LATTICES, Compound, compound, slots_of
 _SHAPES = {"relative_density": (), "U": (3,), "V": (3,), "R_I": (3, 3), "R_II": (3, 3)}  # of one design
 
 
-def _integers(name: str, value: ArrayLike, allowed: range) -> NDArray:
-    "An array (B, 3) of some whole numbers."
+def _integers(name: str, value: ArrayLike, allowed: range, n: int | None = None) -> NDArray:
+    "An array (n, 3) of some whole numbers."
     value = np.atleast_2d(np.asarray(value))
-    if value.ndim != 2 or value.shape[1] != 3 or not len(value):
-        raise refused(f"{name}.shape", value.shape, "(B, 3), one design or more")
+    if value.ndim != 2 or value.shape[1] != 3 or not len(value) or len(value) != (n or len(value)):
+        raise refused(f"{name}.shape", value.shape, f"({n or 'B'}, 3), one row for each design")
     if not np.issubdtype(value.dtype, np.integer) or not np.isin(value, list(allowed)).all():
         raise refused(name, np.unique(value).tolist(), f"integers from {allowed[0]} to {allowed[-1]}")
     return value
@@ -72,11 +72,9 @@ class TrussDesign:
     R_II: Tensor              # (B, 3, 3) rotation after V
 
     def __post_init__(self):
-        values = {"types": _integers("types", self.types, range(len(LATTICES))),
-                  "tessellations": _integers("tessellations", self.tessellations, range(1, 3))}
+        values = {"types": _integers("types", self.types, range(len(LATTICES)))}
         n = len(values["types"])
-        if len(values["tessellations"]) != n:
-            raise refused("tessellations.shape", values["tessellations"].shape, f"({n}, 3), one row for each design")
+        values["tessellations"] = _integers("tessellations", self.tessellations, range(1, 3), n)
         values |= {name: _floats(name, getattr(self, name), (n, *shape)) for name, shape in _SHAPES.items()}
         _check_ranges(values)
         for name, value in values.items():
@@ -119,7 +117,7 @@ class TrussDesign:
         return self.R_II @ (self.V[:, :, None] * self.R_I) * self.U[:, None, :]
 
     def canonical(self) -> "TrussDesign":
-        "The same structures with slots sorted, repetitions last, and cells that are wholly halved written as not halved."
+        "The same structures with slots sorted, repetitions last; cells that are wholly halved are written as not halved."
         sets = map(slots_of, self.types, self.tessellations)
         found = np.array([list(slots) + [slots[-1]] * (3 - len(slots)) for slots in sets])
         return replace(self, types=found[..., 0], tessellations=found[..., 1])

@@ -71,7 +71,7 @@ def graph(
     repeats: int | tuple[int, int, int] = 1,  # cells along the three edges of the deformed cell
     edge: float = 1.0,    # of the undeformed cube [mm]
 ) -> TrussGraph:
-    "The closed block of cells, the middle of its first cell at the origin; ValueError for a batch and settings out of range."
+    "The closed block of cells, the middle of the first at the origin; ValueError for a batch and settings out of range."
     cell, edge = deformed_cell(design), number("edge", edge, above=0)
     ranges = (np.arange(k) for k in check_repeats(repeats))
     block = block_of(cell.graph, np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3))
@@ -107,7 +107,8 @@ def write_csv(
     _check_name(name)
     nodes = _table(_NODES, np.arange(len(truss.nodes)), *truss.nodes.T)
     struts = _table(_STRUTS, np.arange(len(truss.struts)), *truss.struts.T, truss.radii, truss.shares)
-    return write_file(Path(folder) / f"{name}_nodes.csv", nodes), write_file(Path(folder) / f"{name}_struts.csv", struts)
+    tables = {"nodes": nodes, "struts": struts}
+    return tuple(write_file(Path(folder) / f"{name}_{kind}.csv", table) for kind, table in tables.items())
 
 # %% ../../nbs/truss/export.ipynb #20c02e2d
 def _numbers(path: str | Path, names: tuple[str, ...]) -> NDArray:  # (rows, columns)
@@ -146,7 +147,8 @@ def _data_array(name: str, values: NDArray, components: int = 1) -> str:
     kind = {"f": "Float64", "i": "Int64", "u": "UInt8"}[values.dtype.kind]
     raw = np.ascontiguousarray(values).tobytes()
     coded = base64.b64encode(struct.pack("<Q", len(raw)) + raw).decode()
-    return f'<DataArray type="{kind}" Name="{name}" NumberOfComponents="{components}" format="binary">{coded}</DataArray>'
+    head = f'<DataArray type="{kind}" Name="{name}" NumberOfComponents="{components}" format="binary">'
+    return head + coded + "</DataArray>"
 
 
 def write_vtu(truss: TrussGraph, path: str | Path) -> Path:

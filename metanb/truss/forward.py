@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from ..core.checks import choice, refused
 from ..core.elasticity import UPPER, rotate_stiffness, rotation_from_six, six_from_rotation
 from ..core.training import Phase
+from ..core.weights import keeps_config
 from .data import ORTHOTROPIC
 from .design import TrussDesign
 from metanb.truss.relaxed import (
@@ -66,7 +67,7 @@ def rotation_average(
     z: Tensor,       # (B, 21) tensors that give the deviations
     n: int = 8192,   # rotations
 ) -> Tensor:         # (21, 21) W
-    "Weights W: |W e|^2 / 21 is the mean over rotations of the squared Voigt constants of an error e, in their deviations."
+    "Weights W: |W e|^2 / 21 is the mean over rotations of squared Voigt constants of an error e, in their deviations."
     six = torch.randn(n, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     R = rotation_from_six(six)  # uniform, as the two vectors are
     basis = stiffness_of(torch.eye(21, dtype=torch.float64))  # (21, 6, 6)
@@ -77,12 +78,12 @@ def rotation_average(
     return torch.linalg.cholesky((turned @ turned.transpose(1, 2)).mean(0)).T.float()
 
 # %% ../../nbs/truss/forward.ipynb #d505e306
+@keeps_config
 class AffineForward(nn.Module):
     "Stiffness as a correction of the affine bound, learnt in the polar frame of the deformation."
 
     def __init__(self, width: int = 256, blocks: int = 4, learning_rate: float = 1e-3):
         super().__init__()
-        self.config = dict(width=width, blocks=blocks, learning_rate=learning_rate)
         self.bound = AffineBound()
         self.net = ResidualNet(1 + 1 + 1 + PAIRS + 6 + 6 + 21, 21, width, blocks)
         self.register_buffer("mean", torch.zeros(self.net.first.in_features))  # of the inputs
@@ -91,13 +92,8 @@ class AffineForward(nn.Module):
         self.register_buffer("weights", torch.eye(21))  # of the loss
 
     @exact
-    def features(
-        self,
-        there: Tensor,    # (B, 14) lattices
-        density: Tensor,  # (B,)
-        S: Tensor,        # (B, 3, 3) stretch of determinant 1
-    ) -> tuple[Tensor, Tensor]:  # inputs (B, n), bound per density (B, 21)
-        "What the network sees of designs in the polar frame."
+    def features(self, there: Tensor, density: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+        "Inputs (B, n) and bound per density (B, 21) of lattices (B, 14), density (B,), stretch (B, 3, 3) of determinant 1."
         affine, length = self.bound(there, S)
         rows, columns = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
         six = S[:, rows, columns], torch.linalg.inv(S)[:, rows, columns]
@@ -192,6 +188,7 @@ def _descriptor(design: RelaxedDesign) -> Tensor:  # (B, 31)
     return torch.cat([design.relative_density[:, None], design.U, *slots], 1)
 
 
+@keeps_config
 class ForwardModel(nn.Module):
     "The paper's chain: F1, rotation by R_I, F2, rotation by R_II."
 
@@ -204,7 +201,6 @@ class ForwardModel(nn.Module):
     ):
         super().__init__()
         choice("constants", constants, (9, 21))
-        self.config = dict(constants=constants, orthotropic=orthotropic, shear=shear, learning_rate=learning_rate)
         self.orthotropic = OrthotropicNet(constants, orthotropic)
         self.shear = ShearNet(shear)
         self.kept = list(ORTHOTROPIC) if constants == 9 else list(range(21))
@@ -244,12 +240,12 @@ class ForwardModel(nn.Module):
         ]
 
 # %% ../../nbs/truss/forward.ipynb #326277df
+@keeps_config
 class BlackBox(nn.Module):
     "The paper's ablation: all descriptors, rotations by six numbers each, to the 21 constants."
 
     def __init__(self, hidden: list[int] | dict = [1024, 1024, 1024, 1024], learning_rate: float = 1e-3):
         super().__init__()
-        self.config = dict(hidden=hidden, learning_rate=learning_rate)
         self.net = _Scaled(46, 21, hidden)
 
     @staticmethod

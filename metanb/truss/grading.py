@@ -305,7 +305,7 @@ def graded_truss(
     found = phases(field, low - margin, high + margin, resolution=resolution)
     cells = _cells_in(found, low, high)
     if not len(cells):
-        raise refused("low, high", [low.tolist(), high.tolist()], "a box that holds the middle of a cell; it holds no cell")
+        raise refused("low, high", [low.tolist(), high.tolist()], "a box that holds a middle; this holds no cell")
     block = block_of(field.graph, cells)
     struts, strut, shares = block.struts, block.number, block.shares
     nodes, middle = found.place(block.positions(field.graph)), found.place(block.middle)

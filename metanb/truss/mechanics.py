@@ -8,7 +8,7 @@ __all__ = ['strut_stiffness', 'effective_stiffness', 'graded_stiffness', 'Modes'
 # %% ../../nbs/truss/mechanics.ipynb #295cabf3
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def _graph(r: Reduced, dtype: torch.dtype, device: torch.device | str) -> _Graph
     return _Graph(tensor(r.vectors), tensor(r.weights), sign, place, column, moving, size, r.cells)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kept_graph(cell: Reduced, dtype: torch.dtype, device: str) -> _Graph:
     "The tensors of a topology, made once."
     return _graph(cell, dtype, device)

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from ..core.checks import number, refused, whole
 from ..core.elasticity import rotate_stiffness, rotation_from_six
 from ..core.training import Phase
+from ..core.weights import keeps_config
 from .design import TrussDesign
 from .forward import AffineForward, network
 from metanb.truss.relaxed import (
@@ -133,6 +134,7 @@ def _polar_features(z: Tensor) -> Tensor:  # (B, 22)
     return torch.cat([z / size, size.log()], 1)
 
 # %% ../../nbs/truss/model.ipynb #4f0684fc
+@keeps_config
 class InverseChain(nn.Module):
     "G1, G2, a network that corrects G2, and a fixed forward network that judges; for targets in their frame."
 
@@ -149,10 +151,6 @@ class InverseChain(nn.Module):
         joint: bool = True,           # G1 draws one of the distinct topologies; False: slot by slot, as in the paper
     ):
         super().__init__()
-        self.config = dict(
-            topology=topology, geometry=geometry, refinement=refinement, refinements=refinements, canonical=canonical,
-            forward=forward, learning_rate=learning_rate, emphasis=emphasis, joint=joint,
-        )
         self.judge = AffineForward(**(forward or {})).requires_grad_(False)
         parts = {"topology": TopologyNet(22, topology, joint), "geometry": GeometryNet(22, geometry)}
         if refinements:
@@ -232,6 +230,12 @@ def _check_targets(C: Tensor) -> None:
         raise refused("C", f"not finite in {int((~torch.isfinite(C)).sum())} places", "finite numbers")
 
 
+def _clamped(design: TrussDesign) -> TrussDesign:
+    "The design inside the paper's space: float32 rounds beyond its ends."
+    U, V = design.U.clamp(0.5, 2), design.V.clamp(0.5, 2)
+    return replace(design, relative_density=design.relative_density.clamp(0.002, 0.1), U=U, V=V)
+
+
 def _best_of(chain: InverseChain, z: Tensor, temperature: float, generator: Generator, n: int) -> RelaxedDesign:
     "Of n drawn designs for each target the one that the forward network likes best."
     draws = [chain.answers(z, *chain.draw(z, temperature, generator))[-1] for _ in range(n)]
@@ -298,7 +302,4 @@ class InverseModel(InverseChain):
             z = rotate_constants(isometric(some), Q.transpose(1, 2))
             design = _best_of(self, z, temperature, generator, n_candidates)
             found.append(replace(design, R_II=Q @ design.R_II))
-        design = RelaxedDesign.joined(found).hard()
-        for name, low, high in (("relative_density", 0.002, 0.1), ("U", 0.5, 2), ("V", 0.5, 2)):
-            getattr(design, name).clamp_(low, high)  # float32 rounds beyond the ends
-        return design
+        return _clamped(RelaxedDesign.joined(found).hard())

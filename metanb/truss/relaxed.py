@@ -9,7 +9,7 @@ __all__ = ['TYPES', 'PAIRS', 'ISOMETRIC', 'exact', 'RelaxedDesign', 'presence', 
 # %% ../../nbs/truss/relaxed.ipynb #9e496505
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache, wraps
+from functools import cache, wraps
 
 import numpy as np
 import torch
@@ -141,7 +141,7 @@ def rotate_constants(
     return isometric(rotate_stiffness(stiffness_of(z), R))
 
 # %% ../../nbs/truss/relaxed.ipynb #a05dcf85
-@lru_cache(maxsize=None)
+@cache
 def _strut_groups() -> tuple[NDArray, NDArray, NDArray]:
     "Lengths (g,), directions (g, 3) and lattices (g, 14) of groups of segments: one direction, one set of lattices."
     every = compound([t for t in range(TYPES) for _ in (1, 2)], [1, 2] * TYPES)  # segments as short as they ever get
@@ -160,7 +160,7 @@ def _strut_groups() -> tuple[NDArray, NDArray, NDArray]:
     return np.bincount(group.reshape(-1), length[:, 0]), direction[first], of[first]
 
 # %% ../../nbs/truss/relaxed.ipynb #0ec21d08
-@lru_cache(maxsize=None)
+@cache
 def topologies() -> tuple[NDArray, NDArray]:  # slots (k, 6); number of the topology (7, 7, 7, 2, 2, 2) of any slots
     "Distinct geometries of three slots, as types and tessellations - 1; sets that overlap to the same struts are one."
     of, known, slots = _strut_groups()[2], {}, []

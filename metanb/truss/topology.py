@@ -11,7 +11,7 @@ __all__ = ['LATTICES', 'TOLERANCE', 'Elementary', 'add_lattice', 'slot_segments'
 import hashlib
 import io
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,8 @@ class Elementary:
             raise refused(f"vertices of {self.name!r}", f"of shape {points.shape}", "(n, 3) coordinates in [0, 1]")
         whole = np.issubdtype(pairs.dtype, np.integer)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or not whole or pairs.min() < 0 or pairs.max() >= len(points):
-            raise refused(f"struts of {self.name!r}", f"of shape {pairs.shape}", f"(m, 2) vertex numbers below {len(points)}")
+            allowed = f"(m, 2) vertex numbers below {len(points)}"
+            raise refused(f"struts of {self.name!r}", f"of shape {pairs.shape}", allowed)
         if (np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) < 1e-6).any():
             raise refused(f"struts of {self.name!r}", "of length 0", "two distinct ends")
 
@@ -306,8 +307,10 @@ def reduce_compound(compound: Compound) -> Reduced:
         a, b, vectors = a[keep], b[keep], vectors[keep]
     used, compact = np.unique(stands, return_inverse=True)
     compact = compact.reshape(-1)
-    return Reduced(a=compact[a], b=compact[b], vectors=vectors, weights=weights, sign=abs(sign[used]), sign_a=sign[a], sign_b=sign[b],
-                   cells=len(group), node_class=compact[classes], node_sign=sign[classes])
+    return Reduced(
+        a=compact[a], b=compact[b], vectors=vectors, weights=weights, sign=abs(sign[used]), sign_a=sign[a], sign_b=sign[b],
+        cells=len(group), node_class=compact[classes], node_sign=sign[classes],
+    )
 
 # %% ../../nbs/truss/topology.ipynb #1739ced8
 _FORMAT = 1  # of what is kept on disk; a change of `build_compound` or `reduce_compound` raises it
@@ -320,7 +323,7 @@ def _content(slots: tuple) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known(content: str, slots: tuple) -> tuple[Compound, Reduced]:
     "Compound and reduced compound, from disk or computed and written there."
     path, names = Path(data_root()) / "truss_compounds" / f"{content}.npz", [f.name for f in fields(Reduced)]

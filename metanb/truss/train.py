@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ..core.checks import choice, refused
 from ..core.device import pick_device
-from ..core.recipes import (Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command,
-                                 train_and_save)
+from ..core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
 from ..core.training import Fit, fit, thin
 from ..core.weights import from_pretrained
 from .data import Trusses, dataset, load
@@ -119,9 +119,9 @@ def train(
         few = heldout[:3000]
         evaluate = lambda model, step: {"r2": r2_of(model, few, seed=step).min()}
     n = settings["steps"]
-    return fit(model, tensors, seed=seed, device=device, precision=precision, max_seconds=max_seconds, checkpoint=checkpoint,
-               checkpoint_every=500, warmup=min(200, n // 10), evaluate=evaluate, evaluate_every=max(1, n // 40),
-               progress=progress, **settings)
+    return fit(model, tensors, seed=seed, device=device, precision=precision, max_seconds=max_seconds,
+               checkpoint=checkpoint, checkpoint_every=500, warmup=min(200, n // 10), evaluate=evaluate,
+               evaluate_every=max(1, n // 40), progress=progress, **settings)
 
 # %% ../../nbs/truss/train.ipynb #e7564147
 def r2_of(

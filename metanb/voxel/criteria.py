@@ -6,7 +6,6 @@
 __all__ = ['is_cubic_stiffness', 'numbers', 'remarks']
 
 # %% ../../nbs/voxel/criteria.ipynb #170bd9c2
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
