@@ -380,7 +380,7 @@ class _Files:
 
     def __init__(self, design):
         self.design = design  # called when the button is pressed
-        self.edge = _field("edge [mm]", widgets.BoundedFloatText, 5.0, width="13em", label_width="5.5em", min=0.1,
+        self.edge = _field("edge [mm]", widgets.BoundedFloatText, 5.0, width="14em", label_width="6.5em", min=0.1,
                            max=1000)
         self.cells = _field("cells", widgets.BoundedIntText, 1, width="10em", label_width="4em", min=1, max=3)
         self.button, self.links = widgets.Button(description="make files"), widgets.HTML()
