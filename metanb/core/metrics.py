@@ -46,7 +46,9 @@ MARKS = {True: "yes", False: "NO", None: "-"}
 
 
 def as_number(value: Any, form: str) -> str:
-    "A number in the given form; whole numbers with all their digits, texts as they are."
+    "A number in the given form; whole numbers with all their digits, yes or NO, texts as they are."
+    if isinstance(value, bool):
+        return MARKS[value]
     return format(value, form if isinstance(value, float) else ",") if isinstance(value, int | float) else str(value)
 
 # %% ../../nbs/core/metrics.ipynb #7b773bc6
@@ -99,7 +101,7 @@ def show_metrics(
 
 # %% ../../nbs/core/metrics.ipynb #05a2cd1c
 BOUNDS = {"at least": operator.ge, "at most": operator.le, "above": operator.gt, "below": operator.lt,
-          "equal to": operator.eq}
+          "": operator.eq}
 
 
 def _numbers(ours: Any) -> list:
@@ -128,7 +130,7 @@ def row(
     given = zip(BOUNDS, (at_least, at_most, above, below, equal))
     written = {word: bound for word, bound in given if bound is not None}
     tests = [lambda x, word=word, bound=bound: BOUNDS[word](x, bound) for word, bound in written.items()]
-    words = [f"{word} {as_number(bound, form)}" for word, bound in written.items()]
+    words = [f"{word} {as_number(bound, form)}".strip() for word, bound in written.items()]
     if within is not None:
         tests.append(lambda x: abs(x - number("paper", paper)) <= within)
         words.append(f"{as_number(paper, form)} +- {as_number(within, form)}")

@@ -297,10 +297,12 @@ def admissible_designs(
     cells = np.tile(base, (n, 1, 1))
     if start is not None:
         cells = shaped("start", start, cells.shape, dtype=np.float64).copy()
-        met, turned = count_intersections(cells).max(initial=0) if n else 0, np.abs(cells - base).max(initial=0)
-        for what, value, most in (("intersections in a cell of start", met, 0), ("largest rotation in start", turned, beta_max)):
-            if value > most:
-                raise refused(what, value, f"at most {most:g}")
+        met = count_intersections(cells).max() if n else 0
+        turned = np.abs(cells - base).max(initial=0)
+        if met > 0:
+            raise refused("intersections in a cell of start", met, "at most 0")
+        if turned > beta_max:
+            raise refused("largest rotation in start", turned, f"at most {beta_max:g}")
     blocks = range(0, n, _BLOCK)
     for first, seed_ in zip(blocks, np.random.SeedSequence(seed).spawn(len(blocks))):
         _gibbs(cells[first:first + _BLOCK], beta_max, sweeps, np.random.default_rng(seed_))

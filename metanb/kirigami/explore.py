@@ -200,7 +200,7 @@ def pair_explorer() -> widgets.VBox:
     "Two neighbouring cuts, the map of their forbidden angles, and routes between configurations (Fig. 2)."
     knobs = [slider(f"{name} {cut} [°]", angle, -90, 90, width="22em")
              for name, pair in zip("ABC", (A, B, C)) for cut, angle in zip(("upper", "lower"), pair)]
-    route = widgets.ToggleButtons(options=list(ROUTES), style={"button_width": "6em"})
+    route = widgets.ToggleButtons(options=list(ROUTES), style={"button_width": "8em"})
     position, play = slider("position", 0.5, 0.0, 1.0, 0.01, width="26em"), widgets.Play(max=100, interval=150)
     play.observe(lambda change: setattr(position, "value", change["new"] / 100), "value")
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GOALS', 'PROPERTIES', 'RANGES', 'SIZES', 'SHIPPED', 'make_shard', 'dataset', 'Cells', 'load', 'initial_data',
-           'coverage', 'moduli', 'statistics', 'plot_coverage', 'command']
+           'coverage', 'moduli', 'statistics', 'draw_coverage', 'command']
 
 # %% ../../nbs/voxel/data.ipynb #1da7f347
 import json
@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import metanb
@@ -217,14 +218,14 @@ def statistics(
     return out
 
 # %% ../../nbs/voxel/data.ipynb #345a9fd7
-def plot_coverage(
+def draw_coverage(
     cells: Cells,
-    axes=None,  # six matplotlib axes; new ones without
-):              # array of the axes
+) -> Figure:
     "Constants against each other and moduli against the volume fraction, by objective; good cells only."
     from matplotlib.pyplot import subplots
-    axes = subplots(2, 3, figsize=(9, 5.4), layout="constrained")[1] if axes is None else axes
-    values, flat = moduli(cells), np.asarray(axes).reshape(-1)
+
+    fig, axes = subplots(2, 3, figsize=(9, 5.4), layout="constrained")
+    values, flat = moduli(cells), axes.reshape(-1)
     C11, C12, C44 = cells.stiffness.T
     names = {"bulk": "bulk modulus $K/E$", "shear": "shear modulus $C_{44}/E$", "poisson": "Poisson's ratio"}
     panels = [
@@ -232,7 +233,7 @@ def plot_coverage(
         (C12, C44, "$C_{12}/E$", "$C_{44}/E$")]
     panels += [(cells.volume_fraction, values[name], "volume fraction", label) for name, label in names.items()]
     for ax, (x, y, xlabel, ylabel) in zip(flat, panels):
-        for number, (goal, color) in enumerate(zip(GOALS, (CYCLE[0], CYCLE[1], CYCLE[2]))):
+        for number, (goal, color) in enumerate(zip(GOALS, CYCLE)):
             rows = cells.good & (cells.goal == number)
             ax.scatter(x[rows], y[rows], s=2.5, color=color, linewidths=0, label=goal, rasterized=True)
         ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -240,7 +241,7 @@ def plot_coverage(
     for ax, bound in zip(flat[3:5], bounds(torch.as_tensor(f), poisson=cells.poisson)):
         ax.plot(f, bound, "k--", linewidth=0.8, label="Hashin-Shtrikman")
     flat[3].legend(markerscale=3, fontsize=7)
-    return axes
+    return fig
 
 # %% ../../nbs/voxel/data.ipynb #fa3d7d74
 def command(

@@ -333,7 +333,7 @@ class _Finished:
 
     def __init__(self):
         self.numbers, self.link, self.optimum, self.name = widgets.HTML(), widgets.HTML(), None, ""
-        look = dict(width="13em", label_width="5.5em")
+        look = dict(width="14em", label_width="6.5em")
         self.edge = widgets.BoundedFloatText(10.0, min=0.1, max=1000, description="edge [mm]",
                                              layout=widgets.Layout(width=look["width"]),
                                              style={"description_width": look["label_width"]})
