@@ -142,7 +142,7 @@ def _knobs():
     out |= {f"copies {k}": menu("", [("1", 1), ("½", 2)], width="4em", label_width="0") for k in (1, 2, 3)}
     out["density"] = slider("density", 0.05, low, high, 0.001, **look)
     out |= {f"{name}{k}": slider(f"{name}{k}", 1.0, least, most, 0.01, **look) for name in "UV" for k in (1, 2, 3)}
-    return out | {f"{name} {part}": slider(f"{part} [°]", 0.0, 0.0, float(top), 1.0, **look)
+    return out | {f"{name} {part}": slider(part, 0.0, 0.0, float(top), 1.0, **look)
                   for name in ("R_I", "R_II") for part, top in _ANGLES}
 
 # %% ../../nbs/truss/explore.ipynb #803c9bd7
@@ -183,7 +183,7 @@ class _DesignControls:
         columns.append([widgets.HTML("stretches"), *(self.knobs[f"{name}{k}"] for name in "UV" for k in (1, 2, 3))])
         for name in ("R_I", "R_II"):
             parts = [self.knobs[f"{name} {part}"] for part, _ in _ANGLES]
-            columns.append([widgets.HTML(f"rotation {name.replace('_', ' ')}: axis and angle"), *parts])
+            columns.append([widgets.HTML(f"rotation {name.replace('_', ' ')}, axis and angle [°]"), *parts])
         return widgets.HBox([widgets.VBox(column) for column in (columns[0], columns[1], columns[2] + columns[3])])
 
 # %% ../../nbs/truss/explore.ipynb #377d37e3

@@ -71,7 +71,7 @@ def graph(
     repeats: int | tuple[int, int, int] = 1,  # cells along the three edges of the deformed cell
     edge: float = 1.0,    # of the undeformed cube [mm]
 ) -> TrussGraph:
-    "The closed block of cells, the middle of the first at the origin; ValueError for a batch and settings out of range."
+    "The closed block of cells, the middle of the first at the origin; ValueError for a batch and wrong settings."
     cell, edge = deformed_cell(design), number("edge", edge, above=0)
     ranges = (np.arange(k) for k in check_repeats(repeats))
     block = block_of(cell.graph, np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3))

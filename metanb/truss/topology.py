@@ -308,7 +308,8 @@ def reduce_compound(compound: Compound) -> Reduced:
     used, compact = np.unique(stands, return_inverse=True)
     compact = compact.reshape(-1)
     return Reduced(
-        a=compact[a], b=compact[b], vectors=vectors, weights=weights, sign=abs(sign[used]), sign_a=sign[a], sign_b=sign[b],
+        a=compact[a], b=compact[b], vectors=vectors, weights=weights,
+        sign=abs(sign[used]), sign_a=sign[a], sign_b=sign[b],
         cells=len(group), node_class=compact[classes], node_sign=sign[classes],
     )
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.elasticity import bounds, check_stiffness, isotropic_moduli, universal_anisotropy, youngs_modulus, zener_ratio
+from ..core.elasticity import (bounds, check_stiffness, isotropic_moduli, universal_anisotropy, youngs_modulus,
+                                    zener_ratio)
 from .design import components, percolates, touches_boundary, volume_fraction
 
 # %% ../../nbs/voxel/criteria.ipynb #370ee761
