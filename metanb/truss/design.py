@@ -116,7 +116,7 @@ class TrussDesign:
         return self.R_II @ (self.V[:, :, None] * self.R_I) * self.U[:, None, :]
 
     def canonical(self) -> "TrussDesign":
-        "The same structures with slots sorted, repetitions last; cells that are wholly halved are written as not halved."
+        "The same structures with slots sorted, repetitions last; cells wholly halved are written as not halved."
         sets = map(slots_of, self.types, self.tessellations)
         found = np.array([list(slots) + [slots[-1]] * (3 - len(slots)) for slots in sets])
         return replace(self, types=found[..., 0], tessellations=found[..., 1])

@@ -92,7 +92,7 @@ class AffineForward(nn.Module):
 
     @exact
     def features(self, there: Tensor, density: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
-        "Inputs (B, n) and bound per density (B, 21) of lattices (B, 14), density (B,), stretch (B, 3, 3) of determinant 1."
+        "Inputs (B, n), bound by density (B, 21) of lattices (B, 14), density (B,), stretch (B, 3, 3) of det 1."
         affine, length = self.bound(there, S)
         rows, columns = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
         six = S[:, rows, columns], torch.linalg.inv(S)[:, rows, columns]
