@@ -77,8 +77,7 @@ class TrussDesign:
         values["tessellations"] = _integers("tessellations", self.tessellations, range(1, 3), n)
         values |= {name: _floats(name, getattr(self, name), (n, *shape)) for name, shape in _SHAPES.items()}
         _check_ranges(values)
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(values)
 
     @classmethod
     def of(

@@ -84,8 +84,7 @@ class AffineForward(nn.Module):
 
     def __init__(self, width: int = 256, blocks: int = 4, learning_rate: float = 1e-3):
         super().__init__()
-        self.bound = AffineBound()
-        self.net = ResidualNet(1 + 1 + 1 + PAIRS + 6 + 6 + 21, 21, width, blocks)
+        self.bound, self.net = AffineBound(), ResidualNet(1 + 1 + 1 + PAIRS + 6 + 6 + 21, 21, width, blocks)
         self.register_buffer("mean", torch.zeros(self.net.first.in_features))  # of the inputs
         self.register_buffer("deviation", torch.ones(self.net.first.in_features))
         self.register_buffer("spread", torch.ones(21))  # of the outputs
