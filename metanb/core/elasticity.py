@@ -137,7 +137,8 @@ def check_stiffness(C: Tensor, name: str = "target", tolerance: float = 1e-6) ->
     skew, size = (C - C.transpose(-1, -2)).abs().amax((-1, -2)), C.abs().amax((-1, -2))
     if (skew > tolerance * size).any():
         share = float(f"{float((skew / size).max()):.2g}")
-        raise refused(f"distance of {name} from its transpose", share, f"at most {tolerance:g} of its largest entry: a symmetric stiffness")
+        allowed = f"at most {tolerance:g} of its largest entry: a symmetric stiffness"
+        raise refused(f"distance of {name} from its transpose", share, allowed)
     C = 0.5 * (C + C.transpose(-1, -2))
     least = torch.linalg.eigvalsh(voigt_to_mandel(C))[..., 0]
     if (least <= 0).any():
