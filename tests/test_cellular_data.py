@@ -250,7 +250,7 @@ def test_other_bad_input(made, monkeypatch, tmp_path, capsys):
         data.dataset(folder=tmp_path, max_strain=0.1, **SMALL)
     from metanb.kirigami.data import dataset as kirigami
     with pytest.raises(ValueError, match="compressed cells"):
-        data.load(kirigami(60, preset="test", n=4, sweeps=1, shard_size=4, folder=tmp_path, progress=False).path)
+        data.load(kirigami(beta_max=60, preset="test", n=4, sweeps=1, shard_size=4, folder=tmp_path, progress=False).path)
     for arguments, word in ((["--jobs", "0"], "jobs"), (["--preset", "huge"], "preset")):
         with pytest.raises(SystemExit) as end:
             main(["data", "cellular", *arguments, "--out", str(tmp_path)])
