@@ -849,9 +849,9 @@ def test_refused_saves_change_nothing(tmp_path, net, monkeypatch):
     with torch.no_grad():
         next(net.parameters()).fill_(1e6)
     for bad, options in (({}, {"half": True}), ({"x": float("nan")}, {}), (None, {}), ({"x": object()}, {})):
-        with pytest.raises(ValueError, match="half is True|value is|card is"):
+        with pytest.raises(ValueError, match="half is True|card is"):
             weights.save_pretrained(net, folder, bad, **options)
-        with pytest.raises(ValueError, match="half is True|value is|card is"):
+        with pytest.raises(ValueError, match="half is True|card is"):
             weights.save_pretrained(net, tmp_path / "deep" / "er", bad, **options)
     rename = Path.rename
     monkeypatch.setattr(Path, "rename", lambda self, to: (_ for _ in ()).throw(Killed) if self.suffix == ".new" else rename(self, to))
