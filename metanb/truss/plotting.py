@@ -19,6 +19,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..core.checks import refused, shaped
 from ..core.elasticity import elastic_surface
 from metanb.core.plotting import (
     CYCLE, PLANES, VIEW, blank_figure, colormap, in_house_style, plot_modulus, plot_projections,
@@ -43,10 +44,7 @@ def _closed_cell(content: tuple) -> tuple[NDArray, NDArray]:
 
 def _strain_tensor(strain: ArrayLike) -> NDArray:  # (3, 3)
     "The strain as a symmetric matrix."
-    e = np.asarray(strain, float)
-    if e.shape != (6,) or not np.isfinite(e).all():
-        bad = (~np.isfinite(e)).sum()
-        raise ValueError(f"strain has shape {e.shape} and {bad} entries that are not finite; allowed: (6,), finite")
+    e = shaped("strain", strain, (6,), dtype=float)
     return np.array([[e[0], e[5] / 2, e[4] / 2], [e[5] / 2, e[1], e[3] / 2], [e[4] / 2, e[3] / 2, e[2]]])
 
 # %% ../../nbs/truss/plotting.ipynb #2874d52f
@@ -208,7 +206,7 @@ def draw_gallery(
     "A row of cells above a row of their elastic surfaces [1e-3 of the base material]."
     n = len(designs)
     if len(titles) != n:
-        raise ValueError(f"titles has {len(titles)} entries; allowed: {n}, one for each design")
+        raise refused("len(titles)", len(titles), f"{n}, one for each design")
     half = 1.03 * max(abs(projected(designs[k])[..., :2]).max() for k in range(n))
     E = 1e3 * elastic_surface(C, n=31)[1].flatten(1).numpy()
     fig = blank_figure(1.35 * n + 0.7, 3.2, dpi=150)
