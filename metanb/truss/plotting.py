@@ -232,7 +232,9 @@ def draw_design(
     "A cell, its elastic surface, and the outlines of that [1e-3 of the base material]."
     C = 1e3 * (effective_stiffness(check_one(design), device="cpu")[0] if C is None else C)
     fig = blank_figure(9.6, 2.4, by_hand=True, dpi=80)
-    cell, surface = (fig.add_axes((x, -0.08, 0.26, 1.04), projection="3d") for x in (-0.02, 0.19))
+    places = (0.19, -0.08, 0.26, 1.04), (-0.005, 0, 0.2, 0.87)
+    surface, cell = (fig.add_axes(place, projection="3d") for place in places)
+    surface.patch.set_visible(False)  # the axes overlap
     planes = [fig.add_axes((x, 0.2, 0.135, 0.6)) for x in (0.49, 0.675, 0.86)]
     plot_cell(design, strain, ax=cell)
     plot_modulus(C, ax=surface)
