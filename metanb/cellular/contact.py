@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEAREST', 'REACH', 'JUMP', 'DASHPOT', 'RUB', 'gather_table', 'Boundary', 'make_boundary', 'Candidates',
-           'list_candidates', 'touched', 'contact_forces', 'overlap']
+           'list_candidates', 'touched', 'contact_forces', 'transfers', 'spread', 'overlap']
 
 # %% ../../nbs/cellular/contact.ipynb #438105d7
 from collections.abc import Callable
@@ -245,18 +245,18 @@ def _rubbing(pairs: _Pairs, v: tuple, candidates: Candidates, rub: Tensor, stiff
     return force, (w_a, w_b), rub, torch.stack([-rub * slip, viscous * rate])
 
 # %% ../../nbs/cellular/contact.ipynb #6baa79f2
-def contact_forces(
-    x: Tensor,               # (2, n) positions of the boundary nodes [pixel]
-    velocity: Tensor,        # (2, n) [pixel / step]
-    chain: tuple,            # previous, following, inset of `Boundary`, each (n,)
-    candidates: Candidates,
-    rub: Tensor,             # (P,) friction force of the last step [MPa pixel]
-    stiffness: Tensor,       # penalty [MPa]
-    friction: Tensor,        # coefficient
-    width: Tensor,           # period in x [pixel]
-    distance: Tensor,        # contact distance [pixel]
-) -> tuple[Tensor, ...]:     # forces (2, n), energy (P,), friction force (P,), work of friction and of the dashpot in this step (2, P)
-    "Contact forces on the boundary nodes; a pure function of tensors, fit for `torch.compile`."
+class _PlaceForces(NamedTuple):
+    "Forces on contact places, components 2 x, and what they do."
+    own: list        # (P,) on the nodes
+    on_a: list       # (K, P) on the first ends
+    on_b: list       # (K, P) on the second ends
+    energy: Tensor   # (P,)
+    rub: Tensor      # (P,)
+    work: Tensor     # (2, P)
+
+
+def _place_forces(x, velocity, chain, candidates, rub, stiffness, friction, width, distance) -> _PlaceForces:
+    "Of the arguments of `contact_forces`."
     previous, following, inset = chain
 
     def wrap(d):
@@ -268,17 +268,82 @@ def contact_forces(
 
     pairs = _pairs(turned(x, wrap), candidates, stiffness, wrap, distance)
     extra, weights, rub, work = _rubbing(pairs, turned(velocity, lambda d: d), candidates, rub, stiffness, friction)
-    on_places = []
-    for c in range(2):
-        own = (pairs.n[c] - pairs.q[c]).sum(0) + extra[c]
-        on_a = pairs.q[c] - (1 - pairs.t) * pairs.n[c] - weights[0] * extra[c]
-        on_b = -pairs.t * pairs.n[c] - weights[1] * extra[c]
-        parts = torch.cat([own, on_a.reshape(-1), on_b.reshape(-1), own[:1] * 0])
-        on_places.append(parts[candidates.table].sum(0))
-    gx, gy = on_places
+    own = [(n - q).sum(0) + e for n, q, e in zip(pairs.n, pairs.q, extra)]
+    on_a = [q - (1 - pairs.t) * n - weights[0] * e for n, q, e in zip(pairs.n, pairs.q, extra)]
+    on_b = [-pairs.t * n - weights[1] * e for n, e in zip(pairs.n, extra)]
+    return _PlaceForces(own, on_a, on_b, pairs.energy, rub, work)
+
+
+def _gathered(f: _PlaceForces, table: Tensor) -> list:
+    "Sums (n,) of the forces on each place, 2 components."
+    return [torch.cat([own, on_a.reshape(-1), on_b.reshape(-1), own[:1] * 0])[table].sum(0)
+            for own, on_a, on_b in zip(f.own, f.on_a, f.on_b)]
+
+# %% ../../nbs/cellular/contact.ipynb #6fc1d56e
+def contact_forces(
+    x: Tensor,               # (2, n) positions of the boundary nodes [pixel]
+    velocity: Tensor,        # (2, n) [pixel / step]
+    chain: tuple,            # previous, following, inset of `Boundary`, each (n,)
+    candidates: Candidates,
+    rub: Tensor,             # (P,) friction force of the last step [MPa pixel]
+    stiffness: Tensor,       # penalty [MPa]
+    friction: Tensor,        # coefficient
+    width: Tensor,           # period in x [pixel]
+    distance: Tensor,        # contact distance [pixel]
+) -> tuple[Tensor, ...]:     # forces (2, n), energy (P,), friction (P,), its work and the dashpot's in this step (2, P)
+    "Contact forces on the boundary nodes; a pure function of tensors, fit for `torch.compile`."
+    previous, following, inset = chain
+    f = _place_forces(x, velocity, chain, candidates, rub, stiffness, friction, width, distance)
+    gx, gy = _gathered(f, candidates.table)
     hx, hy = inset * gy, inset * gx  # back from the places to the nodes that they hang on
     forces = torch.stack([gx + hx[previous] - hx[following], gy - hy[previous] + hy[following]])
-    return forces, pairs.energy, rub, work
+    return forces, f.energy, f.rub, f.work
+
+# %% ../../nbs/cellular/contact.ipynb #f4ac34b1
+def transfers(
+    boundary: Boundary,
+    x: Tensor,               # (2, n) positions of the boundary nodes [pixel]
+    velocity: Tensor,        # (2, n)
+    candidates: Candidates,
+    rub: Tensor,             # (P,)
+    stiffness: Tensor,       # [MPa]
+    friction: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # i (T,), j (T,) among the N nodes, force in y on j (T,) [MPa pixel]; -force acts on i
+    "The forces of contact in y as taken from a node i to a node j."
+    chain = boundary.previous, boundary.following, boundary.inset.to(x.dtype)
+    width, distance = (torch.tensor(value, dtype=x.dtype, device=x.device) for value in (float(boundary.width), boundary.distance))
+    f = _place_forces(x, velocity, chain, candidates, rub, stiffness, friction, width, distance)
+    turning = -chain[2] * _gathered(f, candidates.table)[0]  # a place hangs on its neighbours, too
+    node = candidates.node.expand_as(candidates.a)
+    i = torch.cat([node.reshape(-1), node.reshape(-1), boundary.previous])
+    j = torch.cat([candidates.a.reshape(-1), candidates.b.reshape(-1), boundary.following])
+    force = torch.cat([f.on_a[1].reshape(-1), f.on_b[1].reshape(-1), turning])
+    there = force != 0
+    return boundary.nodes[i[there]], boundary.nodes[j[there]], force[there]
+
+# %% ../../nbs/cellular/contact.ipynb #c5b4f309
+def spread(
+    start: NDArray,          # (T, 2) reference places of i [pixel]
+    end: NDArray,            # (T, 2) of j
+    force: NDArray,          # (T,) on j [MPa pixel]
+    shape: tuple[int, int],  # ny, nx
+) -> NDArray:                # (ny, nx) [MPa] tension positive
+    "Forces spread over the pixels along the straight line between their two places."
+    ny, nx = shape
+    across = end[:, 0] - start[:, 0]
+    across -= nx * np.round(across / nx)
+    rise = end[:, 1] - start[:, 1]
+    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    first = np.floor(low).astype(int)
+    count = np.maximum(np.ceil(high).astype(int) - first, 0)
+    t = np.repeat(np.arange(len(force)), count)
+    row = first[t] + np.arange(len(t)) - np.repeat(np.cumsum(count) - count, count)
+    bottom, top = np.maximum(low[t], row), np.minimum(high[t], row + 1)
+    x = start[t, 0] + across[t] * (0.5 * (bottom + top) - start[t, 1]) / np.where(rise[t] == 0, 1, rise[t])
+    field = np.zeros(shape)
+    for column in (np.floor(x), np.ceil(x) - 1):  # on the line between two pixels both take half
+        np.add.at(field, (np.clip(row, 0, ny - 1), column.astype(int) % nx), -0.5 * force[t] * np.sign(rise[t]) * (top - bottom))
+    return field
 
 # %% ../../nbs/cellular/contact.ipynb #6e011a15
 def overlap(

@@ -19,6 +19,7 @@ from ..core.checks import number, refused, whole
 class Mesh:
     "The solid of one design as quadrilaterals; nodes are numbered from 0."
     X: NDArray[np.float64]  # (n, 2) undeformed nodes, x and y [pixels]; on the periodic edge x is 0 or nx
+    grid: NDArray[np.float64]  # (n, 2) where they lie on the grid of pixels, without smoothing and sway [pixels]
     conn: NDArray[np.int64]  # (4, e) nodes of each element, counter-clockwise
     Xe: NDArray[np.float64]  # (4, e, 2) their places, without a jump at the periodic edge [pixels]
     bottom: NDArray[np.bool_]  # (n,) on the bottom platen
@@ -56,22 +57,23 @@ _CORNERS = ((0, 0), (0, 1), (1, 1), (1, 0))  # (row, column), counter-clockwise 
 
 
 def _pixel_grid(solid, move, split, k, periodic):
-    "For each of P solid pixels its (k + 1)^2 nodes, first y, then x: numbers and places (P, k + 1, k + 1, 2)."
+    "For each of P solid pixels its (k + 1)^2 nodes, first y, then x: numbers, places on the grid and moved ones (P, k + 1, k + 1, 2)."
     py, px = np.nonzero(solid)
     s = np.arange(k + 1) / k
-    places = np.zeros((len(py), k + 1, k + 1, 2))
+    move_of = np.zeros((len(py), k + 1, k + 1, 2))
     for j, i in _CORNERS:  # the pixel lies above its lower corners, and takes the upper half of what is split
         weight = np.outer(s if j else 1 - s, s if i else 1 - s)
-        places += weight[None, :, :, None] * move[1 - j, py + j, px + i][:, None, None]
-    places[..., 0] += px[:, None, None] + s
-    places[..., 1] += py[:, None, None] + s[:, None]
+        move_of += weight[None, :, :, None] * move[1 - j, py + j, px + i][:, None, None]
+    grid = np.zeros_like(move_of)
+    grid[..., 0] = px[:, None, None] + s
+    grid[..., 1] = py[:, None, None] + s[:, None]
     row = py[:, None, None] * k + np.arange(k + 1)[:, None]
     column = px[:, None, None] * k + np.arange(k + 1)
     width = solid.shape[1] * k + (not periodic)
     numbers = 2 * (row * width + column % width)
     for i in (0, 1):
         numbers[:, 0, i * k] += split[py, px + i]
-    return numbers, places
+    return numbers, grid, grid + move_of
 
 # %% ../../nbs/cellular/mesh.ipynb #220685d6
 def _boundary(conn, Xe, ny):
@@ -104,15 +106,15 @@ def pixel_mesh(
     imperfection = number("imperfection", imperfection, least=-1, most=1)
     k, ny = whole("refine", refine, least=1), len(solid)
     move, split = _corner_moves(solid, smoothing, imperfection, periodic)
-    numbers, places = _pixel_grid(solid, move, split, k, periodic)
+    numbers, flat, places = _pixel_grid(solid, move, split, k, periodic)
     row, column = (index.ravel() for index in np.indices((k, k)))
-    grid = np.stack([numbers[:, row + j, column + i].reshape(-1) for j, i in _CORNERS])
-    Xe = np.stack([places[:, row + j, column + i].reshape(-1, 2) for j, i in _CORNERS])
-    used, conn = np.unique(grid, return_inverse=True)
-    conn = conn.reshape(grid.shape)
-    X = np.zeros((len(used), 2))
-    X[conn.reshape(-1)] = Xe.reshape(-1, 2)
+    corner, Ge, Xe = (np.stack([part[:, row + j, column + i].reshape(-1, *part.shape[3:]) for j, i in _CORNERS])
+                      for part in (numbers, flat, places))
+    used, conn = np.unique(corner, return_inverse=True)
+    conn = conn.reshape(corner.shape)
+    X, grid = np.zeros((len(used), 2)), np.zeros((len(used), 2))
+    X[conn.reshape(-1)], grid[conn.reshape(-1)] = Xe.reshape(-1, 2), Ge.reshape(-1, 2)
     py, px = np.nonzero(solid)
     ey = (py[:, None] * k + row).reshape(-1)
     ex = (px[:, None] * k + column).reshape(-1)
-    return Mesh(X, conn, Xe, X[:, 1] == 0, X[:, 1] == ny, ey, ex, _boundary(conn, Xe, ny), solid.shape, k)
+    return Mesh(X, grid, conn, Xe, X[:, 1] == 0, X[:, 1] == ny, ey, ex, _boundary(conn, Xe, ny), solid.shape, k)
