@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from .design import random_designs, relative_density
-from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
+from .mechanics import compress
+from .result import ENERGIES, FLAGS, CompressionResult
+from .settings import FRAMES
 from ..core.checks import choice, number, refused
 from ..core.files import data_root, write_file
 from ..core.plotting import CYCLE
