@@ -78,12 +78,13 @@ class Trusses:
     designs: TrussDesign  # n designs
     C_ort: NDArray        # (n, 21) of the cell stretched by U alone
     C: NDArray            # (n, 21) of the whole deformation
+    dataset: Dataset | None = None  # that they are from
 
     def __len__(self) -> int:
         return len(self.designs)
 
     def __getitem__(self, rows: slice | NDArray) -> "Trusses":
-        return Trusses(self.designs[rows], self.C_ort[rows], self.C[rows])
+        return Trusses(self.designs[rows], self.C_ort[rows], self.C[rows], self.dataset)
 
     def stiffness(
         self,
@@ -101,7 +102,7 @@ def load(
     ds = path if isinstance(path, Dataset) else open_dataset(path)
     if not {"descriptor", "C_ort", "C"} <= set(ds.keys()):
         raise refused(f"arrays of {ds.path}", ", ".join(ds.keys()), "a data set of trusses")
-    return Trusses(from_table(ds["descriptor"][:]), ds["C_ort"][:], ds["C"][:])
+    return Trusses(from_table(ds["descriptor"][:]), ds["C_ort"][:], ds["C"][:], ds)
 
 # %% ../../nbs/truss/data.ipynb #db0a7b61
 def initial_data(
