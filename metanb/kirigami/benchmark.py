@@ -201,12 +201,14 @@ def command(
         raise refused("model", unknown[0], ", ".join(shipped) or "none are shipped")
     chosen = {name: shipped[name] for name in names or (() if module else shipped)}
     chosen |= {path: find_generator(path) for path in module or ()}
-    plan = {beta: [name for name in chosen if names or name not in shipped or f"{beta:g}" in ranges(name)]
+    plan = {beta: [name for name in chosen if name not in shipped or f"{beta:g}" in ranges(name)]
             for beta in beta_max or (60.0, 90.0)}  # asked for all: those without weights for a range are left out
     for beta, entries in plan.items():
-        if not entries:
-            known = sorted({limit for name in shipped for limit in ranges(name)}, key=float)
-            raise refused("--beta-max", beta, f"those for which a model has weights: {', '.join(known) or 'none'}")
+        without = [name for name in names or () if name not in entries]
+        if without or not entries:
+            known = sorted({limit for name in without or shipped for limit in ranges(name)}, key=float)
+            of = f"{without[0]!r} has" if without else "a model has"
+            raise refused("--beta-max", beta, f"those for which {of} weights: {', '.join(known) or 'none'}")
     options = dict(n=n, seed=seed, preset=preset, classifier=classifier)
     scores = [{"name": name} | score(chosen[name], beta, **options) for beta in plan for name in plan[beta]]
     typer.echo(leaderboard(scores))
