@@ -32,6 +32,7 @@ class Residual(nn.Module):
         nn.init.zeros_(self.layers[2].bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        "x + MLP(x)."
         return x + self.layers(x)
 
 # %% ../../nbs/truss/forward.ipynb #cdc017fe
@@ -39,6 +40,7 @@ class ExactLinear(nn.Linear):
     "A linear layer that stays in float32 under autocast: first and last ones, where three digits are not enough."
 
     def forward(self, x: Tensor) -> Tensor:
+        "The layer in float32."
         return exact(super().forward)(x.float())
 
 # %% ../../nbs/truss/forward.ipynb #5cb8f8c0
@@ -51,6 +53,7 @@ class ResidualNet(nn.Module):
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
+        "First layer, blocks, last layer."
         return self.last(nn.functional.silu(self.blocks(self.first(x)).float()))
 
 # %% ../../nbs/truss/forward.ipynb #fb6a8141
@@ -118,6 +121,7 @@ class AffineForward(nn.Module):
         return (error.square().mean(1) * (0.05 / density)).mean()
 
     def phases(self) -> list[Phase]:
+        "One phase of training."
         return [Phase("stiffness", self.net, self.loss, self.config["learning_rate"])]
 
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, ...]:
@@ -151,6 +155,7 @@ class _Scaled(nn.Module):
             self.register_buffer(f"deviation_{name}", torch.ones(n))
 
     def forward(self, x: Tensor) -> Tensor:
+        "The network between scaled inputs and outputs."
         return self.mean_out + self.deviation_out * self.net((x - self.mean_in) / self.deviation_in)
 
     def set_scales(self, x: Tensor, y: Tensor) -> None:
@@ -232,6 +237,7 @@ class ForwardModel(nn.Module):
         self.shear.set_scales(*data[2:])
 
     def phases(self) -> list[Phase]:
+        "Two phases of training, F1 and F2."
         rate = self.config["learning_rate"]
         return [
             Phase("orthotropic", self.orthotropic, lambda batch, generator: self.orthotropic.loss(*batch[:2]), rate),
@@ -249,6 +255,7 @@ class BlackBox(nn.Module):
 
     @staticmethod
     def inputs(design: RelaxedDesign) -> Tensor:  # (B, 46)
+        "All descriptors, rotations by six numbers each."
         sixes = six_from_rotation(design.R_I), six_from_rotation(design.R_II)
         return torch.cat([_descriptor(design), design.V, *sixes], 1)
 
@@ -261,9 +268,11 @@ class BlackBox(nn.Module):
         return self.inputs(RelaxedDesign.of(design)), torch.as_tensor(constants).float() * ISOMETRIC
 
     def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
+        "Scales of inputs and outputs from the data."
         self.net.set_scales(*data)
 
     def phases(self) -> list[Phase]:
+        "One phase of training."
         rate = self.config["learning_rate"]
         return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), rate)]
 
@@ -283,7 +292,7 @@ def predict_stiffness(
 def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the upper triangle
     "1 - (mean square error) / variance, of each constant of stiffness (B, 6, 6)."
     if found.shape != true.shape or found.shape[1:] != (6, 6) or len(found) < 2:
-        shapes = f"{tuple(found.shape)} and {tuple(true.shape)}"
+        shapes = [tuple(found.shape), tuple(true.shape)]
         raise refused("shapes of found and true", shapes, "the same (B, 6, 6), B at least 2")
     found, true = (x.detach().cpu().double()[:, UPPER[0], UPPER[1]] for x in (found, true))
     return (1 - (found - true).square().sum(0) / (true - true.mean(0)).square().sum(0)).numpy()
