@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from metanb.cellular import mechanics
 from metanb.cellular.design import random_designs
@@ -35,9 +36,14 @@ def cells():
     return designs, compress(designs, imperfection=0.0, **LONG)
 
 
-def test_energies_balance_and_both_platens_carry_the_same(cells):
+@pytest.fixture(scope="module")
+def pair():
+    "Two random cells with contact, to 8 % strain."
+    return compress(random_designs(2, seed=0, quarter=6), frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False)
+
+
+def check_balance(result):
     "Single precision and the finite blocks of the sums leave some tenths of a per cent."
-    _, result = cells
     assert result.passed.all(), result.flags
     total = sum(value for key, value in result.energies.items() if key != "work")
     assert np.all(abs(total / result.energies["work"] - 1) < 0.02)
@@ -45,13 +51,33 @@ def test_energies_balance_and_both_platens_carry_the_same(cells):
     assert np.all(np.diff(result.energies["plastic"], axis=1) >= 0) and np.all(np.diff(result.energies["friction"], axis=1) >= 0)
 
 
+def check_mirrored(mirrored, result, there=slice(None), here=slice(None)):
+    "Designs `there` of one answer are the mirror images of those `here` of the other."
+    np.testing.assert_allclose(mirrored.stress[there], result.stress[here], rtol=1e-3)
+    for name, sign in (("u1", -1), ("u2", 1), ("sigma22", 1), ("plastic_strain", 1)):
+        field = getattr(result, name)[here]
+        np.testing.assert_allclose(sign * getattr(mirrored, name)[there][..., ::-1], field, atol=0.01 * abs(field).max())
+
+
+def test_energies_balance_and_both_platens_carry_the_same(cells):
+    check_balance(cells[1])
+
+
+@pytest.mark.weekly
+def test_energies_balance_and_both_platens_carry_the_same_to_8_per_cent(pair):
+    check_balance(pair)
+
+
 def test_a_mirrored_cell_gives_the_mirrored_answer(cells):
     "Round-off may grow where a cell buckles, which these do not do up to 4 %."
-    _, result = cells
-    np.testing.assert_allclose(result.stress[3], result.stress[2], rtol=1e-3)
-    for name, sign in (("u1", -1), ("u2", 1), ("sigma22", 1), ("plastic_strain", 1)):
-        field = getattr(result, name)
-        np.testing.assert_allclose(sign * field[3][..., ::-1], field[2], atol=0.01 * abs(field[2]).max())
+    check_mirrored(cells[1], cells[1], there=3, here=2)
+
+
+@pytest.mark.weekly
+def test_mirrored_random_cells_give_the_mirrored_answer_to_8_per_cent(pair):
+    "Mirrored design, mirrored sway; round-off may grow where a cell buckles, which these do not do up to 8 %."
+    designs = random_designs(2, seed=0, quarter=6)[:, :, ::-1].copy()
+    check_mirrored(compress_unchecked(designs, imperfection=-0.02, frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False), pair)
 
 
 def test_an_answer_is_the_same_twice_and_in_any_batch(cells):
@@ -100,8 +126,16 @@ def test_a_slit_closes_at_its_strain():
 @pytest.mark.weekly
 def test_a_slit_closes_at_its_strain_the_nearer_the_slower():
     stress, analytic, softened = closing_slit(np.array([0.05, 0.08, 0.09, 0.10, 0.12]), max_strain=0.12, steps=4000)
-    assert np.all(abs(stress[:2]) < 0.5)
-    assert np.all(abs(stress[2:] / analytic - 1) < 0.03) and np.all(abs(stress[2:] / softened - 1) < 0.015)
+    assert np.all(abs(stress[:2]) < 0.3)  # the damping of halves that do not move as the cell at large does: 0.24, it falls as the steps grow
+    assert np.all(abs(stress[2:] / analytic - 1) < 0.03) and np.all(abs(stress[2:] / softened - 1) < 0.01)
+
+
+@pytest.mark.weekly
+def test_a_confined_block_hardens_as_the_closed_form():
+    "In the Kirchhoff measure; the reference values were computed independently of this package."
+    result = compress(np.ones((4, 4), bool), Material(stress_measure="kirchhoff"), steps=4000, frames=(0.01, 0.1, 0.25, 0.5, 0.75, 1.0), platens="lubricated",
+                      contact=False, dtype=torch.float64)
+    assert np.all(abs(result.stress[0, 1:] / [76.296, 180.62, 353.06, 550.45, 782.87] - 1) < 0.003)
 
 
 ELASTIC = Material(plastic_strain=(), yield_stress=())
@@ -138,9 +172,12 @@ def test_a_column_buckles_near_eulers_load_to_the_side_of_its_sway():
 @pytest.mark.weekly
 def test_a_column_buckles_at_eulers_strain():
     "The error of bilinear elements in bending falls with the square of their size."
-    (_, coarse), (fine, finer) = (buckled_wall(20, reach=3, imperfection=0.1, refine=refine) for refine in (1, 2))
+    (right, coarse), (left, _) = (buckled_wall(20, reach=3, imperfection=sway) for sway in (0.1, -0.1))
+    fine, finer = buckled_wall(20, reach=3, imperfection=0.1, refine=2)
     assert finer + (finer - coarse) / 3 == pytest.approx(1, rel=0.05)
     assert np.ptp(fine.stress[0]) < 0.2 * fine.stress[0].mean()  # past buckling the load hardly rises; a straight wall would carry a third more at the end
+    middle = [column.u1[0, -1, 10, 3:5].mean() for column in (right, left)]
+    assert abs(middle[0]) > 0.1 and middle[1] == pytest.approx(-middle[0], rel=0.01)
 
 
 @pytest.mark.weekly

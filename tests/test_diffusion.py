@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from metanb.core.device import normal
-from metanb.core.diffusion import Denoiser, Diffusion, clamp_x0, drop_condition, dynamic_threshold, sample_ddpm, sign_below
+from metanb.core.diffusion import (
+    Denoiser, Diffusion, clamp_x0, diffusion_loss, drop_condition, dynamic_threshold, invert_ddim, sample_ddim, sample_ddpm, sign_below)
 from metanb.core.schedules import (
     SCHEDULES, Schedule, add_noise, cosine_schedule, eps_from_x0, linear_schedule, log_snr_schedule, make_schedule, step_grid, x0_from_eps)
 from metanb.core.training import fit
@@ -40,6 +41,7 @@ def inverted(network, x0, *, schedule, n_steps=50, iterations=0, **model):
 def loss_of(network, x0, *, schedule, generator=None, condition=None, **model):
     "The training loss."
     return Diffusion(network, schedule, **model).loss(x0 if condition is None else (x0, condition), generator or seeded())
+
 
 def alpha_bar_at(schedule, t):
     return schedule.alpha_bar[(t * schedule.steps).round().long() - 1]
@@ -405,6 +407,19 @@ def test_drop_condition():
     assert abs(lost.double().mean() - 0.1) < 0.012
 
 
+@pytest.mark.parametrize("call", [
+    lambda denoise, x: sample_ddpm(denoise, x, seeded()),
+    lambda denoise, x: sample_ddim(denoise, x, step_grid(denoise.schedule, n_steps=4)),
+    lambda denoise, x: invert_ddim(denoise, x, step_grid(denoise.schedule, n_steps=4)),
+], ids=["ddpm", "ddim", "inversion"])
+def test_a_denoiser_begins_anew_with_every_call(call):
+    "With self-conditioning the last guess of one call is none for the next, which may have another batch size."
+    denoise = Denoiser(scrambled(1, 2, 1, widths=(8, 8)), linear_schedule(8), self_conditioning=True)
+    x = torch.randn(3, 1, 4, generator=seeded())
+    first = call(denoise, x)
+    assert torch.equal(call(denoise, x), first) and call(denoise, x[:2]).shape == (2, 1, 4)
+
+
 def test_samplers_leave_no_trace(capfd):
     net, s = scrambled(1, 1, 1, widths=(8, 8)), linear_schedule(4)
     before = torch.random.get_rng_state()
@@ -563,6 +578,8 @@ S = linear_schedule(10)
     (lambda: Denoiser(NOISE, S, condition=torch.zeros(2, 1), guidance_scale=math.inf), ["guidance_scale", "inf"]),
     (lambda: Denoiser(NOISE, S, condition=torch.zeros(2)), ["condition", "(2,)"]),
     (lambda: Diffusion(NOISE, S, loss="huber"), ["loss", "'huber'", "mse, l1"]),
+    (lambda: diffusion_loss(Denoiser(NOISE, S), torch.zeros(2, 1), seeded(), loss="huber"), ["loss is 'huber'", "mse, l1"]),
+    (lambda: loss_of(NOISE, torch.zeros(2, 1), schedule=S, drop=[(0.5, None)]), ["conditions of the batch is None", "(B, n_conditions)"]),
     (lambda: drop_condition(torch.zeros(2, 1), 1.1), ["probability", "1.1"]),
     (lambda: clamp_x0(1.0, -1.0), ["low", "high"]),
     (lambda: dynamic_threshold(0.0), ["quantile", "0.0"]),

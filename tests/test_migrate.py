@@ -88,11 +88,44 @@ def test_cards_name_the_new_class(tool, tmp_path, monkeypatch):
         assert torch.equal(a, b)
 
 
+def test_tensors_have_new_names(tool, tmp_path, monkeypatch):
+    net = UNet(1, 1, 1, widths=(4, 8))
+    folder = weights.save_pretrained(net, tmp_path / "net", {"title": "a net"})
+    file, card = folder / "model.safetensors", json.loads((folder / "card.json").read_text())
+    first = next(iter(net.state_dict())).split(".")[0] + "."
+    whole = tool.with_names(file.read_bytes(), {first: "old."})
+    file.write_bytes(whole)
+    old = card | {"sha256": tool.hashlib.sha256(whole).hexdigest()}
+    (folder / "card.json").write_text(json.dumps(old))
+    monkeypatch.setitem(tool.TENSORS, card["model"], {"old.": first})
+    assert tool.migrate([tmp_path], dry_run=True) == [folder / "card.json"] and file.read_bytes() == whole
+
+    def cut_off(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tool, "write_json", cut_off)  # between the weights and their card
+        tool.migrate([tmp_path])
+    assert file.read_bytes() != whole and json.loads((folder / "card.json").read_text()) == old
+    assert tool.migrate([tmp_path]) == [folder / "card.json"] and tool.migrate([tmp_path]) == []
+    for a, b in zip(net.parameters(), weights.from_pretrained(folder).parameters(), strict=True):
+        assert torch.equal(a, b)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match="allowed: cards whose weights are whole"):
+        tool.migrate([tmp_path])
+
+
+def test_a_folder_that_is_missing_is_refused(tool, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        tool.main([str(tmp_path / "nowhere")])
+    assert end.value.code == 2 and "FOLDER is" in capsys.readouterr().err
+
+
 def test_what_is_shipped_is_migrated(tool):
     "Nothing of version 0.1 is left in the package."
     assert tool.migrate([tool.shipped_folder("datasets"), tool.shipped_folder("weights")], dry_run=True) == []
 
 
 def test_every_new_class_exists(tool):
-    for path in [*tool.CLASSES.values(), *tool.ARGUMENTS]:
+    for path in [*tool.CLASSES.values(), *tool.ARGUMENTS, *tool.TENSORS]:
         weights._model_class(path)

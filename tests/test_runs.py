@@ -14,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 import metanb
+from metanb.core import batch
 from metanb.core.batch import find_notebooks, notebooks_folder, plan, run_notebooks, runs_folder
 from metanb.core.runs import command_line, main
-from metanb.core import batch
 
 PARAMETERS = 'preset = "test"  # size\nseed = 0\ndevice = "auto"\nout = "."\nn = 3  # how many\nscale = 1.0\nmodel = "ddpm"'
 GOOD = """

@@ -91,6 +91,16 @@ def test_front_page_leads_to_every_figure_and_tutorial():
     assert {name(path, NBS) for path in pictures} <= set(found) and all(path.stat().st_size < 40_000 for path in pictures)
 
 
+@pytest.mark.parametrize("space", ["kirigami", "truss", "cellular", "voxel"])
+def test_pictures_of_the_front_page_can_be_drawn_anew(space, tmp_path):
+    from PIL import Image
+    from tools import pictures
+    pictures.write(next(draw for draw in pictures.DRAWN if draw.__name__ == space), tmp_path)
+    with Image.open(tmp_path / f"{space}.png") as new, Image.open(NBS / f"images/{space}.png") as shown:
+        assert new.size == shown.size
+        assert len(new.getcolors()) > 4  # something is drawn
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_every_notebook_has_one_title(notebook):
     "It is the name of the page in the sidebar."

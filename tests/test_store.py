@@ -26,6 +26,7 @@ from metanb.core.unet import UNet
 from shards import LOGGED, fail_once, make_cells, make_logged
 
 OPTIONS = dict(n=50, shard_size=8, seed=5, progress=False)
+LAST = 6  # index of its last shard
 
 
 def contents(path) -> dict[str, np.ndarray]:
@@ -345,8 +346,9 @@ def test_shards_on_a_cluster_have_one_thread():
 
 def test_errors_on_a_cluster_come_through(tmp_path, cluster):
     with pytest.raises(RuntimeError, match="no such cell"), workers.workers(cluster.scheduler_address) as pool:
-        store.generate(tmp_path / "set", fail_once, params={"bad": store.shard_seed(5, 3)}, executor=pool, **OPTIONS)
-    assert 3 in store.verify(tmp_path / "set", progress=False)
+        store.generate(tmp_path / "set", fail_once, params={"bad": store.shard_seed(5, LAST)}, executor=pool, **OPTIONS)
+    missing = store.verify(tmp_path / "set", progress=False)
+    assert LAST in missing and len(missing) <= 4  # what was under way
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="a worker has metanb .*, its caller 0.0"), workers.workers(cluster.scheduler_address) as pool:
         patch.setattr(workers.metanb, "__version__", "0.0")
         store.generate(tmp_path / "other", make_cells, executor=pool, **OPTIONS)
@@ -849,9 +851,9 @@ def test_refused_saves_change_nothing(tmp_path, net, monkeypatch):
     with torch.no_grad():
         next(net.parameters()).fill_(1e6)
     for bad, options in (({}, {"half": True}), ({"x": float("nan")}, {}), (None, {}), ({"x": object()}, {})):
-        with pytest.raises(ValueError, match="half is True|value is|card is"):
+        with pytest.raises(ValueError, match="half is True|card is"):
             weights.save_pretrained(net, folder, bad, **options)
-        with pytest.raises(ValueError, match="half is True|value is|card is"):
+        with pytest.raises(ValueError, match="half is True|card is"):
             weights.save_pretrained(net, tmp_path / "deep" / "er", bad, **options)
     rename = Path.rename
     monkeypatch.setattr(Path, "rename", lambda self, to: (_ for _ in ()).throw(Killed) if self.suffix == ".new" else rename(self, to))

@@ -117,6 +117,11 @@ def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, reference):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert kill_at <= step_in(path) < 200
+    for part in (tmp_path / ".run.safetensors.0a1b2c3d.part", *tmp_path.glob(".*.part")):  # what a kill in the midst of a write leaves
+        part.mkdir(exist_ok=True)
+        (part / path.name).write_bytes(b"half")
+        for old in (part / path.name, part):
+            os.utime(old, (0, 0))
     last = child(path, 0, stdout=subprocess.PIPE)
     assert last.communicate()[0].strip() == "finished True" and last.returncode == 0
     assert_same(train(checkpoint=path), reference)          # a finished run is only read
@@ -199,6 +204,11 @@ def test_longer_run_continues_a_finished_one(tmp_path):
 def test_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c"
     save_checkpoint(path, {"x": torch.ones(3)}, header={"step": 1})
+    left = tmp_path / ".c.k1ll3d_0.part"
+    left.mkdir()
+    (left / "c").write_bytes(b"left by a killed process")
+    for part in (left / "c", left):
+        os.utime(part, (0, 0))
     monkeypatch.setattr(os, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(ValueError, match="checkpoint is .*disk full"):
         save_checkpoint(path, {"x": torch.zeros(3)}, header={"step": 2})
@@ -482,6 +492,8 @@ def test_a_batch_in_parts_is_the_whole_batch_up_to_rounding():
     assert [row["loss_slope"] for row in whole.history] == pytest.approx([row["loss_slope"] for row in parts.history], rel=1e-5)
 
 
+# The two processes below run the same text, too.
+FITTED = '''
 class Fitted(nn.Module):
     "Least squares without noise, with a running mean."
 
@@ -497,33 +509,18 @@ class Fitted(nn.Module):
     def phases(self):
         return [Phase("slope", self, self.loss, 0.05)]
 
-
 def slope_of_data(**options):
     return train(model=Fitted, **(dict(clip_norm=1.0, ema_decay=0.9, batch_size=8, steps=40) | options))
+'''
+exec(FITTED)
 
-
-TOGETHER = PROBLEM + '''
+TOGETHER = PROBLEM + FITTED + '''
 import json
-import torch.nn as nn
+import os
 
 torch.set_num_threads(1)
-class Fitted(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(4))
-        self.register_buffer("mean", torch.zeros(()))
-
-    def loss(self, x, generator):
-        self.mean.lerp_(x.mean(), 0.1)
-        return (x @ self.weight - 1).square().mean()
-
-    def phases(self):
-        return [Phase("slope", self, self.loss, 0.05)]
-
-options = dict(model=Fitted, clip_norm=1.0, ema_decay=0.9, batch_size=8, steps=40, checkpoint=sys.argv[1])
-first = train(max_seconds=1e-9, **options)      # one step, then from the checkpoint
-run = train(**options)
-import os
+first = slope_of_data(max_seconds=1e-9, checkpoint=sys.argv[1])     # one step, then from the checkpoint
+run = slope_of_data(checkpoint=sys.argv[1])
 if os.environ["RANK"] == "0":
     print(json.dumps([first.step, run.step, run.model.weight.tolist(), run.ema.weight.tolist(), run.model.mean.item(), run.history]))
 '''

@@ -5,8 +5,8 @@
     python tools/migrate_02.py --only voxel     # of one space
     python tools/migrate_02.py --dry-run        # only say what would be done
 
-Only names change: parameters in the record of a data set, class paths and arguments on a card. Every shard is compared with its digest before and
-after, the weights with the SHA-256 of their card. What is migrated already is left alone, so the script may be run again.
+Only names change: parameters in the record of a data set, class paths and arguments on a card, names of tensors. Every shard is compared with its digest before and
+after, the weights with the SHA-256 of their card. What is migrated already is left alone, and a run that was cut off is finished by the next.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import zarr
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 
+from metanb.core.checks import refused
 from metanb.core.files import data_root, read_json, shipped_folder, write_file, write_json
 from metanb.core.store import DIGEST, open_dataset, pack_dataset, verify
 
@@ -98,37 +99,34 @@ def migrate_card(file: Path, only: str | None = None, dry_run: bool = False) -> 
     if not {"model", "config", "sha256"} <= card.keys() or only not in (None, card["model"].split(".")[0]):
         return False
     model = CLASSES.get(card["model"], card["model"])
-    names = ARGUMENTS.get(model, {})
-    renamed = rename_tensors(file.parent / "model.safetensors", TENSORS.get(model, {}), card["sha256"], dry_run)
+    names, tensors = ARGUMENTS.get(model, {}), TENSORS.get(model, {})
     config = {names.get(name, name): value for name, value in card["config"].items()}
-    new = card | {"model": model, "config": config, "sha256": renamed or card["sha256"]}
-    if new == card or dry_run:
-        return new != card or renamed is not None
-    content = (file.parent / "model.safetensors").read_bytes()
-    if hashlib.sha256(content).hexdigest() != new["sha256"]:
-        raise ValueError(f"path is {str(file)!r}; allowed: cards whose weights are whole")
-    write_json(file, new)
+    new = card | {"model": model, "config": config}
+    weights = file.parent / "model.safetensors"
+    content = weights.read_bytes()
+    renamed = with_names(content, tensors)
+    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+        # the weights are written before their card: a run may have been cut off between the two
+        before = with_names(content, {now: old for old, now in tensors.items()})
+        if renamed != content or hashlib.sha256(before).hexdigest() != card["sha256"]:
+            raise refused("path", file, "cards whose weights are whole")
+    new["sha256"] = hashlib.sha256(renamed).hexdigest()
+    if new == card:
+        return False
+    if not dry_run:
+        if renamed != content:
+            write_file(weights, renamed)
+        write_json(file, new)
     return True
 
 
-def rename_tensors(file: Path, names: dict, digest: str, dry_run: bool = False) -> str | None:
-    "Give tensors new names, bit by bit the same; the new digest of the file, None where there is nothing to do."
-    content = file.read_bytes() if names else b""
-    tensors = load(content) if names else {}
-    new = {}
+def with_names(content: bytes, names: dict) -> bytes:
+    "A file of tensors under new names, bit by bit the same; as it was where none is concerned."
+    tensors, new = load(content), {}
     for name, x in tensors.items():
         old = next((beginning for beginning in names if name.startswith(beginning)), None)
         new[name if old is None else names[old] + name.removeprefix(old)] = x
-    if new.keys() == tensors.keys():
-        return None
-    if dry_run:
-        return digest
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ValueError(f"path is {str(file)!r}; allowed: weights that are whole")
-    write_file(file, lambda part: save_file(new, part))
-    again = load(file.read_bytes())
-    assert all(again[name].equal(x) for name, x in new.items()), file
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return content if new.keys() == tensors.keys() else save(new)
 
 
 # ---------------------------------------------------------------- everything
@@ -136,6 +134,9 @@ def rename_tensors(file: Path, names: dict, digest: str, dry_run: bool = False) 
 def migrate(folders: list[Path], only: str | None = None, dry_run: bool = False) -> list[Path]:
     "Migrate all data sets and weights below folders; the files and folders that were changed."
     changed = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise refused("FOLDER", folder, "a folder that exists")
     for folder in folders:
         sets = sorted({*folder.rglob("*.zip"), *(file.parent for file in folder.rglob("zarr.json"))})
         changed += [path for path in sets if migrate_set(path, only, dry_run)]
@@ -150,8 +151,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--only", choices=["cellular", "kirigami", "truss", "voxel"])
     parser.add_argument("--dry-run", action="store_true")
     given = parser.parse_args(arguments)
-    folders = given.folders or [shipped_folder("datasets"), shipped_folder("weights"), data_root()]
-    for path in migrate(folders, given.only, given.dry_run):
+    own = [shipped_folder("datasets"), shipped_folder("weights"), data_root()]
+    try:
+        changed = migrate(given.folders or [folder for folder in own if folder.is_dir()], given.only, given.dry_run)
+    except ValueError as error:
+        parser.error(str(error))
+    for path in changed:
         print(f"{'would change' if given.dry_run else 'changed'}  {path}")
 
 

@@ -17,8 +17,8 @@ PIXELS = 320  # along each side
 
 def kirigami(figure):
     "An admissible pattern of cuts."
-    from metanb.kirigami.design import plot_cell, sample_admissible
-    plot_cell(sample_admissible(1, 60, seed=0)[0], ax=figure.add_subplot())
+    from metanb.kirigami.design import admissible_designs, plot_cell
+    plot_cell(admissible_designs(1, seed=0, beta_max=60)[0], ax=figure.add_subplot())
 
 
 def truss(figure):
@@ -29,21 +29,22 @@ def truss(figure):
 
 
 def cellular(figure):
-    "A cell that is compressed by a fifth, coloured by the stress."
-    from metanb.cellular.design import random_designs
-    from metanb.cellular.explore import draw_frame
-    from metanb.cellular.mechanics import compress
-    design = random_designs(1, seed=0, quarter=12)
-    draw_frame(figure.add_subplot(), design[0], compress(design))
+    "A cell of the shipped set, compressed by a fifth and coloured by the stress."
+    from metanb.cellular.data import initial_data
+    from metanb.cellular.plotting import plot_frame, stored_result
+    plot_frame(*stored_result(initial_data(), 4), ax=figure.add_subplot())
 
 
 def voxel(figure):
     "A minimal surface, thickened."
     from metanb.voxel.design import family, plot_cell
-    plot_cell(family("gyroid", 64, 0.3), figure.add_subplot(projection="3d"))
+    plot_cell(family("gyroid", 64, 0.3), ax=figure.add_subplot(projection="3d"))
 
 
-def write(draw):
+DRAWN = (kirigami, truss, cellular, voxel)
+
+
+def write(draw, folder=FOLDER):
     "The picture on white, cut to what is drawn, in few colours."
     figure = plt.figure(figsize=(4, 4), dpi=200)
     draw(figure)
@@ -54,12 +55,12 @@ def write(draw):
     x, y = (columns.min() + columns.max()) // 2, (rows.min() + rows.max()) // 2
     half = max(np.ptp(rows), np.ptp(columns)) // 2 + 8
     image = image.crop((x - half, y - half, x + half, y + half)).resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
-    path = FOLDER / f"{draw.__name__}.png"
+    path = folder / f"{draw.__name__}.png"
     image.quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")
+    print(f"{path}: {path.stat().st_size / 1000:.1f} kB")
 
 
 if __name__ == "__main__":
-    for draw in (kirigami, truss, cellular, voxel):
+    for draw in DRAWN:
         if draw.__name__ in sys.argv[1:] or len(sys.argv) == 1:
             write(draw)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from .design import check_designs, random_designs, relative_density
 from .mechanics import CompressionResult, compress
 from .plotting import draw_result
+from ..core.checks import refused
 from ..core.device import can_compile
 from ..core.widgets import app_box, image_box, menu, message, png, slider
 
@@ -32,7 +33,7 @@ def compress_live(
     "Compress one small design with the settings `LIVE`; the last 32 answers are kept."
     solid = check_designs(design)
     if len(solid) != 1:
-        raise ValueError(f"design has shape {np.shape(design)}; allowed: a single one, (ny, nx)")
+        raise refused("design.shape", np.shape(design), "(ny, nx), a single one")
     return _compressed(solid[0].tobytes(), solid[0].shape)
 
 # %% ../../nbs/cellular/explore.ipynb #ea7449ec

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..core.checks import choice, number, refused, whole
 from ..core.device import can_compile, pick_device
 from .contact import Contact, contact_forces, gather_table
 from .design import check_designs
@@ -454,21 +455,19 @@ def compress(
     "Compress cells between rigid platens (Bastek and Kochmann 2023, Sec. 4.2); raises ValueError for designs or settings out of range."
     designs = check_designs(designs)
     frames = tuple(float(f) for f in frames)
-    for name, value, ok, allowed in (
-        ("max_strain", max_strain, 0 < max_strain <= 0.5, "in (0, 0.5]"),
-        ("frames", frames, len(frames) > 0 and all(0 < f <= 1 for f in frames) and all(a < b for a, b in zip(frames, frames[1:])), "increasing, in (0, 1]"),
-        ("platens", platens, platens in ("attached", "lubricated"), "'attached' or 'lubricated'"),
-        ("friction", friction, 0 <= friction < np.inf, "a finite number, 0 or more"),
-        ("smoothing", smoothing, 0 <= smoothing <= 1, "in [0, 1]"),
-        ("refine", refine, isinstance(refine, int) and refine >= 1, "a positive integer"),
-        ("imperfection", imperfection, 0 <= imperfection <= 0.5, "in [0, 0.5] pixel"),
-        ("steps", steps, steps is None or steps >= 100, "None or at least 100"),
-        ("kinetic_target", kinetic_target, 0 < kinetic_target < 1, "in (0, 1)"),
-        ("damping", damping, 0 <= damping < designs.shape[1], "at least 0 and below the number of rows"),
-        ("repeats", repeats, repeats >= 0, "0 or more"),
-    ):
-        if not ok:
-            raise ValueError(f"{name} = {value!r}: must be {allowed}")
+    number("max_strain", max_strain, above=0, most=0.5)
+    if not frames or not all(0 < f <= 1 for f in frames) or not all(a < b for a, b in zip(frames, frames[1:])):
+        raise refused("frames", frames, "increasing numbers in (0, 1]")
+    choice("platens", platens, ("attached", "lubricated"))
+    number("friction", friction, least=0)
+    number("smoothing", smoothing, least=0, most=1)
+    whole("refine", refine, least=1)
+    number("imperfection", imperfection, least=0, most=0.5)
+    if steps is not None:
+        whole("steps", steps, least=100)
+    number("kinetic_target", kinetic_target, above=0, below=1)
+    number("damping", damping, least=0, below=designs.shape[1])
+    whole("repeats", repeats, least=0)
     return compress_unchecked(designs, material, max_strain=max_strain, frames=frames, platens=platens, friction=friction, contact=contact, smoothing=smoothing,
                      refine=refine, imperfection=imperfection, steps=steps, kinetic_target=kinetic_target, damping=damping, repeats=repeats, dtype=dtype,
                      device=device, compiled=compiled, progress=progress)

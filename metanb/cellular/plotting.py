@@ -32,9 +32,10 @@ def deformed_pixels(
 ) -> NDArray[np.float64]:  # (P, 4, 2) corners, counter-clockwise from the lower left [cell width]
     "Outlines of the P solid pixels after they have moved, in the order of `np.nonzero`."
     solid = check_designs(design)[0]
+    for name, part in (("u1", u1), ("u2", u2)):
+        if np.shape(part) != solid.shape:
+            raise refused(f"{name}.shape", np.shape(part), f"{solid.shape}, that of the design")
     u = np.stack([u1, u2], -1).astype(np.float64)
-    if u.shape != (*solid.shape, 2):
-        raise ValueError(f"u1 has shape {np.shape(u1)}; allowed: {solid.shape}, that of the design")
     ny, nx = solid.shape
     slope = [_differences(u, solid, axis) for axis in (1, 0)]
     corners = np.empty((2, 2, ny, nx, 2))  # up, right

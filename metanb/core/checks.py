@@ -79,6 +79,14 @@ def _within(value: Any, least: float | None, most: float | None, above: float | 
     return inside
 
 
+def _is_finite(value: Any) -> bool:
+    "Whether a real number is finite, as a float."
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # whole numbers and fractions know no end
+        return False
+
+
 def number(
     name: str,
     value: Any,
@@ -90,7 +98,7 @@ def number(
 ) -> float:
     "A finite real number between the bounds."
     plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
-    good = isinstance(plain, numbers.Real) and not isinstance(plain, bool) and math.isfinite(plain)
+    good = isinstance(plain, numbers.Real) and not isinstance(plain, bool) and _is_finite(plain)
     if not good or not _within(plain, least, most, above, below):
         raise refused(name, value, "a finite number" + _limits(least, most, above, below))
     return float(plain)

@@ -78,8 +78,9 @@ def nearest(
     "The designs that come nearest to targets."
     from scipy.spatial import cKDTree
 
+    targets = shaped("targets", targets, ("n", len(coverage.names)), dtype=float)
     if not len(coverage):
-        raise refused("coverage", coverage, "one with at least one design")
+        raise refused("len(coverage)", 0, "at least 1 design")
     distance, rows = cKDTree(coverage.scaled()).query(coverage.scaled(targets))
     return distance / np.sqrt(len(coverage.names)), rows
 

@@ -131,6 +131,7 @@ def diffusion_loss(
 ) -> Tensor:            # ()
     "Error of the prediction at one random step per sample (Ho et al. 2020, Eq. 14)."
     _check_samples("x0", x0)
+    choice("loss", loss, LOSSES)
     schedule, of_x0 = denoise.schedule, denoise.prediction == "x0"
     index = integers(schedule.steps, (len(x0),), generator, x0)
     a = schedule.alpha_bar.to(x0.device)[index]
@@ -164,7 +165,7 @@ def sample_ddpm(
 ) -> Tensor:    # (B, C, *grid) samples
     "Ancestral sampling through all T steps (Ho et al. 2020, Algorithm 2)."
     choice("variance", variance, ("posterior", "beta"))
-    schedule = denoise.schedule
+    schedule, denoise.guess = denoise.schedule, None
     for k in tqdm(range(schedule.steps, 0, -1), disable=not progress, desc="DDPM"):
         x0, _ = denoise(x, k)
         a, b = schedule[k], schedule[k - 1]
@@ -188,7 +189,7 @@ def sample_ddim(
 ) -> Tensor:              # (B, C, *grid) samples
     "Implicit sampling through a few of the T steps (Song et al. 2021, Eq. 12)."
     number("eta", eta, least=0, most=1)
-    schedule = denoise.schedule
+    schedule, denoise.guess = denoise.schedule, None
     for low, k in tqdm(list(pairwise([0, *grid]))[::-1], disable=not progress, desc="DDIM"):
         x0, eps = denoise(x, k)
         a, b = schedule[k], schedule[low]
@@ -211,7 +212,7 @@ def invert_ddim(
     "Run the deterministic sampler from samples to noise."
     _check_samples("x0", x)
     iterations = whole("iterations", iterations, 0)
-    schedule = denoise.schedule
+    schedule, denoise.guess = denoise.schedule, None
     for low, k in tqdm(list(pairwise([0, *grid])), disable=not progress, desc="inversion"):
         a, b = schedule[low], schedule[k]
         # the DDIM step from k to low, solved for x at k; the first step stands in for the one before it
@@ -290,6 +291,8 @@ class DenoisingModel(nn.Module):
     def loss(self, batch: Any, generator: Generator) -> Tensor:  # ()
         "Error of the prediction on a batch, with some of its conditions hidden."
         condition = self.conditions(batch)
+        if condition is None and self.settings["drop"]:
+            raise refused("conditions of the batch", None, "(B, n_conditions), of which drop hides some")
         for probability, columns in self.settings["drop"]:
             condition = drop_condition(condition, probability, columns=columns, generator=generator)
         return diffusion_loss(self.denoiser(condition), self.encode(batch), generator, loss=self.settings["loss"])

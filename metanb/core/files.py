@@ -6,9 +6,12 @@
 __all__ = ['data_root', 'shipped_folder', 'making_folder', 'write_file', 'write_json', 'read_json', 'suffix_of', 'write_mesh']
 
 # %% ../../nbs/core/files.ipynb #dda42e76
+import glob
 import io
 import json
 import os
+import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +63,16 @@ def making_folder(
                 p.rmdir()
 
 # %% ../../nbs/core/files.ipynb #c4acf785
+def _remove_stale_parts(path: Path) -> None:
+    "Take away the folders that killed processes left beside a file."
+    # A young one may belong to another process, here or on another machine, so only the clock decides: what is being
+    # written changes all the time, and after an hour at rest nobody is at it any more.
+    for beside in path.parent.glob(f".{glob.escape(path.name[:50])}.{'?' * 8}.part"):
+        with suppress(OSError):  # no folder, or somebody else was faster
+            if time.time() - max(p.stat().st_mtime for p in (beside, *beside.iterdir())) > 3600:
+                shutil.rmtree(beside)
+
+
 def write_file(
     path: str | Path,
     content: bytes | str | Callable[[Path], Any],  # a text is written as UTF-8
@@ -70,6 +83,7 @@ def write_file(
     path = Path(path)
     try:
         with making_folder(path.parent, argument):
+            _remove_stale_parts(path)
             with TemporaryDirectory(suffix=".part", prefix=f".{path.name[:50]}.", dir=path.parent) as beside:
                 part = Path(beside) / path.name
                 if callable(content):

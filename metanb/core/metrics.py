@@ -135,10 +135,12 @@ def row(
         tests.append(lambda x: abs(x - number("paper", paper)) <= within)
         words.append(f"{as_number(paper, form)} +- {as_number(within, form)}")
     values = _numbers(ours)
+    if not values:
+        raise refused("ours", ours, "at least one number")
     if shown is None and len(values) > 1:
         raise refused("shown", shown, f"the {len(values)} numbers of {quantity!r} as one text")
     verdict = all(bool(test(value)) for value in values for test in tests) if tests and judge else None
-    target = " and ".join(words) + (f" {note}" if note else "")
+    target = f"{' and '.join(words)} {note}".strip()
     return {"quantity": quantity, "paper": paper, "ours": values[0] if shown is None else shown,
             "target": target or None, "ok": verdict}
 

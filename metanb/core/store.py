@@ -117,9 +117,6 @@ def _create(path: Path, record: dict, shard: dict[str, np.ndarray]) -> dict[str,
         group.create_array(DIGEST, shape=(-(-n // size), 32), chunks=(1, 32), dtype="uint8", compressors=None)
     return _open(path, "r+")[0]
 
-
-
-
 # %% ../../nbs/core/store.ipynb #b80b4b1b
 def _write(arrays: dict[str, zarr.Array], index: int, rows: slice, shard: dict[str, np.ndarray]) -> None:
     "Store one shard, its digest last."

@@ -111,6 +111,16 @@ def _replacing(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(left, ignore_errors=True)
 
 # %% ../../nbs/core/weights.ipynb #3a819d9d
+def _check_card(card: Any) -> None:
+    "Raise a ValueError unless JSON can hold the card."
+    try:
+        json.dumps(card, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise refused("card", card, f"a dict of JSON values ({error})") from None
+    if not isinstance(card, dict):
+        raise refused("card", card, "a dict of JSON values")
+
+
 def save_pretrained(
     model: nn.Module,          # network with `config`, the arguments of its constructor; see `keeps_config`
     folder: str | Path,        # new folder, or one with weights that are replaced
@@ -122,13 +132,12 @@ def save_pretrained(
     path = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("metanb.")
     if _model_class(path) is not type(model) or not isinstance(getattr(model, "config", None), dict):
         raise refused("model", path, "networks that keep the arguments of their constructor in a dict `config`")
+    _check_card(card)
     with _replacing(Path(folder).absolute()) as new:
         save_file(_tensors(model, half), new / WEIGHTS)
         facts = {"model": path, "config": model.config, "parameters": sum(p.numel() for p in model.parameters()),
                  "half": bool(half), "sha256": hashlib.sha256((new / WEIGHTS).read_bytes()).hexdigest(),
                  "metanb": metanb.__version__}
-        if not isinstance(card, dict):
-            raise refused("card", card, "a dict of JSON values")
         write_json(new / CARD, {**card, **facts}, argument="card")
     return Path(folder)
 

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image as pillow
 
+from .checks import shaped
 from .plotting import CYCLE, colormap
 
 # %% ../../nbs/core/widgets.ipynb #7251d8fc
@@ -153,9 +154,7 @@ def stiffness_table(
     unit: str = "E_base",  # of C
 ) -> str:          # HTML
     "The 6 × 6 stiffness as a table, blue negative and red positive."
-    C = np.asarray(C, float)
-    if C.shape != (6, 6):
-        raise ValueError(f"C has shape {C.shape}; allowed: (6, 6)")
+    C = shaped("C", C, (6, 6), dtype=float)
     top = np.abs(C).max() or 1.0
     power = math.floor(math.log10(top))
     colours = colormap("diverging")(0.5 + 0.5 * C / top)

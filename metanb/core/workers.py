@@ -14,7 +14,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED, CancelledError, Executor, Future, InvalidStateError, ProcessPoolExecutor, wait,
+)
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from itertools import islice
@@ -72,7 +74,8 @@ def as_completed(
             pending |= {executor.submit(*call): index for index, call in islice(todo, max(0, most - len(pending)))}
             if not pending:
                 return
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            done = wait(pending, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=lambda f: f.exception() is not None):  # an error waits for what is finished
                 yield pending.pop(future), future.result()
     finally:
         for future in pending:
@@ -122,8 +125,9 @@ def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
     distributed = _extra("distributed", scheduler)
 
     def telling(record: logging.LogRecord) -> bool:
-        "Not that a result on its way was lost when the client closed, which dask logs."
-        return not (record.exc_info and isinstance(record.exc_info[1], distributed.comm.CommClosedError))
+        "Not that a result was lost when the client closed, or came when nobody wanted it any more, which dask logs."
+        lost = distributed.comm.CommClosedError, InvalidStateError
+        return not (record.exc_info and isinstance(record.exc_info[1], lost))
 
     with ExitStack() as stack:
         logging.getLogger("tornado.application").addFilter(telling)

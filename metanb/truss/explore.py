@@ -19,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..core.checks import refused
 from metanb.core.elasticity import (
     CONSTANTS, axis_angle, axis_angle_of, check_stiffness, engineering_constants, orthotropic, universal_anisotropy,
 )
@@ -165,7 +166,7 @@ class _DesignControls:
         for name, value in values.items():
             low, high = getattr(self.knobs[name], "min", value), getattr(self.knobs[name], "max", value)
             if not low - 1e-9 <= value <= high + 1e-9:
-                raise ValueError(f"design has {name} = {value:.4g}; allowed here: {low} to {high}")
+                raise refused(f"{name} of the design", value, f"{low} to {high}, the range of its slider")
         self.held = True
         for name, value in values.items():
             self.knobs[name].value = value
@@ -472,7 +473,7 @@ def target_explorer(
     "An app: a target stiffness, a button, and verified designs with their elastic surfaces and files."
     targets = {f"bone sample {k + 1}": C for k, C in enumerate(bones())} if targets is None else dict(targets)
     if not targets:
-        raise ValueError("targets is empty; allowed: at least one name and its (6, 6) stiffness")
+        raise refused("targets", targets, "at least one name and its (6, 6) stiffness")
     targets = {name: check_stiffness(torch.as_tensor(np.asarray(C, float)), f"targets[{name!r}]")
                for name, C in targets.items()}
     app = _TargetExplorer(targets, youngs_modulus, unit, n_candidates, keep)

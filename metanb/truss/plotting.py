@@ -19,6 +19,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..core.checks import refused, shaped
 from ..core.elasticity import elastic_surface
 from metanb.core.plotting import (
     CYCLE, PLANES, VIEW, blank_figure, colormap, in_house_style, plot_modulus, plot_projections,
@@ -43,10 +44,7 @@ def _closed_cell(content: tuple) -> tuple[NDArray, NDArray]:
 
 def _strain_tensor(strain: ArrayLike) -> NDArray:  # (3, 3)
     "The strain as a symmetric matrix."
-    e = np.asarray(strain, float)
-    if e.shape != (6,) or not np.isfinite(e).all():
-        bad = (~np.isfinite(e)).sum()
-        raise ValueError(f"strain has shape {e.shape} and {bad} entries that are not finite; allowed: (6,), finite")
+    e = shaped("strain", strain, (6,), dtype=float)
     return np.array([[e[0], e[5] / 2, e[4] / 2], [e[5] / 2, e[1], e[3] / 2], [e[4] / 2, e[3] / 2, e[2]]])
 
 # %% ../../nbs/truss/plotting.ipynb #2874d52f
@@ -208,7 +206,7 @@ def draw_gallery(
     "A row of cells above a row of their elastic surfaces [1e-3 of the base material]."
     n = len(designs)
     if len(titles) != n:
-        raise ValueError(f"titles has {len(titles)} entries; allowed: {n}, one for each design")
+        raise refused("len(titles)", len(titles), f"{n}, one for each design")
     half = 1.03 * max(abs(projected(designs[k])[..., :2]).max() for k in range(n))
     E = 1e3 * elastic_surface(C, n=31)[1].flatten(1).numpy()
     fig = blank_figure(1.35 * n + 0.7, 3.2, dpi=150)
@@ -234,7 +232,9 @@ def draw_design(
     "A cell, its elastic surface, and the outlines of that [1e-3 of the base material]."
     C = 1e3 * (effective_stiffness(check_one(design), device="cpu")[0] if C is None else C)
     fig = blank_figure(9.6, 2.4, by_hand=True, dpi=80)
-    cell, surface = (fig.add_axes((x, -0.08, 0.26, 1.04), projection="3d") for x in (-0.02, 0.19))
+    places = (0.19, -0.08, 0.26, 1.04), (-0.005, 0, 0.2, 0.87)
+    surface, cell = (fig.add_axes(place, projection="3d") for place in places)
+    surface.patch.set_visible(False)  # the axes overlap
     planes = [fig.add_axes((x, 0.2, 0.135, 0.6)) for x in (0.49, 0.675, 0.86)]
     plot_cell(design, strain, ax=cell)
     plot_modulus(C, ax=surface)
