@@ -80,6 +80,12 @@ def rotation_average(
     turned = turned / deviation
     return torch.linalg.cholesky((turned @ turned.transpose(1, 2)).mean(0)).T.float()
 
+# %% ../../nbs/truss/forward.ipynb #7c1e90d4
+def _turn_and_shape(design: RelaxedDesign) -> tuple[Tensor, Tensor]:  # (B, 3, 3) each
+    "Rotation and stretch of the deformation, the stretch at determinant 1."
+    R, S = polar(design.deformation_gradient())
+    return R, S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
+
 # %% ../../nbs/truss/forward.ipynb #d505e306
 @keeps_config
 class AffineForward(nn.Module):
@@ -109,8 +115,7 @@ class AffineForward(nn.Module):
 
     def forward(self, design: RelaxedDesign) -> Tensor:  # (B, 21) isometric constants
         "Stiffness per Young's modulus of the base material."
-        R, S = polar(design.deformation_gradient())
-        S = S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
+        R, S = _turn_and_shape(design)
         z = self.in_frame(presence(design.types, design.tessellations), design.relative_density, S)
         return rotate_constants(design.relative_density[:, None] * z, R)
 
@@ -127,8 +132,7 @@ class AffineForward(nn.Module):
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, ...]:
         "Lattices (B, 14), density (B,), stretch (B, 3, 3) and constants per density in the polar frame (B, 21)."
         soft = RelaxedDesign.of(design, torch.float64)
-        R, S = polar(soft.deformation_gradient())
-        S = S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
+        R, S = _turn_and_shape(soft)
         z = rotate_constants(torch.as_tensor(constants).double() * ISOMETRIC.double(), R.transpose(-1, -2))
         there, density = presence(soft.types, soft.tessellations), soft.relative_density
         return tuple(x.float() for x in (there, density, S, z / density[:, None]))
