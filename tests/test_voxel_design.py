@@ -254,7 +254,7 @@ GOOD = np.zeros((4, 4, 4))
 
 @pytest.mark.parametrize("call, word", [
     (lambda: unfold(np.zeros((4, 4, 3))), "octant.shape is"), (lambda: fold(np.zeros((5, 5, 5))), "even"), (lambda: pack(np.zeros((3, 3, 3))), "even"),
-    (lambda: pack(GOOD + 0.5), "octants is an array with densities"), (lambda: symmetrise(GOOD - 1), "octant is an array with values"), (lambda: volume_fraction(GOOD * np.nan), "64 that are NaN"),
+    (lambda: pack(GOOD + 0.5), "a density of octants is 0.5"), (lambda: symmetrise(GOOD - 1), "octant is an array with values"), (lambda: volume_fraction(GOOD * np.nan), "64 that are NaN"),
     (lambda: volume_fraction(GOOD + np.inf), "inf"), (lambda: is_connected(GOOD + 0.3), "0 and 1"), (lambda: components(GOOD[None]), "single cell"),
     (lambda: shape_similarity(GOOD, GOOD + 1), "without solid"), (lambda: unpack(np.zeros(8, np.int64), 4), "packed.dtype is"), (lambda: unpack(np.zeros(3, np.uint8), 3), "octant is 3"),
     (lambda: family("octet", 8, 1.01), "volume_fraction is 1.01"), (lambda: family("octet", 8, -0.1), "volume_fraction"), (lambda: family("octet", 7, 0.5), "voxels"),

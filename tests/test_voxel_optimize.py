@@ -1,5 +1,6 @@
 """Inverse homogenisation and its data: what must hold beyond the examples of the notebooks."""
 
+import itertools
 import json
 import math
 
@@ -9,7 +10,7 @@ import torch
 
 from metanb.core.coverage import Coverage
 from metanb.voxel.data import PROPERTIES, RANGES, Cells, dataset, initial_data, load, make_shard, moduli, statistics
-from metanb.voxel.design import components, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
+from metanb.voxel.design import components, family, fold, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
 from metanb.voxel.mechanics import homogenize, stiffness_of
 from metanb.voxel.objectives import poisson, random_start, reach, threshold
 from metanb.voxel.optimize import InverseHomogenization, optimize
@@ -67,6 +68,45 @@ def test_the_threshold_is_the_same_for_a_cell_that_is_black_and_white():
     assert threshold(np.ones((4, 4, 4)), 1.0).all()
 
 
+@pytest.mark.parametrize("v", [0.1, 0.3, 0.45])
+@pytest.mark.parametrize("name", ["bars", "octet", "schwarz_p", "bcc", "plates"])
+def test_less_of_a_black_and_white_cell_is_still_one_piece(name, v):
+    "All its voxels are equally dense, and no level is light enough: what stays is cut out of it."
+    for size in (16, 24):
+        whole = fold(family(name, size, 0.5))
+        less = threshold(whole, v)
+        assert abs(less.mean() - v) <= 3 / whole.size + 1e-12 and is_cubic(unfold(less)) and not (less & ~whole).any()
+        assert components(unfold(less))[1] == 1 and (v < 0.3 or percolates(unfold(less)).all())
+
+
+def test_an_island_denser_than_the_rest_does_not_break_the_cell():
+    bars = fold(family("bars", 16, 0.5)).astype(float)
+    for at in np.argwhere(bars):
+        density = bars * 0.9
+        for order in itertools.permutations(at):
+            density[order] = 1
+        assert is_connected(unfold(threshold(density, 0.3)))
+
+
+@pytest.mark.parametrize("n", [2, 4, 8])
+@pytest.mark.parametrize("v", [1e-6, 0.001, 0.004, 0.02])
+def test_the_smallest_volumes_are_met_as_well(n, v):
+    for at in ((0, 0, 0), (0, 0, 1), (0, 1, n - 1), (n - 1, n - 1, n - 1)):
+        density = np.full((n, n, n), 0.1)
+        for order in itertools.permutations(at):
+            density[order] = 1
+        for octant in (density, density[::-1, ::-1, ::-1], random_designs(1, n, octant=n, volume_fraction=0.3)[0]):
+            assert abs(threshold(octant, v).mean() - v) <= 3 / n**3 + 1e-12
+
+
+def test_the_threshold_names_what_is_not_symmetric():
+    density = np.zeros((4, 4, 4))
+    density[0, 1, 2] = 0.25
+    with pytest.raises(ValueError) as error:
+        threshold(density, 0.5)
+    assert str(error.value) == "density's largest change by an exchange of axes is 0.25; allowed: 0"
+
+
 @pytest.mark.parametrize("noise", [0.0, 1e-6])
 def test_what_holds_for_any_start(noise):
     "Steps are chaotic: another number of threads or a little noise may end in another cell. This does not depend on it."
@@ -104,7 +144,7 @@ def test_resumed_runs_end_in_the_same_cell(settings, tmp_path):
 
 def test_a_state_belongs_to_its_task(tmp_path):
     path, target = tmp_path / "state.npz", stiffness(0.3, 0.1, 0.1)
-    optimize(reach(target), 0.4, max_steps=3, checkpoint=path, seed=1, **SMALL)
+    optimize(reach(target), 0.4, max_steps=3, checkpoint=path, seed=np.int64(1), **SMALL)
     more = optimize(reach(target), 0.4, max_steps=6, checkpoint=path, seed=1, **SMALL)  # goes on
     assert len(more.history) == 6
     for other in (dict(objective=reach(2 * target)), dict(objective=reach(target), seed=2), dict(objective=reach(target), constraints=[lambda C, step: C[0, 1] - 1]),
@@ -146,12 +186,21 @@ def test_an_objective_that_is_not_finite_stops_with_its_step():
         optimize(lambda C, step: C[0, 0] * torch.nan, 0.4, **SMALL)
 
 
+@pytest.mark.parametrize("settings, name", [
+    (dict(low="a"), "low is 'a'"), (dict(high=None), "high is None"), (dict(low=0), "low is 0;"), (dict(low=0.5, high=0.4), "low is 0.5; allowed: a finite number in (0, 0.4]"),
+    (dict(high=1.5), "high is 1.5"), (dict(low=np.array([0.1, 0.2])), "low is"), (dict(high=math.nan), "high is nan"), (dict(low=True), "low is True")])
+def test_bad_volumes_of_a_data_set_are_named(settings, name, tmp_path):
+    with pytest.raises(ValueError) as error:
+        dataset(preset="test", folder=tmp_path, progress=False, **settings)
+    assert name in str(error.value) and "allowed" in str(error.value) and not list(tmp_path.iterdir())
+
+
 def test_only_cells_that_carry_load_are_good(tmp_path):
     ds = dataset(preset="test", folder=tmp_path, n=6, octant=6, stage_steps=4, low=0.1, high=0.4, progress=False)
     cells = load(ds.path)
     octants, C = cells.octants(), cells.stiffness
     for i in range(len(cells)):
-        whole = homogenize(octants[i], symmetry="octant", rtol=1e-6).C
+        whole = homogenize(unfold(octants[i]), symmetry="none", rtol=1e-6).C  # not the octants that made the values
         np.testing.assert_allclose(C[i], whole[[0, 0, 3], [0, 1, 3]], rtol=1e-4, atol=1e-7)
         if cells.good[i]:
             assert percolates(unfold(octants[i])).all() and C[i, 0] > 1e-5

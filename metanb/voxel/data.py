@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import metanb
-from ..core.checks import refused, whole
+from ..core.checks import number, refused, whole
 from ..core.coverage import Coverage
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import data_root, write_file
@@ -98,8 +98,8 @@ def dataset(
     if chosen["octant"] % 2:
         raise refused("octant", chosen["octant"], "even numbers")
     params = usual | settings
-    if not 0 < params["low"] <= params["high"] <= 1:
-        raise ValueError(f"low is {params['low']} and high is {params['high']}; allowed: 0 < low <= high <= 1")
+    high = number("high", params["high"], above=0, most=1)
+    number("low", params["low"], above=0, most=high)
     base_stiffness(params["poisson"])
     name = f"voxel_{2 * chosen['octant']}_n{chosen['n']}_seed{seed}"
     name += "".join(f"_{key}{value:g}" for key, value in sorted(settings.items()))
@@ -208,8 +208,8 @@ def statistics(
     if good.any():
         columns = zip(PROPERTIES, cells.properties[good].T)
         out["range"] = {name: [float(column.min()), float(column.max())] for name, column in columns}
-    for number, goal in enumerate(GOALS):
-        rows = good & (cells.goal == number)
+    for index, goal in enumerate(GOALS):
+        rows = good & (cells.goal == index)
         key = {"bulk": "bulk_share", "shear": "shear_share", "poisson": "poisson"}[goal]
         if rows.any():
             quantiles = np.nanquantile(values[key][rows], (0.05, 0.5, 0.95)).tolist()
@@ -233,8 +233,8 @@ def draw_coverage(
         (C12, C44, "$C_{12}/E$", "$C_{44}/E$")]
     panels += [(cells.volume_fraction, values[name], "volume fraction", label) for name, label in names.items()]
     for ax, (x, y, xlabel, ylabel) in zip(flat, panels):
-        for number, (goal, color) in enumerate(zip(GOALS, CYCLE)):
-            rows = cells.good & (cells.goal == number)
+        for index, (goal, color) in enumerate(zip(GOALS, CYCLE)):
+            rows = cells.good & (cells.goal == index)
             ax.scatter(x[rows], y[rows], s=2.5, color=color, linewidths=0, label=goal, rasterized=True)
         ax.set(xlabel=xlabel, ylabel=ylabel)
     f = np.linspace(0.01, 1, 100)

@@ -56,8 +56,9 @@ def check_designs(
         missing = f"an array with {int((values != values).sum())} that are NaN"
         found = missing if low != low else f"an array with values from {low:.6g} to {high:.6g}"
         raise ValueError(f"{name} is {found}; allowed: densities from 0 to 1")
-    if binary and not bool(((values == 0) | (values == 1)).all()):
-        raise ValueError(f"{name} is an array with densities between 0 and 1; allowed here: 0 and 1 only")
+    grey = values[(values != 0) & (values != 1)] if binary else ()
+    if len(grey):
+        raise refused(f"a density of {name}", float(grey[0]), "0 and 1 only")
     return designs
 
 # %% ../../nbs/voxel/design.ipynb #effd688b
@@ -114,8 +115,9 @@ def fold(
 ) -> NDArray | Tensor:       # (..., n, n, n)
     "The octant of a cell; raises ValueError for one that is not mirror symmetric."
     cell = check_designs(cell, "cell")
-    if not np.all(is_mirror_symmetric(cell)):
-        raise ValueError("cell is not mirror symmetric in x, y and z; allowed: cells that have an octant")
+    mirrored = is_mirror_symmetric(cell)
+    if not np.all(mirrored):
+        raise refused("mirror symmetry of cell in x, y and z", mirrored, "True")
     n = cell.shape[-1] // 2
     return cell[..., :n, :n, :n]
 

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from ..core.checks import number, refused
 from ..core.elasticity import check_stiffness
-from .design import check_designs, random_designs, remove_islands, symmetrise, unfold, wedge
+from .design import check_designs, is_connected, random_designs, remove_islands, symmetrise, unfold, wedge
 
 # %% ../../nbs/voxel/objectives.ipynb #8a0f350b
 Objective = Callable[[Tensor, int], Tensor]  # stiffness (6, 6) and number of the step -> what is to become small
@@ -132,6 +133,37 @@ def _neighbours(n: int) -> NDArray:  # (W, 6)
             found.append(number_of[np.ravel_multi_index(there, (n, n, n))])
     return np.stack(found, 1)
 
+# %% ../../nbs/voxel/objectives.ipynb #d17c40be
+def _ways(part: NDArray[np.bool_], most: float) -> NDArray[np.bool_]:
+    "Shortest ways in a part from an orbit to the mirror planes that make one piece, at most so many voxels; or none."
+    n = len(part)
+    images, number_of, times = wedge(n)
+    i, j, k = np.unravel_index(images[0], (n, n, n))  # i <= j <= k
+    inside = part.reshape(-1)[images[0]]
+    here, there = np.repeat(np.arange(len(i)), 6), _neighbours(n).reshape(-1)
+    both = inside[here] & inside[there]
+    graph = csr_array((np.ones(both.sum()), (here[both], there[both])), shape=(len(i),) * 2)
+    found = []
+    for plane in (i == j, j == k, i == 0, k == n - 1):
+        begin = np.flatnonzero(inside & plane)
+        if not len(begin):
+            found.append((np.full(len(i), np.inf), None))
+            continue
+        length, before, _ = dijkstra(graph, indices=begin, min_only=True, unweighted=True, return_predecessors=True)
+        found.append((length, before))
+    for chosen in (found, found[:3], found[:2] + found[3:]):
+        total = sum(length for length, _ in chosen)
+        middle, ways = int(total.argmin()), np.zeros(len(i), bool)
+        if not np.isfinite(total[middle]):
+            continue
+        for _, before in chosen:
+            orbit = middle
+            while orbit >= 0:
+                ways[orbit], orbit = True, before[orbit]
+        if times @ ways <= most:
+            return ways[number_of].reshape(part.shape)
+    return np.zeros(part.shape, bool)
+
 # %% ../../nbs/voxel/objectives.ipynb #fe0f8ca6
 def _grown(octant: NDArray[np.bool_], density: NDArray, wanted: float) -> NDArray[np.bool_]:
     "Orbits that touch the solid join it, the densest first, until it has about the wanted number of voxels."
@@ -139,7 +171,7 @@ def _grown(octant: NDArray[np.bool_], density: NDArray, wanted: float) -> NDArra
     neighbours, rho = _neighbours(len(density)), density.reshape(-1)[images[0]]
     solid = octant.reshape(-1)[images[0]].copy()
     if not solid.any():
-        solid[rho.argmax()] = True
+        solid[np.where(times <= wanted + 3, rho, -1).argmax()] = True
     seen, heap = solid.copy(), []
 
     def meet(orbit: int) -> None:
@@ -165,7 +197,7 @@ def threshold(
     density: NDArray,        # (n, n, n) of an octant, unchanged by an exchange of axes
     volume_fraction: float,  # in (0, 1]
 ) -> NDArray[np.bool_]:      # (n, n, n)
-    "The black and white octant of the volume fraction, within 3 / n^3: one piece if its largest part can be alone."
+    "The black and white octant of the volume fraction, within 3 / n^3; in one piece where its ways are light enough."
     volume_fraction = number("volume_fraction", volume_fraction, above=0, most=1)
     density = np.asarray(check_designs(density, "density", even=False), float)
     if density.ndim != 3:
@@ -173,14 +205,19 @@ def threshold(
     n = len(density)
     images = density.reshape(-1)[wedge(n)[0]]
     if not (images == images[0]).all():
-        raise refused("density", "an octant", "octants that an exchange of axes does not change")
-    levels = np.unique(density)[::-1]
+        change = float(np.ptp(images, axis=0).max())
+        raise refused("density's largest change by an exchange of axes", change, "0")
+    wanted, levels = volume_fraction * n**3, np.unique(density)[::-1]
     low, high = 0, len(levels)  # the first `low` levels leave cells that are not too large
     while low < high:
         middle = (low + high) // 2
-        if _cleaned(density >= levels[middle]).sum() <= volume_fraction * n**3 + 3:
+        if _cleaned(density >= levels[middle]).sum() <= wanted + 3:
             low = middle + 1
         else:
             high = middle
     solid = _cleaned(density >= levels[low - 1]) if low else np.zeros(density.shape, bool)
-    return _grown(solid, density, volume_fraction * n**3)
+    solid = _grown(solid, density, wanted)
+    if not low or low < len(levels) and not is_connected(unfold(solid)):
+        ways = _ways(_cleaned(density >= levels[low]), wanted + 3)
+        solid = _grown(ways, density, wanted) if ways.any() else solid
+    return solid

@@ -198,8 +198,17 @@ def _free(n: int, case: int, dtype: torch.dtype, device: torch.device) -> Tensor
                 free[component].movedim(axis, 0)[[0, n]] = 0
     return free.to(device)
 
+
+class _Elements:
+    "Moduli of the elements, their unit stiffness, and the affine displacements of the load cases."
+
+    def __init__(self, E: Tensor, cases: Sequence[int], poisson: float):
+        self.E, self.poisson = E, poisson
+        self.k = _element(poisson, E.dtype, E.device)
+        self.affine = torch.stack([_affine(case, E.dtype, E.device) for case in cases])
+
 # %% ../../nbs/voxel/operators.ipynb #48143b4f
-class Octant:
+class Octant(_Elements):
     "Systems of mirror symmetric cells, each one on the octant with its own load case."
 
     def __init__(
@@ -209,8 +218,7 @@ class Octant:
         poisson: float,
     ):
         n, like = E.shape[-1], (E.dtype, E.device)
-        self.E, self.k, self.poisson = E, _element(poisson, *like), poisson
-        self.affine = torch.stack([_affine(case, *like) for case in cases])
+        super().__init__(E, cases, poisson)
         series = [_series(n, case, *like) for case in cases]
         self.forth = torch.stack([forth for forth, _ in series], 1)  # (3 axes, S, 3, n+1, n+1)
         self.back = torch.stack([back for _, back in series], 1)
@@ -255,7 +263,7 @@ class Octant:
         return u
 
 # %% ../../nbs/voxel/operators.ipynb #4e373d39
-class Periodic:
+class Periodic(_Elements):
     "Systems of whole cells without any symmetry, each one with its own load case."
 
     def __init__(
@@ -264,10 +272,8 @@ class Periodic:
         cases: Sequence[int],  # S Voigt load cases
         poisson: float,
     ):
-        like = (E.dtype, E.device)
-        self.E, self.k, self.poisson = E, _element(poisson, *like), poisson
-        self.affine = torch.stack([_affine(case, *like) for case in cases])
-        self.green_tensor = _green_periodic(E.shape[-1], poisson, *like)
+        super().__init__(E, cases, poisson)
+        self.green_tensor = _green_periodic(E.shape[-1], poisson, E.dtype, E.device)
         self.shape = (E.shape[0], 3, *E.shape[1:])
 
     def times(self, u: Tensor) -> Tensor:
