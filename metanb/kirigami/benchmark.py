@@ -135,7 +135,7 @@ def measured(
         "within the range": numbers["admissible_within_share"],
         "pair distance / floor": numbers["tv_ratio"],
         "classifier": None if accuracy is None else accuracy - 3 * numbers["classifier_error"],
-        "nearest / held-out": numbers["nearest_generated"] / heldout if heldout else None,  # 0: held-out cells are copies
+        "nearest / held-out": numbers["nearest_generated"] / heldout if heldout else None,  # 0: copies
     }
 
 # %% ../../nbs/kirigami/benchmark.ipynb #f8066abf
