@@ -7,7 +7,7 @@ import pytest
 
 from metanb.cellular.calculix import available, deck_mesh, oblique_blocks, read_dat, reference_compress, swayed_nodes, walls, write_deck
 from metanb.cellular.design import random_designs
-from metanb.cellular.mechanics import FRAMES
+from metanb.cellular.settings import FRAMES
 from metanb.cellular.mesh import pixel_mesh
 import make_cellular_validation as validation
 from make_cellular_calculix import PATH, pack, solve, unpack

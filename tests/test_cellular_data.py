@@ -2,7 +2,7 @@
 import inspect
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ import pytest
 
 from metanb.cellular import data
 from metanb.cellular.design import random_designs
-from metanb.cellular.mechanics import ENERGIES, FRAMES, CompressionResult, compress
+from metanb.cellular.mechanics import compress
+from metanb.cellular.result import ENERGIES, CompressionResult
+from metanb.cellular.settings import FRAMES, Loading, Marching, Meshing
 from metanb.core.runs import main
 from metanb.core.store import open_dataset, shard_seed, verify
 from metanb.core.workers import processes
@@ -28,9 +30,10 @@ def answer(designs, *, max_strain, frames, **settings) -> CompressionResult:
         return np.where(designs[:, None], rng.normal(size=(*shape, ny, nx)), 0).astype(np.float32)
     broken = np.arange(n) == 0
     result = CompressionResult(
-        np.array(frames) * max_strain, *(rng.random(shape) for _ in range(3)), *(field() for _ in data.FIELDS),
-        {name: rng.random(shape) for name in ENERGIES}, rng.random(n), rng.random(n), rng.integers(1000, 9000, n), rng.integers(0, 2, n),
-        {name: broken & (name in ("unfinished", "kinetic")) for name in data.FLAGS})
+        strain=np.array(frames) * max_strain, **{name: rng.random(shape) for name in data.CURVES}, **{name: field() for name in data.FIELDS},
+        energies={name: rng.random(shape) for name in ENERGIES}, penetration=rng.random(n), min_jacobian=rng.random(n),
+        steps=rng.integers(1000, 9000, n), repeats=rng.integers(0, 2, n), snapped=rng.random(shape) < 0.1,
+        flags={name: broken & (name in ("unfinished", "kinetic")) for name in data.FLAGS})
     for values in (result.stress, *(getattr(result, name) for name in data.FIELDS)):
         values[0, -2:] = np.nan
     return result
@@ -217,9 +220,9 @@ def test_pictures_show_every_design(made):
 
 
 def test_settings_are_those_of_the_functions_that_take_them():
-    known = set(inspect.signature(compress).parameters) | set(inspect.signature(random_designs).parameters)
+    known = {field.name for part in (Loading, Meshing, Marching) for field in fields(part)} | set(inspect.signature(random_designs).parameters)
     of_dataset = set(data.FURTHER) | set(inspect.signature(data.dataset).parameters)
-    assert set(data.FURTHER) <= known and known - of_dataset == {"designs", "material", "dtype", "min_contact", "threshold"}
+    assert set(data.FURTHER) <= known and known - of_dataset == {"dtype", "min_contact", "threshold"}
 
 
 @pytest.mark.parametrize("change, words", [
@@ -236,7 +239,7 @@ def test_bad_settings_are_named_and_leave_nothing(tmp_path, change, words):
 
 def test_other_bad_input(made, monkeypatch, tmp_path, capsys):
     held = data.load(made)
-    for call, words in ((lambda: held.field("u3"), ["u3", "u1, u2, sigma22"]), (lambda: data.load(tmp_path), [str(tmp_path), "a data set of metanb"]),
+    for call, words in ((lambda: held.field("u3"), ["u3", "u1, u2, P22"]), (lambda: data.load(tmp_path), [str(tmp_path), "a data set of metanb"]),
                         (lambda: data.statistics(held, quantiles=(0.5, 2)), ["quantiles", "[0, 1]"])):
         with pytest.raises(ValueError) as error:
             call()

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from metanb.cellular import mechanics
+from metanb.cellular import motion
 from metanb.cellular.design import random_designs
 from metanb.cellular.material import Material, homogeneous_block
-from metanb.cellular.mechanics import PENALTY, compress, compress_unchecked
+from metanb.cellular.mechanics import compress
+from metanb.cellular.motion import PENALTY
 
 STORED = json.loads((Path(__file__).parent / "data" / "cellular_calculix.json").read_text())
 
@@ -77,7 +78,7 @@ def test_a_mirrored_cell_gives_the_mirrored_answer(cells):
 def test_mirrored_random_cells_give_the_mirrored_answer_to_8_per_cent(pair):
     "Mirrored design, mirrored sway; round-off may grow where a cell buckles, which these do not do up to 8 %."
     designs = random_designs(2, seed=0, quarter=6)[:, :, ::-1].copy()
-    check_mirrored(compress_unchecked(designs, imperfection=-0.02, frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False), pair)
+    check_mirrored(compress(designs, imperfection=-0.02, frames=(0.1, 0.2, 0.3, 0.4), repeats=0, compiled=False), pair)
 
 
 def test_an_answer_is_the_same_twice_and_in_any_batch(cells):
@@ -93,8 +94,8 @@ def test_an_answer_is_the_same_twice_and_in_any_batch(cells):
 def test_a_design_that_fails_stays_alone(monkeypatch, cells):
     "One design loses its masses: it is flagged and warned of, its frames are NaN, and its neighbours answer as before."
     designs, sound = cells
-    masses = mechanics._Model.masses
-    monkeypatch.setattr(mechanics._Model, "masses", lambda model, *a: masses(model, *a) * (1 - (1 - 1e-6) * (model.design == 1) * (model.n == 4)))
+    masses = motion.nodal_masses
+    monkeypatch.setattr(motion, "nodal_masses", lambda batch, *a: masses(batch, *a) * (1 - (1 - 1e-6) * (batch.design == 1) * (batch.n == 4)))
     with pytest.warns(UserWarning, match=r"designs \[1\] did not reach"):
         spoiled = compress(designs, imperfection=0.0, **SHORT)
     assert spoiled.flags["unfinished"].tolist() == [False, True, False, False] and not spoiled.passed[1]
@@ -109,7 +110,7 @@ def closing_slit(at, **options):
     and what the block carries, without and with the depth that the penalty asks for: both faces push with PENALTY * young * depth for each node, one node a pixel."""
     slit = np.ones((1, 24, 3), bool)
     slit[:, 11:13] = False
-    result = compress_unchecked(slit, repeats=0, compiled=False, frames=tuple(at / options["max_strain"]), **options)
+    result = compress(slit, connected=False, repeats=0, compiled=False, frames=tuple(at / options["max_strain"]), **options)
     spared = result.stress[0][2:] / (2 * PENALTY * Material().young * 24)
     analytic, softened = (np.array([homogeneous_block((strain - less - 2 / 24) / (1 - 2 / 24), confined=True, steps=100) for strain, less in zip(at[2:], depth)])
                           for depth in (0 * spared, spared))
@@ -155,7 +156,7 @@ def buckled_wall(ny, *, reach, **options):
     "A wall compressed to 1.8 to 2.4 times its buckling strain: the answer, and the load there over the buckling load. The elastica carries hardly more than that."
     wall, euler = np.zeros((1, ny, 8), bool), buckling_load(ny)
     wall[:, :, 3:5] = True
-    result = compress_unchecked(wall, ELASTIC, max_strain=reach * euler, frames=tuple(np.linspace(1.8, 2.4, 6) / reach), smoothing=0.0, contact=False,
+    result = compress(wall, ELASTIC, max_strain=reach * euler, frames=tuple(np.linspace(1.8, 2.4, 6) / reach), smoothing=0.0, contact=False,
                                 repeats=0, compiled=False, **options)
     width = ELASTIC.young / (1 - ELASTIC.poisson ** 2) * 2 / 8
     return result, np.mean(result.stress[0] / (1 + 0.5 * (result.strain - euler))) / width / euler

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .material import Material
-from .mechanics import FRAMES
+from .settings import FRAMES
 from ..core.checks import choice, number, refused, shaped, whole
 
 # %% ../../nbs/cellular/calculix.ipynb #86b052b5

@@ -13,9 +13,9 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from .design import random_designs, relative_density
 from .mechanics import compress
 from .result import ENERGIES, FLAGS, CompressionResult
-from .settings import FRAMES
+from .settings import FRAMES, Loading, Marching, Meshing
 from ..core.checks import choice, number, refused
 from ..core.files import data_root, write_file
 from ..core.plotting import CYCLE
@@ -37,7 +37,7 @@ from ..core.store import Dataset, datasets, generate, open_dataset, shipped
 from ..core.workers import Jobs, Scheduler, workers
 
 # %% ../../nbs/cellular/data.ipynb #c5f5dc28
-FIELDS = ("u1", "u2", "sigma22", "plastic_strain")
+FIELDS = ("u1", "u2", "P22", "contact22", "sigma22", "plastic_strain")
 LEVELS = 255  # steps between the smallest and the largest value
 
 # %% ../../nbs/cellular/data.ipynb #2dffd3ab
@@ -90,6 +90,11 @@ CURVES = ("stress", "stress_top", "stress_bottom")
 NUMBERS = {"penetration": np.float32, "min_jacobian": np.float32, "steps": np.int32, "repeats": np.int32}
 
 
+def _mask(name: str, designs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    "Pixels of a field that are stored: what contact carries lies in voids, too."
+    return np.ones_like(designs) if name == "contact22" else designs
+
+
 def encode(
     designs: NDArray[np.bool_],  # (N, ny, nx)
     result: CompressionResult,
@@ -101,11 +106,12 @@ def encode(
     arrays |= {name: getattr(result, name).astype(np.float32) for name in CURVES}
     limits = []
     for name in FIELDS:
-        arrays[name], limit = quantise(getattr(result, name), designs)
+        arrays[name], limit = quantise(getattr(result, name), _mask(name, designs))
         limits.append(limit)
     arrays["limits"] = np.stack(limits, 1)
     arrays["energies"] = np.stack([result.energies[name] for name in ENERGIES], 1).astype(np.float32)
     arrays["flags"] = np.stack([result.flags[name] for name in FLAGS], 1)
+    arrays["snapped"] = result.snapped
     return arrays | {name: getattr(result, name).astype(kind) for name, kind in NUMBERS.items()}
 
 # %% ../../nbs/cellular/data.ipynb #cf900b4d
@@ -128,8 +134,8 @@ SIZES = {  # designs, pixels along a quarter, designs per shard
     "demo": dict(n=256, quarter=24, shard_size=16),
     "paper": dict(n=53_007, quarter=48, shard_size=256),  # batches for a GPU; 8 are enough to keep a core busy
 }
-FURTHER = ("t_max", "amplitude_exponent", "friction", "contact", "smoothing", "refine", "imperfection", "steps",
-           "kinetic_target", "damping", "repeats", "compiled")  # settings that are seldom changed
+FURTHER = ("t_max", "amplitude_exponent", *(field.name for part in (Loading, Meshing, Marching) for field in fields(part)
+                                             if field.name not in ("max_strain", "frames", "platens", "device", "dtype")))
 
 # %% ../../nbs/cellular/data.ipynb #136e85c4
 def dataset(
@@ -173,6 +179,7 @@ class Responses:
     stress_bottom: NDArray   # (N, F) from the lower platen alone [MPa]
     energies: dict[str, NDArray]  # each (N, F) [MPa pixel^2]
     flags: dict[str, NDArray]     # each (N,) bool, True = the rule is broken
+    fields: tuple[str, ...]       # names of the fields; sets of version 0.2 hold no P22 and contact22
     penetration: NDArray     # (N,) deepest contact [pixel]
     min_jacobian: NDArray    # (N,) smallest corner area / undeformed corner area
     steps: NDArray           # (N,) steps of the solver up to the last frame it reached
@@ -200,22 +207,36 @@ class Responses:
 
     def field(
         self,
-        name: str,  # one of FIELDS
+        name: str,  # one of `fields`
         rows: slice = slice(None),
     ) -> NDArray[np.float32]:  # (n, F, ny, nx) in the units of `CompressionResult`, 0 in voids
         "A field of some rows; off by at most `field_error`."
-        return restore(self.dataset[choice("name", name, FIELDS)][rows], self._limits(name, rows), self.designs(rows))
+        packed = self.dataset[choice("name", name, self.fields)][rows]
+        return restore(packed, self._limits(name, rows), _mask(name, self.designs(rows)))
 
     def field_error(
         self,
-        name: str,  # one of FIELDS
+        name: str,  # one of `fields`
         rows: slice = slice(None),
     ) -> NDArray[np.float32]:  # (n, F)
         "Largest error of a stored field: half a step."
         return np.ptp(self._limits(name, rows), axis=-1) / (2 * LEVELS)
 
     def _limits(self, name: str, rows: slice) -> NDArray:
-        return self.dataset["limits"][rows][:, FIELDS.index(choice("name", name, FIELDS))]
+        return self.dataset["limits"][rows][:, self.fields.index(choice("name", name, self.fields))]
+
+# %% ../../nbs/cellular/data.ipynb #4540b0ff
+class _Layout(NamedTuple):
+    "What the columns of a set mean."
+    fields: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+_LAYOUT = _Layout(FIELDS, FLAGS)
+_EARLIER = _Layout(  # of sets that version 0.2 made
+    ("u1", "u2", "sigma22", "plastic_strain"),
+    ("unfinished", "kinetic", "reactions", "penetration", "penalty", "damping", "balance"),
+)
 
 # %% ../../nbs/cellular/data.ipynb #e931b62a
 def load(
@@ -223,15 +244,17 @@ def load(
 ) -> Responses:
     "Open a data set of compressed cells; `ValueError` when there is none, or when it is not finished."
     ds = source if isinstance(source, Dataset) else open_dataset(source)
-    if ds.attributes["make_shard"] != make_shard.__name__ or not {"design", "limits", *FIELDS} <= set(ds.keys()):
+    layout = _LAYOUT if "P22" in ds.keys() else _EARLIER
+    if ds.attributes["make_shard"] != make_shard.__name__ or not {"design", "limits", *layout.fields} <= set(ds.keys()):
         raise refused("source", ds.path, f"a data set of compressed cells (this one holds {', '.join(ds.keys())})")
     flags, energies, params = ds["flags"][:], ds["energies"][:], ds.attributes["params"]
-    if flags.shape[1] != len(FLAGS):
-        raise refused(f"the number of flags in {ds.path}", flags.shape[1], f"{len(FLAGS)} ({', '.join(FLAGS)})")
+    if flags.shape[1] != len(layout.flags):
+        raise refused(f"the number of flags in {ds.path}", flags.shape[1], f"{len(layout.flags)} ({', '.join(layout.flags)})")
     return Responses(
         ds, params["max_strain"] * np.array(params["frames"]),
         energies=dict(zip(ENERGIES, energies.swapaxes(0, 1), strict=True)),
-        flags=dict(zip(FLAGS, flags.T, strict=True)),
+        flags=dict(zip(layout.flags, flags.T, strict=True)),
+        fields=layout.fields,
         **{name: ds[name][:] for name in (*CURVES, *NUMBERS)},
     )
 

@@ -16,7 +16,8 @@ import traitlets
 from numpy.typing import ArrayLike, NDArray
 
 from .design import check_designs, random_designs, relative_density
-from .mechanics import CompressionResult, compress
+from .mechanics import compress
+from .result import CompressionResult
 from .plotting import draw_result
 from ..core.checks import refused
 from ..core.device import can_compile

@@ -55,11 +55,12 @@ def compress(
     loading: Loading = Loading(),     # strain, frames, platens, contact, friction
     meshing: Meshing = Meshing(),     # smoothing, refinement, sway
     marching: Marching = Marching(),  # speed, damping, repetitions, number format, device, compilation
+    connected: bool = True,           # False: a design may be in pieces, such as one with a slit from side to side
     progress: bool = False,
     **changes: Any,                   # single entries of the three, such as friction=0.0, refine=2
 ) -> CompressionResult:
     "Compress cells between rigid platens (Bastek and Kochmann 2023, Sec. 4.2); ValueError for designs or settings out of range."
-    designs = check_designs(designs)
+    designs = check_designs(designs, connected=connected)
     loading, meshing, marching = merged((loading, meshing, marching), changes)
     marching = replace(marching, device=str(pick_device(marching.device)))
     meshes = [pixel_mesh(d, smoothing=meshing.smoothing, refine=meshing.refine, imperfection=meshing.imperfection) for d in designs]

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .data import Responses
 from .design import check_designs
-from .mechanics import CompressionResult
+from .result import CompressionResult
 from ..core.checks import choice, refused, whole
 from ..core.files import write_file
 from ..core.plotting import CYCLE, blank_figure, colormap, in_house_style
@@ -89,7 +89,7 @@ def stored_result(
     one = slice(row, row + 1)
     scalars = ("stress", "stress_top", "stress_bottom", "penetration", "min_jacobian", "steps", "repeats")
     named = {name: getattr(data, name)[one] for name in scalars}
-    fields = {name: data.field(name, one) for name in ("u1", "u2", "sigma22", "plastic_strain")}
+    fields = {name: data.field(name, one) for name in data.fields}
     energies, flags = ({key: value[one] for key, value in table.items()} for table in (data.energies, data.flags))
     result = CompressionResult(strain=data.strain, energies=energies, flags=flags, **named, **fields)
     return data.designs(one)[0], result
@@ -100,7 +100,7 @@ def events(
     *,
     index: int = 0,      # which design of the batch
     drop: float = 0.01,  # part of its peak that the stress must lose
-    share: float = 1e-5,  # penalty / internal energy that counts as contact
+    share: float = 1e-5,  # energy of contact / internal energy that counts as contact
 ) -> dict[str, int | None]:  # frame of the "peak" and of the first "contact", None where there is none
     "The frames at which a cell softens and at which its walls first touch."
     whole("index", index, least=0, most=len(result.stress) - 1)
@@ -108,7 +108,7 @@ def events(
     highest = np.maximum.accumulate(stress)
     fallen = np.nonzero((stress < (1 - drop) * highest) & np.isfinite(stress))[0]
     with np.errstate(invalid="ignore", divide="ignore"):
-        touching = np.nonzero(result.energies["penalty"][index] > share * result.internal[index])[0]
+        touching = np.nonzero(result.energies["contact"][index] > share * result.internal[index])[0]
     return {"peak": int(stress[:fallen[0]].argmax()) if len(fallen) else None,
             "contact": int(touching[0]) if len(touching) else None}
 

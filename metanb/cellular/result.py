@@ -31,17 +31,17 @@ class CompressionResult:
     stress_bottom: NDArray   # (B, F) from the lower platen alone [MPa]
     u1: NDArray              # (B, F, ny, nx) displacement in x [cell width], 0 in voids
     u2: NDArray              # (B, F, ny, nx) displacement in y [cell width], 0 in voids
-    P22: NDArray             # (B, F, ny, nx) first Piola-Kirchhoff stress [MPa], tension positive, 0 in voids
-    contact22: NDArray       # (B, F, ny, nx) what contact carries across the rows [MPa], tension positive
     sigma22: NDArray         # (B, F, ny, nx) Cauchy stress [MPa], tension positive, 0 in voids
     plastic_strain: NDArray  # (B, F, ny, nx) equivalent plastic strain, 0 in voids
     energies: dict[str, NDArray]   # each (B, F) [MPa pixel^2]
     penetration: NDArray     # (B,) deepest overlap at a frame [pixel]
     min_jacobian: NDArray    # (B,) smallest corner area / undeformed corner area
-    snapped: NDArray         # (B, F) bool, a snap since the frame before
     steps: NDArray           # (B,) steps taken
     repeats: NDArray         # (B,) how often the design was repeated with more steps
     flags: dict[str, NDArray] = field(default_factory=dict)  # each (B,) bool, True = the rule is broken
+    P22: NDArray | None = None        # (B, F, ny, nx) first Piola-Kirchhoff stress [MPa], tension positive, 0 in voids
+    contact22: NDArray | None = None  # (B, F, ny, nx) what contact carries across the rows [MPa], tension positive
+    snapped: NDArray | None = None    # (B, F) bool, a snap since the frame before
 
     @property
     def internal(self) -> NDArray:  # (B, F)
