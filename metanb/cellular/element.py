@@ -104,11 +104,17 @@ def _hourglass_strain(ga, gb, Sa, Sb):
     return [torch.stack([-p - q, -p + q, p + q, p - q]) for p, q in zip(A, B)]
 
 
-def _trial(T, e, f, n, G11, G12):
-    "Entries d, o (4, E) of the deviator of T N G N^T T^T / det N, N = I + E_q, for the plastic metric G."
+def _stretch(e, f):
+    "The symmetric matrix (4, E) with determinant 1 whose logarithm is about ((e, f), (f, -e))."
+    q = 0.25 * (e * e + f * f)
+    n = 1 / torch.clamp(1 - q, min=_FLOOR_HOURGLASS)
+    return (1 + q + e) * n, f * n, f * n, (1 + q - e) * n
+
+
+def _trial(T, N, G11, G12):
+    "Entries d, o (4, E) of the deviator of T N G N^T T^T for the plastic metric G."
     G22 = (1 + G12 * G12) / G11
-    N = (1 + e, f, f, 1 - e)
-    m00, m01, _, m11 = (q * n for q in _multiply(_multiply(N, (G11, G12, G12, G22)), N))
+    m00, m01, _, m11 = _multiply(_multiply(N, (G11, G12, G12, G22)), N)
     k = _multiply(T, (m00, m01, m01, m11))
     return 0.5 * (k[0] * T[0] + k[1] * T[1] - k[2] * T[2] - k[3] * T[3]), k[0] * T[2] + k[1] * T[3]
 
@@ -119,7 +125,7 @@ def _asinh(r, r2):
 
 # %% ../../nbs/cellular/element.ipynb #a88ed761
 _FLOOR_AREA = 0.02  # of det F_0 and of v / V
-_FLOOR_HOURGLASS = 0.05  # of det(I + E_q)
+_FLOOR_HOURGLASS = 0.05  # of 1 - |E_q|^2 / 4
 _FLOOR_CORNER = 0.05  # of the corner area ratio
 _TINY = 1e-14  # keeps square roots differentiable at zero strain
 
@@ -136,7 +142,7 @@ class _Kinematics(NamedTuple):
     log_J: Tensor
     e: Tensor  # (4, E) hourglass strain ((e, f), (f, -e))
     f: Tensor
-    n: Tensor  # (4, E) 1 / det(I + E_q)
+    N: tuple  # its stretch, each entry (4, E)
     d: Tensor  # (4, E) deviator ((d, o), (o, -d)) of the trial elastic tensor
     o: Tensor
     r: Tensor  # (4, E) its size
@@ -159,18 +165,18 @@ def _kinematics(ue, X, B, gamma, a, b, V, G11, G12, ez, Sa, Sb):
     "From displacements (2, 4, E) and plastic state (4, E) to the trial elastic strain."
     F, I, T, g = _mean_motion(ue, B, gamma)
     e, f = _hourglass_strain(a[0] * g[0] + a[1] * g[1], b[0] * g[0] + b[1] * g[1], Sa, Sb)
-    n = 1 / torch.clamp(1 - e * e - f * f, min=_FLOOR_HOURGLASS)
+    N = _stretch(e, f)
     x = X + ue
     v = torch.clamp(0.5 * _cross(*_diagonals(x)), min=_FLOOR_AREA * V)
     J = v / V
     log_J = torch.log(J)
-    d, o = _trial(T, e, f, n, G11, G12)
+    d, o = _trial(T, N, G11, G12)
     r2 = d * d + o * o + _TINY
     r = torch.sqrt(r2)
     rho = _asinh(r, r2)
     z = -ez - log_J / 3
     eq = torch.sqrt(rho * rho / 3 + z * z + _TINY)
-    return _Kinematics(F, I, T, g, x, v, J, log_J, e, f, n, d, o, r, rho, z, eq)
+    return _Kinematics(F, I, T, g, x, v, J, log_J, e, f, N, d, o, r, rho, z, eq)
 
 # %% ../../nbs/cellular/element.ipynb #75607c71
 def _plastic_increment(eq, p, shear, lines):
@@ -189,9 +195,9 @@ def _new_metric(k, rho, G11, G12, flows):
     b = (c + s * k.d, s * k.o, s * k.o, c - s * k.d)
     w = _multiply(_adjugate(k.T), b)  # T has determinant 1
     y = _multiply(w, _transpose(_adjugate(k.T)))
-    N = (1 - k.e, -k.f, -k.f, 1 + k.e)  # adjugate of I + E_q
+    N = _adjugate(k.N)  # it has determinant 1
     s00, s01, _, _ = _multiply(N, (y[0], y[1], y[1], y[3]))
-    N11, N12 = (s00 * N[0] + s01 * N[2]) * k.n, (s00 * N[1] + s01 * N[3]) * k.n
+    N11, N12 = s00 * N[0] + s01 * N[2], s00 * N[1] + s01 * N[3]
     return torch.where(flows, N11, G11), torch.where(flows, N12, G12)
 
 # %% ../../nbs/cellular/element.ipynb #8c7fc868
@@ -203,9 +209,12 @@ def _pull(d, o, I):
 def _hourglass_force(k, td, to, a, b, Sa, Sb, weight):
     "Force (2 x (E,)) on the hourglass displacement gamma . u, from the deviatoric stress (4, E)."
     q = _multiply(_transpose(k.F), _pull(td, to, k.I))
-    pe, me = 1 + k.e, 1 - k.e
-    qe = (q[0] * me - q[1] * k.f + q[2] * k.f - q[3] * pe) * k.n
-    qf = (-q[0] * k.f + q[1] * pe + q[2] * me - q[3] * k.f) * k.n
+    square = 0.25 * (k.e * k.e + k.f * k.f)
+    scale = 1 / torch.clamp(1 - square, min=_FLOOR_HOURGLASS) ** 2
+    on_e, on_f, turn = q[0] - q[3], q[1] + q[2], q[1] - q[2]
+    along = 0.5 * (k.e * on_e + k.f * on_f)
+    qe = ((1 + square) * on_e - k.e * along - k.f * turn) * scale
+    qf = ((1 + square) * on_f - k.f * along + k.e * turn) * scale
     on_eta = [(-t[0] - t[1] + t[2] + t[3]) * (weight * _GAUSS) for t in (qe, qf)]
     on_xi = [(-t[0] + t[1] + t[2] - t[3]) * (weight * _GAUSS) for t in (qe, qf)]
     ma = Sa[0] * on_eta[0] + Sa[1] * on_eta[1]
