@@ -326,7 +326,7 @@ def _make_measures(mat, lines, alpha, root, locking, m_limit):
     return measures
 
 # %% ../../nbs/cellular/element.ipynb #82e16cd0
-STABILISATION = 0.002  # of the corner barrier, as a share of the bulk modulus
+STABILISATION = 0.0005  # of the corner barrier, as a share of the bulk modulus
 
 # %% ../../nbs/cellular/element.ipynb #8396d5ba
 def _bending(mat: Material) -> float:
