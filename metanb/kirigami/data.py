@@ -55,7 +55,7 @@ def dataset(
     progress: bool = True,
     **given,                     # n, sweeps, shard_size instead of the preset's
 ) -> Dataset:                    # ["alpha"]: (n, size, size) float64 [degrees]
-    "The data set of Section 3, generated on first use and resumed if incomplete."
+    "The first n cells of the data set of Section 3, generated on first use and resumed if incomplete."
     chosen = set_sizes(SIZES, preset, given)
     # No cell at all: refuses bad arguments before anything is written.
     admissible_designs(0, beta_max=beta_max, size=size, sweeps=chosen["sweeps"])

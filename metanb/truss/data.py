@@ -65,7 +65,7 @@ def dataset(
     n: int | None = None,           # designs, instead of the preset's
     shard_size: int | None = None,  # designs per shard, instead of the preset's
 ) -> Dataset:
-    "The data set of Bastek et al. (2022), generated on first use and resumed if incomplete."
+    "The first n designs of the data set of Bastek et al. (2022), made on first use and resumed if incomplete."
     chosen = set_sizes(SIZES, preset, dict(n=n, shard_size=shard_size))
     path = set_folder(folder, f"truss_shard{chosen['shard_size']}_seed{seed}", f"truss_n{chosen['n']}_seed{seed}")
     params = {"poisson": 0.3, "shear_factor": 0.9}
