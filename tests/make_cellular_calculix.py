@@ -89,14 +89,20 @@ def cases():
     return found
 
 
+def record(answer):
+    "What is stored of an answer."
+    shear, stress = ([float(f"{value:.6g}") for value in values] for values in (answer.shear, answer.stress))
+    return {"strain": answer.strain.round(6).tolist(), "stress": stress, "shear": shear,
+            "reached": round(answer.reached, 6), "cpu_seconds": round(answer.cpu_seconds, 1)}
+
+
 def main():
     known = json.loads(PATH.read_text()) if PATH.exists() else {}
     for name, case in cases().items():
         if name in known and name not in sys.argv[1:]:
             continue
         answer = solve(case, timeout=300)
-        known[name] = {**case, "strain": answer.strain.round(6).tolist(), "stress": [float(f"{value:.6g}") for value in answer.stress],
-                       "shear": [float(f"{value:.6g}") for value in answer.shear], "reached": round(answer.reached, 6), "cpu_seconds": round(answer.cpu_seconds, 1)}
+        known[name] = {**case, **record(answer)}
         print(name, known[name]["reached"], known[name]["stress"][-1:], known[name]["cpu_seconds"], answer.message, flush=True)
         PATH.parent.mkdir(exist_ok=True)
         PATH.write_text("{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in known.items()) + "\n}\n")

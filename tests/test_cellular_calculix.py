@@ -5,11 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from metanb.cellular.calculix import available, deck_mesh, oblique_blocks, read_dat, reference_compress, walls, write_deck
+from metanb.cellular.calculix import available, deck_mesh, oblique_blocks, read_dat, reference_compress, swayed_nodes, walls, write_deck
+from metanb.cellular.design import random_designs
 from metanb.cellular.mechanics import FRAMES
+from metanb.cellular.mesh import pixel_mesh
+import make_cellular_validation as validation
 from make_cellular_calculix import PATH, pack, solve, unpack
 
 KNOWN = json.loads(PATH.read_text())
+VALIDATION = json.loads(validation.PATH.read_text())
 needs_ccx = pytest.mark.skipif(not available(), reason="ccx is not on the path (apt install calculix-ccx)")
 POROUS = [name for name in KNOWN if name.startswith("porous") and not name.endswith(("refined", "swayed"))]
 
@@ -58,6 +62,31 @@ def test_a_symmetric_branch_is_no_stiffer_at_first():
         swayed, straight = curve(name)[1], curve(name.removesuffix("_swayed"))[1]
         assert np.allclose(swayed[:2], straight[:2], rtol=5e-3) and (swayed[:5] <= straight[:5] * 1.002).all()
     assert curve("porous24_3_swayed")[1][5] < 0.8 * curve("porous24_3")[1][5]
+
+
+def test_references_of_the_validation_page_are_the_cells_of_the_seed():
+    "Their designs, settings and frames are those of the script."
+    assert (VALIDATION["seed"], VALIDATION["sway"], VALIDATION["options"]["max_strain"]) == (validation.SEED, validation.SWAY, 0.2)
+    assert VALIDATION["options"]["frames"] == list(validation.FRAMES)
+    cells, strain = VALIDATION["cells"], 0.2 * np.array(validation.FRAMES)
+    for pixels in {cell["pixels"] for cell in cells}:
+        drawn = random_designs(len(validation.of_kind(cells, pixels, 1)), validation.SEED, quarter=pixels // 2)
+        for cell in (cell for cell in cells if cell["pixels"] == pixels):
+            assert np.array_equal(unpack(cell["design"]), drawn[cell["row"]])
+            count = len(cell["strain"])
+            assert np.allclose(cell["strain"], strain[:count], atol=1e-6) and len(cell["stress"]) == count
+            assert cell["reached"] >= strain[:count].max(initial=0) - 1e-6 and np.isfinite(cell["stress"]).all()
+
+
+@pytest.mark.parametrize("refine", [1, 2])
+def test_the_sway_is_that_of_the_own_mesh(refine):
+    "The corners of the elements are the nodes of `pixel_mesh`, where nothing is smoothed."
+    for design in random_designs(3, seed=1, quarter=12):
+        own = pixel_mesh(design, smoothing=0.0, refine=refine, imperfection=validation.SWAY)
+        theirs = deck_mesh(design, refine=refine, nodes=swayed_nodes(design.shape, validation.SWAY))
+        places = theirs.nodes[theirs.elements[:, :4]] * design.shape[1]
+        ordered = [np.lexsort((p[..., 0].mean(0).round(6), p[..., 1].mean(0).round(6))) for p in (own.Xe, places.transpose(1, 0, 2))]
+        assert np.allclose(own.Xe[:, ordered[0]], places.transpose(1, 0, 2)[:, ordered[1]], atol=1e-12)
 
 
 def test_contact_stiffens_only_once_closed():

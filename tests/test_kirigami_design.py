@@ -163,6 +163,13 @@ def test_blocked_ends_of_a_path():
         pair_path((-30.0, 30.0), (5.0, 4.0))
 
 
+@pytest.mark.parametrize("change, message", [(dict(step=0), "step is 0; allowed"), (dict(step=-1.0), "step is -1.0"), (dict(step=91), "step is 91"),
+                                             (dict(limit=0), "limit is 0; allowed"), (dict(limit=float("nan")), "limit is nan")])
+def test_bad_grids_of_a_path(change, message):
+    with pytest.raises(ValueError, match=message):
+        pair_path((5.0, 4.0), (-5.0, -3.0), **change)
+
+
 @pytest.mark.parametrize("export", [export_svg, export_dxf])
 def test_bad_exports_leave_nothing(export, tmp_path):
     cell = base_angles(6)

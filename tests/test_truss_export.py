@@ -49,8 +49,10 @@ def test_bad_export(tmp_path, change, word):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("change, word", [(dict(nodes=np.zeros((2, 2))), "nodes"), (dict(struts=np.array([[0, 2]])), "struts"), (dict(struts=np.array([[0, 0]])), "length 0"),
-                                          (dict(radii=np.array([0.0])), "radii"), (dict(shares=np.array([1.5])), "shares")])
+@pytest.mark.parametrize("change, word", [(dict(nodes=np.zeros((2, 2))), r"nodes.shape is \(2, 2\)"), (dict(struts=np.array([[0, 2]])), r"struts\[0, 1\] is 2"),
+                                          (dict(struts=np.array([[0, 0]])), r"length of struts\[0\] is 0"), (dict(struts=np.array([[0.0, 1.0]])), "struts.dtype is 'float64'"),
+                                          (dict(radii=np.array([0.0])), r"radii\[0\] is 0"), (dict(shares=np.array([1.5])), r"shares\[0\] is 1.5"),
+                                          (dict(struts=np.zeros((0, 2), int), radii=np.zeros(0), shares=np.zeros(0)), r"len\(struts\) is 0")])
 def test_bad_graph(change, word):
     good = dict(nodes=np.array([[0, 0, 0], [1.0, 0, 0]]), struts=np.array([[0, 1]]), radii=np.array([0.1]), shares=np.ones(1))
     with pytest.raises(ValueError, match=word):

@@ -143,6 +143,8 @@ def pair_path(
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import dijkstra
 
+    number("limit", limit, above=0)
+    number("step", step, above=0, most=limit)
     ends = [shaped(name, value, (2,), dtype=np.float64) for name, value in (("start", start), ("end", end))]
     for name, point in zip(("start", "end"), ends):
         if np.abs(point).max() > limit or cuts_cross(*point, offset):

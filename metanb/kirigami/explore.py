@@ -6,7 +6,7 @@
 __all__ = ['GREEN', 'RED', 'VIOLET', 'ZONE', 'A', 'B', 'C', 'BELOW', 'ROUTES', 'SITE', 'LIMITS', 'SHOWN', 'BATCH', 'pairs_meet',
            'along', 'blocked_share', 'routes_between', 'path_length', 'draw_two_cuts', 'pair_explorer', 'surroundings',
            'free_angles', 'draw_one_cut', 'cut_explorer', 'rarity', 'draw_limit', 'rotation_explorer', 'offered',
-           'generated_cells', 'draw_generated', 'download_links', 'generator_explorer', 'draw_browser', 'explore']
+           'generated_cells', 'draw_generated', 'download_links', 'generator_explorer', 'draw_generator', 'explore']
 
 # %% ../../nbs/kirigami/explore.ipynb #6d475eab
 import html
@@ -29,6 +29,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle, Wedge
 from numpy.typing import NDArray
 
+from ..core.checks import choice, number, shaped, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style
 from ..core.weights import card, from_pretrained, weights
 from ..core.widgets import app_box, download_link, menu, picture, slider, tabs, text
@@ -149,10 +150,9 @@ def draw_two_cuts(
     route: str = "straight",     # which route the large cuts follow: "straight", "through C" or "half turn"
 ) -> Figure:
     "Figure 2 for any three pairs: map, routes, and the cuts at one position of the route or of the straight one."
-    if not np.isfinite([*a, *b, *c]).all():
-        raise ValueError(f"a, b, c are {a}, {b}, {c}; allowed: finite angles in degrees")
-    if route not in ROUTES:
-        raise ValueError(f"route is {route!r}; allowed: {', '.join(ROUTES)}")
+    for name, point in (("a", a), ("b", b), ("c", c)):
+        shaped(name, point, (2,))
+    choice("route", route, ROUTES)
     routes = routes_between(tuple(a), tuple(b), tuple(c))
     pair = along(routes.get(route, routes["straight"]), position)
     figure = blank_figure(9.6, 4.8, by_hand=True, dpi=110)
@@ -260,8 +260,7 @@ def draw_one_cut(
     seed: int = 0,      # of its surroundings
 ) -> Figure:
     "A cut among its eight neighbours, with the angles that they block and those that are free."
-    if not math.isfinite(angle):
-        raise ValueError(f"angle is {angle}; allowed: finite angles in degrees")
+    number("angle", angle)
     cell = surroundings(seed).copy()
     cell[SITE] = angle
     start, width = (arcs[SITE] for arcs in blocked_arcs(cell))
@@ -438,8 +437,7 @@ def draw_generated(
     title: str = "",
 ) -> Figure:
     "The first cells of a batch with their intersections in red, and the share of the whole batch that is admissible."
-    if not 1 <= chosen <= min(SHOWN, len(cells)):
-        raise ValueError(f"chosen is {chosen}; allowed: 1 to {min(SHOWN, len(cells))}")
+    whole("chosen", chosen, 1, min(SHOWN, len(cells)))
     counts = count_intersections(cells)
     figure = blank_figure(9.6, 5.4, by_hand=True, dpi=110)
     for k in range(min(SHOWN, len(cells))):
@@ -460,14 +458,14 @@ def download_links(
     alpha: NDArray[np.float64],  # (6, 6) one cell [degrees]
     name: str,                   # file name without suffix
     *,
-    pitch: float = 10.0,         # distance between neighbouring centres [mm]
+    edge: float = 60.0,          # of one cell [mm]
     copies: int = 1,             # cells along each side of the sheet
 ) -> str:                        # HTML
     "Links, dressed as buttons, that save the cut pattern of a cell as SVG and DXF."
     links = []
     for suffix, export in (("svg", export_svg), ("dxf", export_dxf)):
         with tempfile.TemporaryDirectory() as folder:
-            path = export(alpha, Path(folder) / f"cell.{suffix}", repeats=copies, edge=pitch * np.shape(alpha)[1])
+            path = export(alpha, Path(folder) / f"cell.{suffix}", repeats=copies, edge=edge)
             links.append(download_link(f"{name}.{suffix}", path.read_bytes()))
     return " ".join(links)
 
@@ -491,7 +489,7 @@ def generator_explorer(
     def following(make, controls):
         return lambda **values: make(found, **values), controls
 
-    image = picture(*following(draw_browser, controls))
+    image = picture(*following(draw_generator, controls))
     about, links = text(*following(_about, controls)), text(*following(_links, controls | sheet))
     rows = [widgets.HBox(list(controls.values())[k:k + 2]) for k in (0, 2)]
     return app_box("kirigami-generator", *rows, about, image, widgets.HBox([*sheet.values(), links]))
@@ -499,13 +497,13 @@ def generator_explorer(
 
 def _sheet():
     "Measures of the file."
-    return {"pitch": widgets.BoundedFloatText(10.0, min=0.1, max=1000, description="pitch [mm]",
-                                              layout=widgets.Layout(width="13em")),
+    return {"edge": widgets.BoundedFloatText(60.0, min=1, max=6000, description="edge [mm]",
+                                             layout=widgets.Layout(width="13em")),
             "copies": widgets.BoundedIntText(1, min=1, max=20, description="copies",
                                              layout=widgets.Layout(width="11em"))}
 
 # %% ../../nbs/kirigami/explore.ipynb #39f17548
-def draw_browser(
+def draw_generator(
     found: Mapping[tuple[str, str], str],  # from `offered`
     model: str,
     limit: str,  # such as "60°"
@@ -535,13 +533,13 @@ def _about(found: Mapping[tuple[str, str], str], model: str, limit: str, **rest:
     return html.escape("; ".join(words))
 
 
-def _links(found: Mapping[tuple[str, str], str], model: str, limit: str, seed: int, chosen: int, pitch: float,
+def _links(found: Mapping[tuple[str, str], str], model: str, limit: str, seed: int, chosen: int, edge: float,
            copies: int) -> str:
     "Links to the chosen cell."
     if (model, limit) not in found:
         return ""
     cell = generated_cells(found[model, limit], seed=seed)[chosen - 1]
-    return download_links(cell, f"{model}_{limit.rstrip('°')}_seed{seed}_cell{chosen}", pitch=pitch, copies=copies)
+    return download_links(cell, f"{model}_{limit.rstrip('°')}_seed{seed}_cell{chosen}", edge=edge, copies=copies)
 
 # %% ../../nbs/kirigami/explore.ipynb #88cc1232
 def explore() -> widgets.VBox:

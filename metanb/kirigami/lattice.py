@@ -13,13 +13,10 @@ import torch
 from torch import Generator, Tensor
 
 from ..core.device import uniform
-from .design import PERIOD, base_angles
+from .design import NEIGHBOURS, PERIOD, base_angles
 
 # %% ../../nbs/kirigami/lattice.ipynb #55c32b2c
-OFFSETS = (  # (rows down, columns right) from a cut to its neighbours
-    (0, 1), (1, 0), (0, -1), (-1, 0),  # axial
-    (1, 1), (1, -1), (-1, -1), (-1, 1),  # diagonal
-)
+OFFSETS = tuple(sorted(NEIGHBOURS, key=lambda step: abs(step[0]) + abs(step[1])))  # four axial, four diagonal
 # Direction of the line from centre to centre, measured from the vertical [degrees]
 LINES = tuple(math.degrees(math.atan2(dj, -di)) % PERIOD for di, dj in OFFSETS)
 

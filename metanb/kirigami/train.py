@@ -23,7 +23,7 @@ from ..core.recipes import (
 from ..core.training import Fit, fit, thin
 from ..core.weights import card, weights
 from . import anyorder, jump, pairwise, torus
-from .data import BETA_MAX, dataset
+from .data import BETA_MAX, Cells, initial_data
 from .metrics import evaluate
 from .model import EPOCHS, MODELS, RECIPES, generate, intersections_of, to_network
 
@@ -89,7 +89,7 @@ def train(
     if data is None and beta_max is None:
         raise refused("beta_max", beta_max, "an angle in (0, 90], since no data are given")
     if data is None:
-        data = dataset(beta_max=beta_max, preset=preset, progress=progress)["alpha"][:]
+        data = initial_data(preset, beta_max=beta_max, progress=progress).designs
     check = CHECKS[preset]
     quick = {"n_steps": min(50, model.config["noise_steps"])} if name == "ddpm" else {}
     return fit(model, to_network(data), seed=seed, device=device, precision=precision, max_seconds=max_seconds,
@@ -101,9 +101,8 @@ def make_card(
     name: str,                      # of `TRAININGS`
     result: Fit,                    # what `train` returned
     *,
-    beta_max: float,                # data set [degrees]
-    data: NDArray[np.float64],      # (N, 6, 6) the cells it was trained on
-    heldout: NDArray[np.float64],   # (M, 6, 6) cells that it has not seen
+    data: Cells,                    # that it was trained on
+    heldout: Cells,                 # that it has not seen
     n: int = 1000,                  # cells to generate
     seed: int = 0,
     **about,                        # further entries, such as preset and device
@@ -115,10 +114,11 @@ def make_card(
     sampling = {"cells": n, "seconds": time.perf_counter() - start}
     seconds = result.history[-1]["seconds"] if result.history else 0.0
     training = {**TRAININGS[name].settings, "steps": result.step, "seed": seed, "seconds": seconds, **about}
+    beta_max, of = data.beta_max, data.dataset.attributes
+    metrics = evaluate(cells, data.designs, heldout=heldout.designs, beta_max=beta_max)
     return {"title": f"{TITLES.get(name, name.upper())} of kirigami cells, beta_max = {beta_max:g} degrees",
-            "data": {"beta_max": beta_max, "cells": len(data), "sweeps": 200, "seed": 0},
-            "training": training, "sampling": sampling,
-            "metrics": evaluate(cells, data, heldout=heldout, beta_max=beta_max), "history": thin(result.history)}
+            "data": {"beta_max": beta_max, "cells": len(data), "sweeps": data.sweeps, "seed": of["seed"]},
+            "training": training, "sampling": sampling, "metrics": metrics, "history": thin(result.history)}
 
 # %% ../../nbs/kirigami/train.ipynb #cd020b1e
 def weights_name(
@@ -162,15 +162,15 @@ def command(
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or MODELS, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
     for beta in beta_max or BETA_MAX:
-        data, heldout = (dataset(beta_max=beta, preset=preset, seed=s, n=n)["alpha"][:] for s in (0, 1))
+        data, heldout = (initial_data(preset, beta_max=beta, seed=s, n=n) for s in (0, 1))
         for name in names:
             def fit_it(checkpoint: Path) -> Fit:
                 limit = max_minutes and 60 * max_minutes
-                return train(name, data, steps=steps, max_seconds=limit, checkpoint=checkpoint, **options)
+                return train(name, data.designs, steps=steps, max_seconds=limit, checkpoint=checkpoint, **options)
 
             def describe(result: Fit) -> dict:
                 about = options | dict(device=str(pick_device(device)), n=CHECKS[preset]["n_final"])
-                return make_card(name, result, beta_max=beta, data=data, heldout=heldout, **about)
+                return make_card(name, result, data=data, heldout=heldout, **about)
 
             _, sheet = train_and_save(out / weights_name(name, beta), fit_it, describe)
             typer.echo(f"  {sheet['metrics']['mean_intersections']:.3f} intersections a cell, "

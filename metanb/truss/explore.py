@@ -31,9 +31,9 @@ from metanb.core.widgets import (
     titles, update_traces,
 )
 from .criteria import pore_size, smallest_diameter
-from .design import TrussDesign, check_one, random_designs
+from .design import BOUNDS, TrussDesign, check_one, random_designs
 from .export import export_truss
-from .inverse import BONE_MODULUS, BOUNDS, bones, design_for, random_proposer
+from .inverse import BONE_MODULUS, bones, design_for, random_proposer
 from .mechanics import effective_stiffness
 from .plotting import CASES, cell_edges, relative_strain, strut_lines, topology_name, tubes
 from .topology import LATTICES

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import choice, number, refused, shaped, whole
 from ..core.files import suffix_of, write_file, write_mesh
 from .design import TrussDesign, deformed_cell
 from .topology import block_of
@@ -35,18 +35,15 @@ class TrussGraph:
 
     def __post_init__(self):
         n, m = len(self.nodes), len(self.struts)
-        if self.nodes.shape != (n, 3) or not np.isfinite(self.nodes).all():
-            what = f"of shape {self.nodes.shape} and not finite in {(~np.isfinite(self.nodes)).sum()} places"
-            raise refused("nodes", what, "(N, 3), finite")
-        whole_numbers = np.issubdtype(self.struts.dtype, np.integer)
-        if self.struts.shape != (m, 2) or not whole_numbers or not m or self.struts.min() < 0 or self.struts.max() >= n:
-            what = f"of shape {self.struts.shape} and type {self.struts.dtype}"
-            raise refused("struts", what, f"(M, 2) node numbers from 0 to {n - 1}, M at least 1")
-        for name, value, high in (("radii", self.radii, np.inf), ("shares", self.shares, 1)):
-            if value.shape != (m,) or not (np.isfinite(value) & (value > 0) & (value <= high)).all():
-                raise refused(name, f"of shape {value.shape}", f"({m},), positive and finite, at most {high}")
-        if (self.lengths() == 0).any():
-            raise refused("struts", f"of length 0 at {int(np.argmin(self.lengths()))}", "two distinct ends")
+        shaped("nodes", self.nodes, ("N", 3))
+        if not np.issubdtype(self.struts.dtype, np.integer):
+            raise refused("struts.dtype", str(self.struts.dtype), "whole numbers")
+        shaped("struts", self.struts, ("M", 2), least=0, most=n - 1)  # node numbers
+        whole("len(struts)", m, 1)
+        shaped("radii", self.radii, (m,), above=0)
+        shaped("shares", self.shares, (m,), above=0, most=1)
+        if not (lengths := self.lengths()).all():
+            raise refused(f"length of struts[{int(np.argmin(lengths))}]", lengths.min(), "above 0, two distinct ends")
 
     def lengths(self) -> NDArray:  # (M,) [mm]
         "Length of the struts."
@@ -117,7 +114,7 @@ def _numbers(path: str | Path, names: tuple[str, ...]) -> NDArray:  # (rows, col
         rows = csv.DictReader(file)
         missing = [name for name in names if name not in (rows.fieldnames or ())]
         if missing:
-            raise refused(f"header of {path}", ", ".join(rows.fieldnames or ()), f"one with {', '.join(missing)}")
+            raise refused(f"header of {path}", rows.fieldnames or [], f"one with {', '.join(missing)}")
         out = []
         for line, row in enumerate(rows, 2):
             for name in names:
@@ -215,8 +212,8 @@ def surface(
     low = truss.nodes.min(0) - reach
     shape = tuple(np.ceil((truss.nodes.max(0) + reach - low) / h).astype(int) + 1)
     if np.prod(shape, dtype=float) > max_points:
-        raise refused(f"grid at the resolution {h:.4g} mm", " x ".join(map(str, shape)) + " points",
-                      f"max_points={max_points:.3g} in all: fewer cells, thicker struts or a coarser resolution")
+        raise refused("points of the grid", np.prod(shape, dtype=float),
+                      f"at most max_points = {max_points:.3g}: fewer cells, thicker struts, a resolution above {h:.4g}")
     field = _distance_field(truss, h, low, shape)
     least = np.where(field < 0, -0.01, 0.01).astype(np.float32) * np.float32(h)
     np.copyto(field, least, where=abs(field) < 0.01 * h)

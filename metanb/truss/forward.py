@@ -32,6 +32,7 @@ class Residual(nn.Module):
         nn.init.zeros_(self.layers[2].bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        "x + MLP(x)."
         return x + self.layers(x)
 
 # %% ../../nbs/truss/forward.ipynb #cdc017fe
@@ -39,6 +40,7 @@ class ExactLinear(nn.Linear):
     "A linear layer that stays in float32 under autocast: first and last ones, where three digits are not enough."
 
     def forward(self, x: Tensor) -> Tensor:
+        "The layer in float32."
         return exact(super().forward)(x.float())
 
 # %% ../../nbs/truss/forward.ipynb #5cb8f8c0
@@ -51,6 +53,7 @@ class ResidualNet(nn.Module):
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
+        "First layer, blocks, last layer."
         return self.last(nn.functional.silu(self.blocks(self.first(x)).float()))
 
 # %% ../../nbs/truss/forward.ipynb #fb6a8141
@@ -76,6 +79,12 @@ def rotation_average(
     deviation = torch.einsum("ni,nio->no", few, turned).std(0)
     turned = turned / deviation
     return torch.linalg.cholesky((turned @ turned.transpose(1, 2)).mean(0)).T.float()
+
+# %% ../../nbs/truss/forward.ipynb #7c1e90d4
+def _turn_and_shape(design: RelaxedDesign) -> tuple[Tensor, Tensor]:  # (B, 3, 3) each
+    "Rotation and stretch of the deformation, the stretch at determinant 1."
+    R, S = polar(design.deformation_gradient())
+    return R, S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
 
 # %% ../../nbs/truss/forward.ipynb #d505e306
 @keeps_config
@@ -106,8 +115,7 @@ class AffineForward(nn.Module):
 
     def forward(self, design: RelaxedDesign) -> Tensor:  # (B, 21) isometric constants
         "Stiffness per Young's modulus of the base material."
-        R, S = polar(design.deformation_gradient())
-        S = S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
+        R, S = _turn_and_shape(design)
         z = self.in_frame(presence(design.types, design.tessellations), design.relative_density, S)
         return rotate_constants(design.relative_density[:, None] * z, R)
 
@@ -118,13 +126,13 @@ class AffineForward(nn.Module):
         return (error.square().mean(1) * (0.05 / density)).mean()
 
     def phases(self) -> list[Phase]:
+        "One phase of training."
         return [Phase("stiffness", self.net, self.loss, self.config["learning_rate"])]
 
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, ...]:
         "Lattices (B, 14), density (B,), stretch (B, 3, 3) and constants per density in the polar frame (B, 21)."
         soft = RelaxedDesign.of(design, torch.float64)
-        R, S = polar(soft.deformation_gradient())
-        S = S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
+        R, S = _turn_and_shape(soft)
         z = rotate_constants(torch.as_tensor(constants).double() * ISOMETRIC.double(), R.transpose(-1, -2))
         there, density = presence(soft.types, soft.tessellations), soft.relative_density
         return tuple(x.float() for x in (there, density, S, z / density[:, None]))
@@ -151,6 +159,7 @@ class _Scaled(nn.Module):
             self.register_buffer(f"deviation_{name}", torch.ones(n))
 
     def forward(self, x: Tensor) -> Tensor:
+        "The network between scaled inputs and outputs."
         return self.mean_out + self.deviation_out * self.net((x - self.mean_in) / self.deviation_in)
 
     def set_scales(self, x: Tensor, y: Tensor) -> None:
@@ -232,6 +241,7 @@ class ForwardModel(nn.Module):
         self.shear.set_scales(*data[2:])
 
     def phases(self) -> list[Phase]:
+        "Two phases of training, F1 and F2."
         rate = self.config["learning_rate"]
         return [
             Phase("orthotropic", self.orthotropic, lambda batch, generator: self.orthotropic.loss(*batch[:2]), rate),
@@ -249,6 +259,7 @@ class BlackBox(nn.Module):
 
     @staticmethod
     def inputs(design: RelaxedDesign) -> Tensor:  # (B, 46)
+        "All descriptors, rotations by six numbers each."
         sixes = six_from_rotation(design.R_I), six_from_rotation(design.R_II)
         return torch.cat([_descriptor(design), design.V, *sixes], 1)
 
@@ -261,9 +272,11 @@ class BlackBox(nn.Module):
         return self.inputs(RelaxedDesign.of(design)), torch.as_tensor(constants).float() * ISOMETRIC
 
     def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
+        "Scales of inputs and outputs from the data."
         self.net.set_scales(*data)
 
     def phases(self) -> list[Phase]:
+        "One phase of training."
         rate = self.config["learning_rate"]
         return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), rate)]
 
@@ -283,7 +296,7 @@ def predict_stiffness(
 def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the upper triangle
     "1 - (mean square error) / variance, of each constant of stiffness (B, 6, 6)."
     if found.shape != true.shape or found.shape[1:] != (6, 6) or len(found) < 2:
-        shapes = f"{tuple(found.shape)} and {tuple(true.shape)}"
+        shapes = [tuple(found.shape), tuple(true.shape)]
         raise refused("shapes of found and true", shapes, "the same (B, 6, 6), B at least 2")
     found, true = (x.detach().cpu().double()[:, UPPER[0], UPPER[1]] for x in (found, true))
     return (1 - (found - true).square().sum(0) / (true - true.mean(0)).square().sum(0)).numpy()

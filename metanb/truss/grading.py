@@ -18,7 +18,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ..core.checks import number, refused, whole
+from ..core.checks import number, refused, shaped, whole
 from .design import TrussDesign
 from .export import TrussGraph
 from .mechanics import graded_stiffness
@@ -97,18 +97,16 @@ def _check_places(
     points: ArrayLike, direction: ArrayLike | None, n: int, least: float,
 ) -> tuple[NDArray, NDArray | None]:
     "Control points that differ by `least`, and a unit vector or None."
-    points = np.asarray(points, float)
-    if points.shape != (n, 3) or not np.isfinite(points).all():
-        raise refused("points", f"of shape {points.shape}", f"({n}, 3), finite, one point for each design")
+    points = shaped("points", points, (n, 3), dtype=float)
     if direction is not None:
         direction = np.asarray(direction, float)
         if direction.shape != (3,) or not np.isfinite(direction).all() or not np.linalg.norm(direction) > 0:
             raise refused("direction", direction.tolist(), "a vector of three numbers, not zero, or None")
         direction = direction / np.linalg.norm(direction)
     place = points if direction is None else points @ direction[:, None]
-    if len(points) > 1 and cKDTree(place).query(place, k=2)[0][:, 1].min() < least:
+    if len(points) > 1 and (nearest := cKDTree(place).query(place, k=2)[0][:, 1].min()) < least:
         where = "" if direction is None else " along the direction"
-        raise refused("points", f"equal{where}, two of them", "distinct points")
+        raise refused(f"least distance of two points{where}", nearest, f"at least {least:g}, distinct points")
     return points, direction
 
 
@@ -233,8 +231,8 @@ def _checked(
         volume = np.linalg.det(b) / np.linalg.det(field.reciprocal).min()
         if volume.min() <= 1e-3:
             where = grid[np.argmin(volume)].round(3).tolist()
-            raise refused(f"field of {name} reciprocal vectors", f"one that collapses at {where} mm",
-                          "cells that pass into each other without turning over: a point between, or a longer way")
+            raise refused(f"relative volume of the {name} reciprocal vectors at {where} mm", volume.min(),
+                          "above 0.001, so that no cell turns over: a point between, or a longer way")
     error = np.linalg.norm(actual - wanted, axis=(1, 2)) / np.linalg.norm(wanted, axis=(1, 2))
     result.mismatch.update(rms=float(np.sqrt((error**2).mean())), max=float(error.max()))
     return result
@@ -311,8 +309,8 @@ def graded_truss(
     nodes, middle = found.place(block.positions(field.graph)), found.place(block.middle)
     lost = np.isnan(nodes).any(1).sum() + np.isnan(middle).any(1).sum()
     if lost:
-        raise refused(f"places of outer cells in the box {low.tolist()} to {high.tolist()}", f"{lost} without phases",
-                      "fields that change less within a cell")
+        raise refused(f"number of places without phases in the box {low.tolist()} to {high.tolist()}", lost,
+                      "0: fields that change less within a cell")
     area = _areas(field, found, middle, strut)
     diameter = np.sqrt(4 / np.pi * area)
     if not (diameter >= max(least_diameter, 1e-300)).any():
@@ -334,9 +332,7 @@ def local_stiffness(
     poisson: float = 0.3,
 ) -> NDArray:                       # (n, 6, 6) per Young's modulus of the base material
     "Homogenised stiffness of the periodic truss with the cell and the strut areas at x; ValueError for wrong shapes."
-    x = np.asarray(x, float)
-    if x.ndim != 2 or x.shape[1] != 3 or not np.isfinite(x).all():
-        raise refused("x", f"of shape {x.shape}", "(n, 3), finite")
+    x = shaped("x", x, ("n", 3), dtype=float)
     cells = np.linalg.inv(field.field(x) if found is None else found.gradient(x))
     areas = field.areas(x, cells)
     areas[areas < np.pi / 4 * least_diameter**2] = 0.0

@@ -191,8 +191,7 @@ def _check_held(solution: _Solution, rows: np.ndarray, slots: tuple) -> Tensor:
     "The stiffness; ValueError where there is a mechanism."
     if bool(solution.singular.any()):
         row = int(rows[int(solution.singular.int().argmax())])
-        what = f"a mechanism or in parts, with slots {slots}"
-        raise refused(f"designs[{row}]", what, "rigid-jointed connected trusses")
+        raise refused(f"slots of designs[{row}]", slots, "rigid-jointed connected trusses, no mechanism, none in parts")
     return solution.stiffness
 
 # %% ../../nbs/truss/mechanics.ipynb #d94a728c
@@ -239,15 +238,19 @@ def _subset(graph: Compound, struts: np.ndarray) -> Reduced:
 
 def _check_graded(graph: Compound, F: Tensor, areas: Tensor) -> None:
     "Cells of positive volume, areas that are not negative, and in each row at least one strut."
-    if F.ndim != 3 or F.shape[1:] != (3, 3) or not (torch.linalg.det(F) > 0).all():
-        raise refused("F", f"of shape {tuple(F.shape)}", "(B, 3, 3) of positive determinant")
+    if F.ndim != 3 or F.shape[1:] != (3, 3):
+        raise refused("F.shape", tuple(F.shape), "(B, 3, 3)")
+    volume = torch.linalg.det(F.detach())
+    if not (volume > 0).all():
+        row = int((~(volume > 0)).int().argmax())
+        raise refused(f"determinant of F[{row}]", volume[row], "above 0")
     if tuple(areas.shape) != (len(F), len(graph.struts)):
         raise refused("areas.shape", tuple(areas.shape), f"({len(F)}, {len(graph.struts)})")
     if not (torch.isfinite(areas) & (areas >= 0)).all():
         raise refused("smallest of areas", float(areas.detach().min()), "finite numbers of at least 0")
     empty = (areas == 0).all(1)
     if empty.any():
-        raise refused(f"areas[{int(empty.int().argmax())}]", "0 everywhere", "at least one strut")
+        raise refused(f"largest of areas[{int(empty.int().argmax())}]", 0.0, "above 0, at least one strut")
 
 # %% ../../nbs/truss/mechanics.ipynb #f45b2b47
 def graded_stiffness(
@@ -269,7 +272,8 @@ def graded_stiffness(
         for row in np.flatnonzero(pattern.reshape(-1) == which):
             solution = _solve(tensors, F[row:row + 1], None, poisson, shear_factor, areas[row, struts][:, None])
             if bool(solution.singular.any()):
-                raise refused(f"areas[{row}]", "of a mechanism or a truss in parts", "rigid-jointed connected trusses")
+                allowed = "those of a rigid-jointed connected truss, no mechanism, none in parts"
+                raise refused(f"areas[{row}]", areas[row].tolist(), allowed)
             out[row] = solution.stiffness[0]
     return torch.stack(out)
 

@@ -7,6 +7,7 @@ __all__ = ['canonical_frame', 'straight_through', 'TopologyNet', 'GeometryNet', 
            'InverseModel']
 
 # %% ../../nbs/truss/model.ipynb #9e1ae2c3
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +15,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Generator, Tensor, nn
 
-from ..core.checks import number, refused, whole
+from ..core.checks import number, shaped, whole
 from ..core.elasticity import rotate_stiffness, rotation_from_six
 from ..core.training import Phase
 from ..core.weights import keeps_config
-from .design import TrussDesign
+from .design import BOUNDS, TrussDesign
 from .forward import AffineForward, network
 from metanb.truss.relaxed import (
     ISOMETRIC, PAIRS, TYPES, RelaxedDesign, exact, isometric, presence, rotate_constants, stiffness_of, topologies,
@@ -111,7 +112,8 @@ class GeometryNet(nn.Module):
         super().__init__()
         self.net = network(n_in + 27, 19, hidden)
 
-    def forward(self, x: Tensor, slots: Tensor) -> Tensor:
+    def forward(self, x: Tensor, slots: Tensor) -> Tensor:  # (B, 19), for `geometry`
+        "The numbers that `geometry` reads, of a stiffness and slots."
         return self.net(torch.cat([x, slots.flatten(1)], 1))
 
 # %% ../../nbs/truss/model.ipynb #2d75fedc
@@ -119,11 +121,13 @@ class GeometryNet(nn.Module):
 def geometry(
     raw: Tensor,  # (B, 19)
 ) -> dict[str, Tensor]:
-    "Density in [0.002, 0.1], stretches in [0.5, 2] (sigmoids of the logarithms) and rotations."
+    "Density and stretches within `BOUNDS` (sigmoids of the logarithms) and rotations."
+    (low, high), (least, most) = BOUNDS["relative_density"], BOUNDS["stretch"]
     raw = raw.float()
     identity = raw.new_tensor([1.0, 0, 0, 0, 1, 0])
-    density = 0.002 * 50 ** torch.sigmoid(raw[:, 0])
-    U, V = (2 ** torch.tanh(raw[:, i:i + 3]) for i in (1, 4))
+    density = low * (high / low) ** torch.sigmoid(raw[:, 0])
+    middle, reach = math.sqrt(least * most), math.sqrt(most / least)
+    U, V = (middle * reach ** torch.tanh(raw[:, i:i + 3]) for i in (1, 4))
     R_I, R_II = (rotation_from_six(raw[:, i:i + 6] + identity) for i in (7, 13))
     return dict(relative_density=density, U=U, V=V, R_I=R_I, R_II=R_II)
 
@@ -224,16 +228,14 @@ class InverseLosses:
 # %% ../../nbs/truss/model.ipynb #f9188c80
 def _check_targets(C: Tensor) -> None:
     "A batch of finite stiffness tensors."
-    if C.ndim != 3 or C.shape[1:] != (6, 6) or not len(C):
-        raise refused("C.shape", tuple(C.shape), "(B, 6, 6), B at least 1")
-    if not torch.isfinite(C).all():
-        raise refused("C", f"not finite in {int((~torch.isfinite(C)).sum())} places", "finite numbers")
+    shaped("C", C.detach().cpu(), ("B", 6, 6))
+    whole("len(C)", len(C), 1)
 
 
 def _clamped(design: TrussDesign) -> TrussDesign:
     "The design inside the paper's space: float32 rounds beyond its ends."
-    U, V = design.U.clamp(0.5, 2), design.V.clamp(0.5, 2)
-    return replace(design, relative_density=design.relative_density.clamp(0.002, 0.1), U=U, V=V)
+    U, V = (x.clamp(*BOUNDS["stretch"]) for x in (design.U, design.V))
+    return replace(design, relative_density=design.relative_density.clamp(*BOUNDS["relative_density"]), U=U, V=V)
 
 
 def _best_of(chain: InverseChain, z: Tensor, temperature: float, generator: Generator, n: int) -> RelaxedDesign:

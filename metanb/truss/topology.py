@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import refused
+from ..core.checks import refused, shaped
 from ..core.files import data_root, write_file
 
 # %% ../../nbs/truss/topology.ipynb #7e88910b
@@ -30,14 +30,14 @@ class Elementary:
 
     def __post_init__(self):
         points, pairs = np.asarray(self.vertices, float), np.asarray(self.struts)
-        if points.ndim != 2 or points.shape[1] != 3 or not ((points >= 0) & (points <= 1)).all():
-            raise refused(f"vertices of {self.name!r}", f"of shape {points.shape}", "(n, 3) coordinates in [0, 1]")
-        whole = np.issubdtype(pairs.dtype, np.integer)
-        if pairs.ndim != 2 or pairs.shape[1] != 2 or not whole or pairs.min() < 0 or pairs.max() >= len(points):
-            allowed = f"(m, 2) vertex numbers below {len(points)}"
-            raise refused(f"struts of {self.name!r}", f"of shape {pairs.shape}", allowed)
-        if (np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) < 1e-6).any():
-            raise refused(f"struts of {self.name!r}", "of length 0", "two distinct ends")
+        shaped(f"vertices of {self.name!r}", points, ("n", 3), least=0, most=1)
+        if not np.issubdtype(pairs.dtype, np.integer):
+            raise refused(f"type of struts of {self.name!r}", str(pairs.dtype), "whole numbers")
+        shaped(f"struts of {self.name!r}", pairs, ("m", 2), least=0, most=len(points) - 1)  # vertex numbers
+        lengths = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+        if (lengths < 1e-6).any():
+            allowed = "at least 1e-06, two distinct ends"
+            raise refused(f"length of a strut of {self.name!r}", lengths.min(), allowed)
 
 # %% ../../nbs/truss/topology.ipynb #06826995
 _CORNERS = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]

@@ -20,7 +20,7 @@ from ..core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
 from ..core.training import Fit, fit, thin
 from ..core.weights import from_pretrained
-from .data import Trusses, dataset, load
+from .data import Trusses, initial_data
 from .mechanics import effective_stiffness
 from .forward import AffineForward, BlackBox, ForwardModel, predict_stiffness, r2_score
 from .model import InverseModel
@@ -106,7 +106,7 @@ def train(
     "Train one network."
     if name.startswith("inverse") != (forward is not None):
         allowed = "a trained AffineForward for inverse and inverse_paper, None for all others"
-        raise refused("forward", type(forward).__name__, allowed)
+        raise refused("type of forward", type(forward).__name__, allowed)
     given = {} if forward is None else {"forward": forward.config}
     model = build(name, preset=preset, seed=seed, **config, **given)
     tensors = prepared(model, data)
@@ -130,14 +130,12 @@ def r2_of(
     *,
     seed: int = 0,         # of the draws of an inverse model
     solver: bool = False,  # judge an inverse model by the beam solver
-    temperature: float = 1.0,
-    candidates: int = 1,   # draws for each target
 ) -> NDArray:              # (21,)
     "R^2 of each constant; of an inverse model for one draw, judged by its forward network or by the beam solver."
     true = data.stiffness()
     if not isinstance(model, InverseModel):
         return r2_score(predict_stiffness(model, data.designs), true)
-    designs = model.sample(true, temperature=temperature, seed=seed, n_candidates=candidates)
+    designs = model.sample(true, seed=seed)
     found = effective_stiffness(designs, device="cpu") if solver else predict_stiffness(model.judge, designs)
     return r2_score(found, true)
 
@@ -148,9 +146,9 @@ HELDOUT = {"test": 500, "demo": 30_000, "paper": 30_000}  # designs of seed 1 th
 def make_card(
     name: str,                 # network
     result: Fit,               # what `train` returned
-    heldout: Trusses,          # designs that it has not seen
     *,
-    n: int,                    # designs it was trained on
+    data: Trusses,             # that it was trained on
+    heldout: Trusses,          # that it has not seen
     seed: int = 0,
     **about,                   # further entries, such as preset and device
 ) -> dict:
@@ -162,10 +160,15 @@ def make_card(
     if isinstance(model, InverseModel):
         metrics["r2_beams"] = _rounded(r2_of(model, heldout, solver=True))
     seconds = result.history[-1]["seconds"] if result.history else 0.0
-    return {"title": f"Trusses: {name}", "data": {"designs": n, "seed": 0},
-            "heldout": {"designs": len(heldout), "seed": 1},
+    return {"title": f"Trusses: {name}", "data": _source(data), "heldout": _source(heldout),
             "training": {"steps": result.step, "seed": seed, "seconds": seconds, **about},
             "prediction": prediction, "metrics": metrics, "history": thin(result.history, 60)}
+
+
+def _source(trusses: Trusses) -> dict:
+    "How many designs, and of which seed; None where they are from no data set."
+    seed = None if trusses.dataset is None else trusses.dataset.attributes["seed"]
+    return {"designs": len(trusses), "seed": seed}
 
 
 def _rounded(r2: NDArray) -> list[float]:
@@ -201,8 +204,8 @@ def command(
     names = sorted(names, key=lambda name: name.startswith("inverse"))  # these learn through the affine one
     if names[-1].startswith("inverse") and "affine" not in names:
         _forward_for(out)
-    data = load(dataset(preset=preset, n=n))
-    heldout = load(dataset(preset=preset, n=HELDOUT[preset], shard_size=HELDOUT[preset], seed=1))
+    data = initial_data(preset, n=n)
+    heldout = initial_data(preset, n=HELDOUT[preset], shard_size=HELDOUT[preset], seed=1)
     for name in names:
         def fit_it(checkpoint: Path) -> Fit:
             forward = _forward_for(out) if name.startswith("inverse") else None
@@ -211,7 +214,8 @@ def command(
                          checkpoint=checkpoint, **options)
 
         def describe(result: Fit) -> dict:
-            return make_card(name, result, heldout, n=len(data), **options | dict(device=str(pick_device(device))))
+            about = options | dict(device=str(pick_device(device)))
+            return make_card(name, result, data=data, heldout=heldout, **about)
 
         _, sheet = train_and_save(out / "truss" / name, fit_it, describe)
         typer.echo(f"  smallest R^2 {min(sheet['metrics']['r2']):.6f}")
