@@ -78,12 +78,13 @@ class Trusses:
     designs: TrussDesign  # n designs
     C_ort: NDArray        # (n, 21) of the cell stretched by U alone
     C: NDArray            # (n, 21) of the whole deformation
+    dataset: Dataset | None = None  # that they are from
 
     def __len__(self) -> int:
         return len(self.designs)
 
     def __getitem__(self, rows: slice | NDArray) -> "Trusses":
-        return Trusses(self.designs[rows], self.C_ort[rows], self.C[rows])
+        return Trusses(self.designs[rows], self.C_ort[rows], self.C[rows], self.dataset)
 
     def stiffness(
         self,
@@ -101,8 +102,8 @@ def load(
     "A data set in memory; ValueError when it is not one of trusses."
     ds = path if isinstance(path, Dataset) else open_dataset(path, partial)
     if not {"descriptor", "C_ort", "C"} <= set(ds.keys()):
-        raise refused(f"arrays of {ds.path}", ", ".join(ds.keys()), "a data set of trusses")
-    return Trusses(from_table(ds["descriptor"][:]), ds["C_ort"][:], ds["C"][:])
+        raise refused(f"arrays of {ds.path}", list(ds.keys()), "descriptor, C_ort and C of a data set of trusses")
+    return Trusses(from_table(ds["descriptor"][:]), ds["C_ort"][:], ds["C"][:], ds)
 
 # %% ../../nbs/truss/data.ipynb #db0a7b61
 def initial_data(
@@ -149,7 +150,7 @@ def _read_table(path: str | Path) -> NDArray:  # (n, 49)
         header = [name.strip().strip('"') for name in lines.readline().lstrip("# ").split(",")]
     missing = [name for name in _WANTED if name not in header]
     if missing:
-        raise refused(f"header of {path}", f"without {', '.join(missing)}", f"one with all of {', '.join(_WANTED)}")
+        raise refused(f"header of {path}", header, f"one with {', '.join(missing)} too")
     return np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)[:, [header.index(name) for name in _WANTED]]
 
 
