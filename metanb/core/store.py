@@ -249,12 +249,24 @@ class Column:
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 # %% ../../nbs/core/store.ipynb #2184dd0a
+def _files(ds: Dataset) -> list[Path]:
+    "Files of the shards of a data set and of what describes them; of a packed one its .zip."
+    if not ds.path.is_dir():
+        return [ds.path]
+    own, files = {str(index) for index in ds.finished}, []
+    for file in ds.path.rglob("*"):
+        parts = file.relative_to(ds.path).parts  # <key>, c, index of the shard, ...
+        if file.is_file() and file.suffix != ".partial" and (parts[1:2] != ("c",) or parts[2] in own):
+            files.append(file)
+    return files
+
+# %% ../../nbs/core/store.ipynb #239f88cc
 @dataclass(frozen=True, eq=False)
 class Dataset:
     "Finished rows of a data set on disk."
     path: Path                     # its folder or its .zip
     arrays: dict[str, zarr.Array]  # key -> array on disk, open for reading; may be longer
-    attributes: dict               # shard_size, seed, params, name of make_shard, made_on, and n, the rows N of this view
+    attributes: dict               # n (rows N), shard_size, seed, params, make_shard (a name), made_on
     finished: np.ndarray           # index on disk of each of its shards
 
     def keys(self) -> list[str]:
@@ -280,21 +292,10 @@ class Dataset:
         "Rows of each shard."
         return shard_rows(self.attributes["n"], self.attributes["shard_size"])
 
-    def files(self) -> list[Path]:
-        "Files of its shards and of what describes them; of a packed one its .zip."
-        if not self.path.is_dir():
-            return [self.path]
-        own, files = {str(index) for index in self.finished}, []
-        for file in self.path.rglob("*"):
-            parts = file.relative_to(self.path).parts  # <key>, c, index of the shard, ...
-            if file.is_file() and file.suffix != ".partial" and (parts[1:2] != ("c",) or parts[2] in own):
-                files.append(file)
-        return sorted(files)
-
     @property
     def bytes_on_disk(self) -> int:
-        "Size of its files."
-        return sum(file.stat().st_size for file in self.files())
+        "Size of its files, or of its .zip."
+        return sum(file.stat().st_size for file in _files(self))
 
 
 def _view(path: str | Path, arrays: dict[str, zarr.Array], record: dict, finished: list[int]) -> Dataset:
@@ -468,7 +469,7 @@ def pack_dataset(
     ds = open_dataset(path, partial)
     if damaged := sorted({*verify(path, progress=False)} & {*ds.finished.tolist()}):
         raise refused("path", path, f"data sets that are whole; shards {damaged} are damaged: repair them with verify")
-    parts = sorted((part.relative_to(path).as_posix(), part) for part in ds.files())
+    parts = sorted((part.relative_to(path).as_posix(), part) for part in _files(ds))
 
     def pack(place: Path) -> None:
         with zipfile.ZipFile(place, "w") as archive:  # stored as they are; ZipInfo has a fixed date
