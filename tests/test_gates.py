@@ -18,10 +18,6 @@ RUN = sorted(path for kind in ("figures", "tutorials") for path in (NBS / kind).
 LIBRARY = sorted(path for path in NBS.rglob("*.ipynb") if path not in RUN and ".ipynb_checkpoints" not in path.parts)
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "_modidx.py"))
 
-# The marching of the explicit solver and its contact stand in long cells with long lines: excused until they are cut into pieces.
-EXCUSED = {"nbs/cellular/contact.ipynb", "nbs/cellular/mechanics.ipynb"}
-EXCUSED_MODULES = {"metanb/cellular/contact.py", "metanb/cellular/mechanics.py"}
-
 pytestmark = pytest.mark.skipif(not (ROOT / "settings.ini").is_file(), reason="the gates need the checkout, not only the package")
 
 
@@ -164,7 +160,7 @@ def test_an_exported_cell_defines_one_thing(notebook):
 def test_exported_cells_are_short():
     "At most 60 lines."
     lengths = {f"{'.'.join(default_exp(notebook))}.{first}": lines
-               for notebook in LIBRARY if name(notebook) not in EXCUSED for first, _, lines in exported(notebook) if lines > 60}
+               for notebook in LIBRARY for first, _, lines in exported(notebook) if lines > 60}
     assert lengths == {}
 
 
@@ -174,7 +170,7 @@ def test_lines_are_short():
     for module in MODULES:
         text = module.read_text(encoding="utf-8").partition("\n")[2]
         lines = re.sub(r"^__all__ = \[.*?\]$", "", text, flags=re.M | re.S).split("\n")
-        if name(module) not in EXCUSED_MODULES and any(len(line) > 120 for line in lines):
+        if any(len(line) > 120 for line in lines):
             long[name(module)] = [line for line in lines if len(line) > 120]
     assert long == {}
 

@@ -86,8 +86,8 @@ def make_boundary(
     a, b = local[segments]
     previous, following = torch.arange(n, device=device), torch.arange(n, device=device)
     following[a], previous[b] = b, a
-    parts = {"nodes": nodes, "local": local, "segments": torch.stack([a, b]), "previous": previous, "following": following,
-             "free": torch.nonzero(free[nodes])[:, 0], "design": design[nodes],
+    parts = {"nodes": nodes, "local": local, "segments": torch.stack([a, b]), "previous": previous,
+             "following": following, "free": torch.nonzero(free[nodes])[:, 0], "design": design[nodes],
              "width": width, "height": height, "distance": distance}
     bare = Boundary(inset=torch.zeros(n, dtype=torch.float64, device=device), **parts)
     x0 = x[:, nodes].double()
@@ -111,7 +111,8 @@ class Candidates(NamedTuple):
 # %% ../../nbs/cellular/contact.ipynb #2c972f1d
 def _bins(boundary: Boundary) -> tuple[int, int, Callable]:
     "Numbers of columns and rows of a grid of bins, and the function that puts places (2, m) into it."
-    side = boundary.distance + REACH + 0.8  # a segment's middle is at most half its length farther than its nearest point
+    # a segment's middle is at most half its length farther than its nearest point
+    side = boundary.distance + REACH + 0.8
     nx, ny = max(int(boundary.width // side), 1), max(int(boundary.height // side), 1)
 
     def put(p: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +167,8 @@ def list_candidates(
     node, segment = _within_reach(boundary, boundary.places(x[:, boundary.nodes].double()))
     present, index, count = torch.unique_consecutive(node, return_inverse=True, return_counts=True)
     rank = torch.arange(len(node), device=device) - (torch.cumsum(count, 0) - count)[index]
-    size = 256 * max(-(-len(boundary.free) // 512), 1)  # half of the nodes: one length for the whole march, more are rare
+    # half of the nodes: one length for the whole march, more are rare
+    size = 256 * max(-(-len(boundary.free) // 512), 1)
     while size < len(present):
         size *= 2
     listed = torch.full((NEAREST, size), -1, device=device)
@@ -224,7 +226,7 @@ def _pairs(y: tuple, candidates: Candidates, stiffness: Tensor, wrap: Callable, 
     return _Pairs(t, f, f_v, (f * dx / d, f * dy / d), (f_v * rx / d_v, f_v * ry / d_v), energy)
 
 
-def _rubbing(pairs: _Pairs, v: tuple, candidates: Candidates, rub: Tensor, stiffness: Tensor, friction: Tensor) -> tuple:
+def _rubbing(pairs: _Pairs, v: tuple, candidates: Candidates, rub: Tensor, stiffness: Tensor, friction: Tensor):
     "Friction and dashpot on the nodes 2 x (P,), the weights of the other sides, the new spring force, dissipated work."
     node, a, b = candidates[:3]
     gx, gy = (pairs.n[0] - pairs.q[0]).sum(0), (pairs.n[1] - pairs.q[1]).sum(0)
@@ -308,10 +310,11 @@ def transfers(
     rub: Tensor,             # (P,)
     stiffness: Tensor,       # [MPa]
     friction: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:  # i (T,), j (T,) among the N nodes, force in y on j (T,) [MPa pixel]; -force acts on i
+) -> tuple[Tensor, Tensor, Tensor]:  # i, j (T,) among the N nodes, force in y on j (T,) [MPa pixel]; -force on i
     "The forces of contact in y as taken from a node i to a node j."
     chain = boundary.previous, boundary.following, boundary.inset.to(x.dtype)
-    width, distance = (torch.tensor(value, dtype=x.dtype, device=x.device) for value in (float(boundary.width), boundary.distance))
+    width, distance = (torch.tensor(float(value), dtype=x.dtype, device=x.device)
+                       for value in (boundary.width, boundary.distance))
     f = _place_forces(x, velocity, chain, candidates, rub, stiffness, friction, width, distance)
     turning = -chain[2] * _gathered(f, candidates.table)[0]  # a place hangs on its neighbours, too
     node = candidates.node.expand_as(candidates.a)
@@ -340,9 +343,9 @@ def spread(
     row = first[t] + np.arange(len(t)) - np.repeat(np.cumsum(count) - count, count)
     bottom, top = np.maximum(low[t], row), np.minimum(high[t], row + 1)
     x = start[t, 0] + across[t] * (0.5 * (bottom + top) - start[t, 1]) / np.where(rise[t] == 0, 1, rise[t])
-    field = np.zeros(shape)
+    field, part = np.zeros(shape), -0.5 * force[t] * np.sign(rise[t]) * (top - bottom)
     for column in (np.floor(x), np.ceil(x) - 1):  # on the line between two pixels both take half
-        np.add.at(field, (np.clip(row, 0, ny - 1), column.astype(int) % nx), -0.5 * force[t] * np.sign(rise[t]) * (top - bottom))
+        np.add.at(field, (np.clip(row, 0, ny - 1), column.astype(int) % nx), part)
     return field
 
 # %% ../../nbs/cellular/contact.ipynb #6e011a15

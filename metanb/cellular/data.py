@@ -135,8 +135,9 @@ SIZES = {  # designs, pixels along a quarter, designs per shard
     "demo": dict(n=256, quarter=24, shard_size=16),
     "paper": dict(n=53_007, quarter=48, shard_size=256),  # batches for a GPU; 8 are enough to keep a core busy
 }
-FURTHER = ("t_max", "amplitude_exponent", *(field.name for part in (Loading, Meshing, Marching) for field in fields(part)
-                                             if field.name not in ("max_strain", "frames", "platens", "device", "dtype")))
+_OWN = ("max_strain", "frames", "platens", "device", "dtype")  # arguments of `dataset`, and what no set varies
+_SETTINGS = [field.name for part in (Loading, Meshing, Marching) for field in fields(part)]
+FURTHER = ("t_max", "amplitude_exponent", *(name for name in _SETTINGS if name not in _OWN))  # seldom changed
 
 # %% ../../nbs/cellular/data.ipynb #136e85c4
 def dataset(
@@ -252,7 +253,8 @@ def load(
         raise refused("source", ds.path, f"a data set of compressed cells (this one holds {', '.join(ds.keys())})")
     flags, energies, params = ds["flags"][:], ds["energies"][:], ds.attributes["params"]
     if flags.shape[1] != len(layout.flags):
-        raise refused(f"the number of flags in {ds.path}", flags.shape[1], f"{len(layout.flags)} ({', '.join(layout.flags)})")
+        allowed = f"{len(layout.flags)} ({', '.join(layout.flags)})"
+        raise refused(f"the number of flags in {ds.path}", flags.shape[1], allowed)
     return Responses(
         ds, params["max_strain"] * np.array(params["frames"]),
         energies=dict(zip(ENERGIES, energies.swapaxes(0, 1), strict=True)),

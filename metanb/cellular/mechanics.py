@@ -7,7 +7,7 @@ __all__ = ['compress']
 
 # %% ../../nbs/cellular/mechanics.ipynb #e3c603a4
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .settings import Loading, Marching, Meshing, merged
 from ..core.device import can_compile, pick_device
 
 # %% ../../nbs/cellular/mechanics.ipynb #ff24db3b
-def _run(meshes: list[Mesh], material: Material, loading: Loading, marching: Marching, level: int, progress: bool) -> Record:
+def _run(meshes: list[Mesh], material: Material, loading: Loading, marching: Marching, level: int, progress: bool):
     "One run of a batch."
     compiled = marching.compiled
     if compiled is None:
@@ -32,7 +32,7 @@ def _run(meshes: list[Mesh], material: Material, loading: Loading, marching: Mar
 
 
 def _repeat(record: Record, meshes: list[Mesh], settings: tuple, exempt: int, progress: bool) -> NDArray:
-    "Runs designs that break a rule again, more slowly, and keeps the better answers in the record; how often each was (B,)."
+    "Runs designs that break a rule again, more slowly, and keeps the better answers; how often each was repeated (B,)."
     done = np.zeros(len(meshes), int)
     for level in range(1, settings[-1].repeats + 1):
         broken = broken_rules(record.numbers, exempt)
@@ -59,11 +59,11 @@ def compress(
     progress: bool = False,
     **changes: Any,                   # single entries of the three, such as friction=0.0, refine=2
 ) -> CompressionResult:
-    "Compress cells between rigid platens (Bastek and Kochmann 2023, Sec. 4.2); ValueError for designs or settings out of range."
+    "Compress cells between rigid platens (Bastek and Kochmann 2023, Sec. 4.2); ValueError for what is out of range."
     designs = check_designs(designs, connected=connected)
     loading, meshing, marching = merged((loading, meshing, marching), changes)
     marching = replace(marching, device=str(pick_device(marching.device)))
-    meshes = [pixel_mesh(d, smoothing=meshing.smoothing, refine=meshing.refine, imperfection=meshing.imperfection) for d in designs]
+    meshes = [pixel_mesh(design, **asdict(meshing)) for design in designs]
     strain = np.array(loading.frames) * loading.max_strain
     exempt = int(np.searchsorted(strain, 0.01 + 1e-9))  # frames up to one per cent of strain
     record = _run(meshes, material, loading, marching, 0, progress)

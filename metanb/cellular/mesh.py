@@ -57,7 +57,7 @@ _CORNERS = ((0, 0), (0, 1), (1, 1), (1, 0))  # (row, column), counter-clockwise 
 
 
 def _pixel_grid(solid, move, split, k, periodic):
-    "For each of P solid pixels its (k + 1)^2 nodes, first y, then x: numbers, places on the grid and moved ones (P, k + 1, k + 1, 2)."
+    "For each of P solid pixels its (k + 1)^2 nodes: numbers, places on the grid, and moved ones (P, k + 1, k + 1, 2)."
     py, px = np.nonzero(solid)
     s = np.arange(k + 1) / k
     move_of = np.zeros((len(py), k + 1, k + 1, 2))

@@ -79,15 +79,18 @@ class Batch:
         marching: Marching,  # its device is a real one
     ):
         device, dtype = torch.device(marching.device), marching.dtype
-        self.meshes, self.material, self.loading, self.marching, self.n = meshes, material, loading, marching, len(meshes)
+        self.meshes, self.n = meshes, len(meshes)
+        self.material, self.loading, self.marching = material, loading, marching
         (self.ny, self.nx), self.refine = meshes[0].shape, meshes[0].refine
         self.first_node = _edges_of([len(m.X) for m in meshes])
         self.first_element = _edges_of([m.conn.shape[1] for m in meshes])
         owner = torch.arange(self.n, device=device)
-        self.nodes, self.elements = (torch.tensor(np.diff(first), device=device) for first in (self.first_node, self.first_element))
+        self.nodes = torch.tensor(np.diff(self.first_node), device=device)
+        self.elements = torch.tensor(np.diff(self.first_element), device=device)
         self.design, self.element_design = owner.repeat_interleave(self.nodes), owner.repeat_interleave(self.elements)
         self.conn = _flat([m.conn + o for m, o in zip(meshes, self.first_node)], device)
-        self.geometry = [t.to(dtype).contiguous() for t in reference(_flat([m.Xe.transpose(2, 0, 1) for m in meshes], device))]
+        corners = _flat([m.Xe.transpose(2, 0, 1) for m in meshes], device)
+        self.geometry = [t.to(dtype).contiguous() for t in reference(corners)]
         self.table = gather_table(self.conn.reshape(-1), int(self.first_node[-1]))
         x = _flat([m.X.T for m in meshes], device)
         self.x = x.to(dtype)
@@ -102,7 +105,8 @@ class Batch:
         self.penalty, self.bound = PENALTY * material.young, make_bound(material)
         self.boundary = None
         if loading.contact and segments.shape[1]:  # a solid block has no boundary but the platens
-            self.boundary = make_boundary(segments, x, self.design, ~self.fixed_y, width=self.nx, height=self.ny, distance=DISTANCE / self.refine)
+            self.boundary = make_boundary(segments, x, self.design, ~self.fixed_y, width=self.nx, height=self.ny,
+                                          distance=DISTANCE / self.refine)
 
     def take(self, keep: NDArray) -> "Batch":
         "The same with the designs of index `keep` only."
@@ -180,7 +184,8 @@ def _make_step(force: Callable) -> Callable:
         rub, dissipated = now.rub, now.dissipated
         if still.touching is not None:
             x, nodes, local, chain, candidates, *numbers = still.touching
-            g, _, rub, work = contact_forces(x + now.u[:, nodes], now.v[:, nodes], chain, candidates, rub, still.penalty, *numbers)
+            g, _, rub, work = contact_forces(x + now.u[:, nodes], now.v[:, nodes], chain, candidates, rub,
+                                             still.penalty, *numbers)
             dissipated = dissipated + work
             fx, fy = (f - torch.cat([part, zero])[local] for f, part in zip((fx, fy), g))
         y = still.y + now.u[1]
@@ -191,9 +196,11 @@ def _make_step(force: Callable) -> Callable:
         vx = torch.where(still.fixed_x, torch.zeros_like(wx), now.v[0] - still.loss * wx - fx * still.inverse_mass)
         vy = torch.where(still.fixed_y, still.affine, now.v[1] - still.loss * wy - fy * still.inverse_mass)
         power = 0.5 * (wx * (vx + now.v[0]) + wy * (vy + now.v[1]))
-        damped = now.damped + still.loss / still.inverse_mass * torch.where(still.fixed_y, torch.zeros_like(power), power)
+        power = torch.where(still.fixed_y, torch.zeros_like(power), power)
+        damped = now.damped + still.loss / still.inverse_mass * power
         v = torch.stack([vx, vy])
-        return Moving(now.u + v, v, tuple(state), now.ceiling - still.pace, now.reaction + fy[still.held], damped, low, high, rub, dissipated)
+        return Moving(now.u + v, v, tuple(state), now.ceiling - still.pace, now.reaction + fy[still.held], damped,
+                      low, high, rub, dissipated)
     return step
 
 
@@ -221,18 +228,19 @@ class Plan:
     kinetic_target: float
     loss: float          # part of the relative velocity lost in a step
 
-    def speed(self, at: NDArray, factor: NDArray, left: NDArray, frame: NDArray, active: NDArray) -> tuple[NDArray, NDArray]:
-        "Speed of the platens (B,) in the next block [pixel / step], and blocks to the next frame (B,), 0 where it is far."
+    def speed(self, at: NDArray, factor: NDArray, left: NDArray, frame: NDArray, active: NDArray) -> tuple:
+        "Speed of the platens (B,) in the next block [pixel / step]; blocks to the next frame (B,), 0 where it is far."
         wanted = factor * 2 * np.sqrt(self.travel * np.maximum(at, 1e-4 * self.travel)) / self.nominal
-        wanted = np.minimum(wanted, self.travel / (60 * BLOCK))  # a stiff cell would go so fast that blocks become coarse
+        # a stiff cell would go so fast that blocks become coarse
+        wanted = np.minimum(wanted, self.travel / (60 * BLOCK))
         way = np.where(active, self.marks[np.minimum(frame, len(self.marks) - 1)] - at, 0.0)
         blocks = np.maximum(np.rint(way / (wanted * BLOCK)), 1).astype(int)
         left = np.where(left > 0, left, np.where(blocks <= APPROACH, blocks, 0))
         return np.where(active, np.where(left > 0, way / (np.maximum(left, 1) * BLOCK), wanted), 0.0), left
 
     def adapt(self, at: NDArray, factor: NDArray, left: NDArray, ratio: NDArray, uneven: NDArray) -> NDArray:  # (B,)
-        """New factors that steer the ratio of kinetic to internal energy (B,) and, beyond 1 % of strain, the difference of the two reactions over
-        their mean (B,); none on the last blocks to a frame."""
+        """New factors that steer the ratio of kinetic to internal energy (B,) and, beyond 1 % of strain, the difference
+        of the two reactions over their mean (B,); none on the last blocks to a frame."""
         if not self.adaptive:
             return factor
         far = at > 0.005 * self.travel
@@ -259,12 +267,14 @@ class State:
 
     def __init__(self, batch: Batch):
         n, device, dtype = batch.n, batch.x.device, batch.x.dtype
-        self.u, self.v, self.drift = (torch.zeros_like(batch.x) for _ in range(3))  # drift: relative to the affine motion
+        # drift: running mean of the velocity, relative to the affine motion
+        self.u, self.v, self.drift = (torch.zeros_like(batch.x) for _ in range(3))
         zero = torch.zeros(4, batch.conn.shape[1], dtype=dtype, device=device)
         self.material = (torch.ones_like(zero), zero, zero.clone(), zero.clone())
         self.rub = torch.zeros(batch.x.shape[1], dtype=dtype, device=device)  # friction forces of boundary nodes
         self.at, self.factor = np.zeros(n), np.ones(n)
-        self.frame, self.alive, self.blocks = np.zeros(n, int), np.ones(n, bool), np.zeros(n, int)  # blocks since the last frame
+        self.frame, self.alive = np.zeros(n, int), np.ones(n, bool)
+        self.blocks = np.zeros(n, int)    # since the last frame
         self.left = np.zeros(n, int)      # blocks to the next frame, once it is near
         self.snapped = np.zeros(n, bool)  # since the last frame
         self.kinetic = np.zeros((0, n))   # of the last blocks
@@ -293,8 +303,9 @@ class State:
         dead = torch.tensor(~self.alive, device=self.u.device)
         for part in (self.u, self.v, self.drift, self.rub):
             part[..., dead[batch.design]] = 0
-        gone = dead[batch.element_design]
-        self.material = tuple(torch.where(gone, torch.full_like(part, value), part) for part, value in zip(self.material, (1.0, 0.0, 0.0, 0.0)))
+        gone, virgin = dead[batch.element_design], (1.0, 0.0, 0.0, 0.0)
+        self.material = tuple(torch.where(gone, torch.full_like(part, value), part)
+                              for part, value in zip(self.material, virgin))
 
     def watch(self, kinetic: NDArray) -> None:
         "Notes a snap when the kinetic energy (B,) leaves its running median behind."
@@ -317,7 +328,7 @@ def at_end(
     return (means * weight.reshape(m, *[1] * (means.dim() - 2), -1)).sum(0)
 
 # %% ../../nbs/cellular/motion.ipynb #7d4d73e5
-def _still(batch: Batch, state: State, plan: Plan, speed: NDArray, candidates: Candidates | None) -> tuple[Still, Tensor]:
+def _still(batch: Batch, state: State, plan: Plan, speed: NDArray, candidates: Candidates | None):
     "What is fixed during the next block, and the masses."
     device, dtype, border = batch.x.device, batch.x.dtype, batch.boundary
 
@@ -333,8 +344,9 @@ def _still(batch: Batch, state: State, plan: Plan, speed: NDArray, candidates: C
     height = torch.tensor(batch.ny - state.at, device=device)
     mass = nodal_masses(batch, state.u, height, None if border is None else touched(border, candidates))
     drift = state.drift + torch.stack([torch.zeros_like(affine), affine])
-    return Still(tuple(batch.geometry), batch.conn, batch.table, 1 / mass, affine, drift, pace, batch.fixed_x, batch.fixed_y,
-                 batch.x[1], batch.held, batch.surface, scalar(batch.penalty), scalar(plan.loss), touching), mass
+    return Still(tuple(batch.geometry), batch.conn, batch.table, 1 / mass, affine, drift, pace,
+                 batch.fixed_x, batch.fixed_y, batch.x[1], batch.held, batch.surface,
+                 scalar(batch.penalty), scalar(plan.loss), touching), mass
 
 
 def _moving(batch: Batch, state: State, candidates: Candidates | None) -> Moving:
@@ -342,7 +354,8 @@ def _moving(batch: Batch, state: State, candidates: Candidates | None) -> Moving
     zero = torch.zeros_like(batch.x[0])
     ceiling = torch.tensor(batch.ny - state.at, dtype=zero.dtype, device=zero.device)[batch.design]
     rub = zero[:0] if candidates is None else state.rub[batch.boundary.nodes][candidates.node] * candidates.valid[0]
-    return Moving(state.u, state.v, state.material, ceiling, zero[:len(batch.held)].clone(), zero, zero, zero, rub, torch.stack([rub, rub]) * 0)
+    reaction, dissipated = zero[:len(batch.held)].clone(), torch.stack([rub, rub]) * 0
+    return Moving(state.u, state.v, state.material, ceiling, reaction, zero, zero, zero, rub, dissipated)
 
 
 def _keep(batch: Batch, state: State, now: Moving, still: Still, candidates: Candidates | None) -> None:
@@ -362,7 +375,7 @@ def _touch_lengths(batch: Batch, candidates: Candidates) -> tuple[int, Tensor]:
     return len(design), torch.bincount(design, minlength=batch.n)
 
 # %% ../../nbs/cellular/motion.ipynb #a2b093aa
-def _scalars(batch: Batch, state: State, now: Moving, mass: Tensor, touch: tuple, measures: Callable) -> tuple[dict, tuple]:
+def _scalars(batch: Batch, state: State, now: Moving, mass: Tensor, touch: tuple, measures: Callable):
     "Energies and the like (B,) at the end of a block, and the stress and plastic strain of all elements."
     candidates, energy = touch
     elastic, plastic, artificial, sigma22, jacobian = measures(now.u[:, batch.conn], *batch.geometry, *now.state)
@@ -424,17 +437,19 @@ def _advance(batch: Batch, state: State, plan: Plan, kernel: tuple) -> Step:
     energy = None
     if border is not None:
         places, _, _, chain, _, *numbers = still.touching
-        energy = contact_forces(places + now.u[:, border.nodes], now.v[:, border.nodes], chain, candidates, now.rub, still.penalty, *numbers)[1]
+        x, v = places + now.u[:, border.nodes], now.v[:, border.nodes]
+        energy = contact_forces(x, v, chain, candidates, now.rub, still.penalty, *numbers)[1]
     scalars, elements = _scalars(batch, state, now, mass, (candidates, energy), measures)
     state.recent = torch.cat([state.recent, forces[None]])[-WINDOW:]
     state.blocks += 1
     scalars["top"], scalars["bottom"] = at_end(state.recent, np.clip(state.blocks // 3, 2, WINDOW))
     internal = (scalars["elastic"] + scalars["plastic"] + scalars["artificial"]).clamp(min=1e-9)
     kinetic = scalars["kinetic"].cpu().numpy()
+    ratio = kinetic / internal.cpu().numpy()
     state.watch(np.nan_to_num(kinetic))
     top, bottom = state.recent[-4:].mean(0).cpu().numpy()
     uneven = 2 * np.abs(top - bottom) / np.maximum(top + bottom, 1e-9)
-    state.factor = plan.adapt(state.at, state.factor, state.left, kinetic / internal.cpu().numpy(), np.nan_to_num(uneven))
+    state.factor = plan.adapt(state.at, state.factor, state.left, ratio, np.nan_to_num(uneven))
     state.left = np.maximum(state.left - 1, 0)
     return Step(arrive & state.alive, scalars, elements, candidates, now)
 
@@ -455,7 +470,8 @@ class Record:
         "The designs that have reached a frame; `rows` are their places in this record."
         sigma22, p = step.elements
         upper = force(state.u[:, batch.conn], *batch.geometry, *state.material)[1][2:].sum(0)  # on the upper nodes
-        values = torch.cat([state.u[:, batch.conn].mean(1) / batch.nx, torch.stack([upper * batch.refine, sigma22, p.mean(0)])])
+        moved = state.u[:, batch.conn].mean(1) / batch.nx
+        values = torch.cat([moved, torch.stack([upper * batch.refine, sigma22, p.mean(0)])])
         values = values.double().cpu().numpy() / batch.refine ** 2
         table = {name: value.cpu().numpy() for name, value in step.scalars.items()}
         carried = _carried(batch, state, step)
@@ -465,8 +481,10 @@ class Record:
             for name, value in table.items():
                 self.numbers[name][row, frame] = value[i]
             self.numbers["steps"][row, frame], self.numbers["snapped"][row, frame] = count, state.snapped[i]
-            x = (batch.x[:, nodes] + state.u[:, nodes]).double().cpu().numpy()
-            self.numbers["penetration"][row, frame] = overlap(x, mesh.conn, mesh.seg, batch.nx) if batch.boundary is not None else 0.0
+            x, depth = (batch.x[:, nodes] + state.u[:, nodes]).double().cpu().numpy(), 0.0
+            if batch.boundary is not None:
+                depth = overlap(x, mesh.conn, mesh.seg, batch.nx)
+            self.numbers["penetration"][row, frame] = depth
             pixel = mesh.ey // batch.refine, mesh.ex // batch.refine
             fields = np.zeros((len(PICTURES), batch.ny, batch.nx))
             for k, value in zip((0, 1, 2, 4, 5), values[:, part]):
@@ -477,15 +495,16 @@ class Record:
 
 # %% ../../nbs/cellular/motion.ipynb #a700cd22
 def _carried(batch: Batch, state: State, step: Step) -> tuple[NDArray, NDArray, NDArray]:
-    "Forces taken from node i to node j, as `transfers`, those between platens and free nodes with i = -1 (below) and -2 (above)."
+    "Forces taken from node i to node j, as `transfers`; from a platen with i = -1 (the lower one) and -2."
     parts = []
     for i, force in ((-1, step.now.low), (-2, -step.now.high)):
         met = torch.nonzero(force)[:, 0]
         parts.append((torch.full_like(met, i), met, force[met]))
     if batch.boundary is not None:
         nodes = batch.boundary.nodes
-        numbers = (torch.tensor(value, dtype=state.u.dtype, device=state.u.device) for value in (batch.penalty, batch.loading.friction))
-        parts.append(transfers(batch.boundary, (batch.x + state.u)[:, nodes], state.v[:, nodes], step.candidates, step.now.rub, *numbers))
+        numbers = (state.u.new_tensor(value) for value in (batch.penalty, batch.loading.friction))
+        x, v = (batch.x + state.u)[:, nodes], state.v[:, nodes]
+        parts.append(transfers(batch.boundary, x, v, step.candidates, step.now.rub, *numbers))
     return tuple(torch.cat(column).cpu().numpy() for column in zip(*parts))
 
 
@@ -511,7 +530,8 @@ def march(
     "Compresses a batch once. Designs that are done are taken out as soon as they make up half of the elements."
     kernel, record = _kernel(batch.material, compiled), Record(batch, plan)
     state, rows, count, done = State(batch), np.arange(batch.n), 0, np.zeros(batch.n)
-    bar = tqdm(total=100.0, desc="compress", unit="%", disable=not progress, bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
+    bar = tqdm(total=100.0, desc="compress", unit="%", disable=not progress,
+               bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
     with torch.no_grad(), bar:
         while (active := state.active(plan)).any() and count < 400 * plan.nominal:
             sizes = np.diff(batch.first_element)

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 # %% ../../nbs/cellular/result.ipynb #b70c9692
-FLAGS = ("unfinished", "kinetic", "balance", "reactions", "penetration", "damping", "artificial")  # rules that a design can break
+# rules that a design can break
+FLAGS = ("unfinished", "kinetic", "balance", "reactions", "penetration", "damping", "artificial")
 
 # %% ../../nbs/cellular/result.ipynb #d354c108
-ENERGIES = ("kinetic", "elastic", "plastic", "artificial", "contact", "damping", "friction", "work")  # the last is that of the platens
+# the last is that of the platens
+ENERGIES = ("kinetic", "elastic", "plastic", "artificial", "contact", "damping", "friction", "work")
 
 # %% ../../nbs/cellular/result.ipynb #0e76e5ae
 LIMITS = {"kinetic": 0.01, "balance": 0.01, "reactions": 0.02, "penetration": 0.3, "damping": 0.02, "artificial": 0.03,

@@ -6,7 +6,7 @@
 __all__ = ['FRAMES', 'Loading', 'Meshing', 'Marching', 'merged']
 
 # %% ../../nbs/cellular/settings.ipynb #7e1d6a1f
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class Meshing:
     "How pixels become elements."
     smoothing: float = 0.7      # part of the way that boundary corners move to the middle of their boundary edges
     refine: int = 1             # refine x refine elements a pixel
-    imperfection: float = 0.02  # amplitude of a sway that decides the side of buckling, to the right or, negative, left [pixel]
+    imperfection: float = 0.02  # amplitude of a sway that decides the side of buckling; negative: the other [pixel]
 
     def __post_init__(self):
         number("smoothing", self.smoothing, least=0, most=1)
@@ -55,8 +55,8 @@ class Marching:
     "How the motion is integrated."
     steps: int | None = None       # None: chosen by the energy rule for each design
     kinetic_target: float = 0.001  # kinetic / internal energy that the speed control aims at
-    damping: float = 0.3           # part of the relative velocity lost in as many steps as the cell has rows of elements
-    repeats: int = 1               # a design that breaks a rule is repeated up to so often, each time with twice the steps
+    damping: float = 0.3           # part of the relative velocity lost in as many steps as there are rows of elements
+    repeats: int = 1               # a design that breaks a rule is repeated up to so often, each time twice as slowly
     dtype: torch.dtype = torch.float32
     device: str = "auto"
     compiled: bool | None = None   # torch.compile; None: from 2000 elements on where there is a C++ compiler
@@ -80,5 +80,5 @@ def merged(
     for name, value in changes.items():
         if name not in known:
             raise refused(name, value, f"only {', '.join(known)}")
-    return tuple(type(part)(**{field.name: changes.get(field.name, getattr(part, field.name)) for field in fields(part)})
+    return tuple(replace(part, **{field.name: changes[field.name] for field in fields(part) if field.name in changes})
                  for part in settings)
