@@ -280,6 +280,7 @@ class State:
         self.kinetic = np.zeros((0, n))   # of the last blocks
         self.work, self.damping, self.friction = (torch.zeros(n, dtype=torch.float64, device=device) for _ in range(3))
         self.recent = torch.zeros(0, 2, n, dtype=torch.float64, device=device)  # reactions of the last blocks
+        self.places = np.zeros((0, n))  # of the platen in the middle of these
 
     def active(self, plan: Plan) -> NDArray:
         "(B,) bool: designs that still move."
@@ -294,7 +295,7 @@ class State:
         state.material = tuple(part[:, elements] for part in self.material)
         for name in ("at", "factor", "frame", "alive", "blocks", "left", "snapped", "work", "damping", "friction"):
             setattr(state, name, getattr(self, name)[keep])
-        state.kinetic, state.recent = self.kinetic[:, keep], self.recent[:, :, keep]
+        state.kinetic, state.recent, state.places = self.kinetic[:, keep], self.recent[:, :, keep], self.places[:, keep]
         return state
 
     def drop(self, batch: Batch, finite: NDArray) -> None:
@@ -315,17 +316,18 @@ class State:
 
 # %% ../../nbs/cellular/motion.ipynb #de8fce54
 def at_end(
-    means: Tensor,     # (m, ..., B) of blocks, each belongs to its block's middle
+    means: Tensor,     # (m, ..., B) of blocks
+    x: NDArray,        # (m, B) where the platen was in their middle, less where it is now [pixel]
     window: NDArray,   # (B,) blocks that count
 ) -> Tensor:           # (..., B)
     "Values at the end of the last block of lines through the means of the last `window` blocks."
-    m = len(means)
-    x = np.arange(m)[:, None] - m + 0.5
-    inside = x > -window
-    count, middle = inside.sum(0), -0.5 * np.minimum(window, m)
-    weight = inside * (1 / count - (x - middle) * middle / np.maximum((inside * (x - middle) ** 2).sum(0), 0.5))
-    weight = torch.tensor(weight, dtype=means.dtype, device=means.device)
-    return (means * weight.reshape(m, *[1] * (means.dim() - 2), -1)).sum(0)
+    inside = np.arange(len(x), 0, -1)[:, None] <= window
+    count = inside.sum(0)
+    middle = (inside * x).sum(0) / count
+    spread = (inside * (x - middle) ** 2).sum(0)
+    slope = np.where(spread > 0, middle / np.where(spread > 0, spread, 1.0), 0.0)
+    weight = torch.tensor(inside * (1 / count - (x - middle) * slope), dtype=means.dtype, device=means.device)
+    return (means * weight.reshape(len(x), *[1] * (means.dim() - 2), -1)).sum(0)
 
 # %% ../../nbs/cellular/motion.ipynb #7d4d73e5
 def _still(batch: Batch, state: State, plan: Plan, speed: NDArray, candidates: Candidates | None):
@@ -441,8 +443,10 @@ def _advance(batch: Batch, state: State, plan: Plan, kernel: tuple) -> Step:
         energy = contact_forces(x, v, chain, candidates, now.rub, still.penalty, *numbers)[1]
     scalars, elements = _scalars(batch, state, now, mass, (candidates, energy), measures)
     state.recent = torch.cat([state.recent, forces[None]])[-WINDOW:]
+    state.places = np.concatenate([state.places, (state.at - 0.5 * speed * BLOCK)[None]])[-WINDOW:]
     state.blocks += 1
-    scalars["top"], scalars["bottom"] = at_end(state.recent, np.clip(state.blocks // 3, 2, WINDOW))
+    window = np.clip(state.blocks // 3, 2, WINDOW)
+    scalars["top"], scalars["bottom"] = at_end(state.recent, state.places - state.at, window)
     internal = (scalars["elastic"] + scalars["plastic"] + scalars["artificial"]).clamp(min=1e-9)
     kinetic = scalars["kinetic"].cpu().numpy()
     ratio = kinetic / internal.cpu().numpy()
