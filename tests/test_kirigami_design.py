@@ -127,7 +127,7 @@ def test_the_command_writes_sets_and_their_statistics_and_says_where(tmp_path, c
     command(beta_max=[60, 90], preset="test", n=60, shard_size=30, sweeps=5, jobs=1, out=tmp_path)
     said = capsys.readouterr().out
     for beta in (60, 90):
-        path = tmp_path / f"kirigami_6x6_beta{beta}_sweeps5_n60_seed0"
+        path = tmp_path / f"kirigami_6x6_beta{beta}_sweeps5_shard30_seed0"
         facts = json.loads((tmp_path / f"{path.name}_statistics.json").read_text())
         assert (facts["n"], facts["beta_max"], facts["sweeps"], facts["admissible_share"]) == (60, beta, 5, 1)
         assert f"{path}: 60 cells" in said

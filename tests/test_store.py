@@ -1,6 +1,7 @@
 """Data sets and weights: kills, damage, executors and bad input that do not fit into the notebook."""
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import json
@@ -27,6 +28,7 @@ from shards import LOGGED, fail_once, make_cells, make_logged
 
 OPTIONS = dict(n=50, shard_size=8, seed=5, progress=False)
 LAST = 6  # index of its last shard
+WITH_TESTS = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])  # for processes that need the functions of shards.py
 
 
 def contents(path) -> dict[str, np.ndarray]:
@@ -43,8 +45,8 @@ def assert_same(a: dict, b: dict) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     "Contents of a data set that was never interrupted, computed without the store."
-    shards = [make_cells(rows.stop - rows.start, store.shard_seed(5, i)) for i, rows in enumerate(store.shard_rows(50, 8))]
-    return {key: np.concatenate([shard[key] for shard in shards]) for key in ("angle", "count")}
+    shards = [make_cells(8, store.shard_seed(5, i)) for i in range(7)]
+    return {key: np.concatenate([shard[key] for shard in shards])[:50] for key in ("angle", "count")}
 
 
 # ---------------------------------------------------------------- kills
@@ -325,8 +327,8 @@ def test_truss_command_on_a_cluster(tmp_path, cluster, capsys):
         with pytest.raises(SystemExit) as end:
             main(["data", "truss", "--preset", "test", "--scheduler", scheduler, "--out", str(tmp_path / scheduler[:3])])
         assert end.value.code == 0 and "std  authors" in capsys.readouterr().out
-        assert store.verify(tmp_path / scheduler[:3] / "truss_n2000_seed0", progress=False) == []
-        digests.append(zarr.open_group(tmp_path / scheduler[:3] / "truss_n2000_seed0", mode="r")[store.DIGEST][:])
+        assert store.verify(tmp_path / scheduler[:3] / "truss_shard1000_seed0", progress=False) == []
+        digests.append(zarr.open_group(tmp_path / scheduler[:3] / "truss_shard1000_seed0", mode="r")[store.DIGEST][:])
     np.testing.assert_array_equal(*digests)
 
 
@@ -369,7 +371,7 @@ if __name__ == "__main__":
 def test_a_lost_scheduler_keeps_what_is_finished(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     (tmp_path / "scheduler.py").write_text(SCHEDULER)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", WITH_TESTS)
     child = subprocess.Popen([sys.executable, tmp_path / "scheduler.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     address, params = child.stdout.readline().strip(), {"log": str(tmp_path / "log"), "delay": 0.1}
     killer = threading.Thread(target=kill_one_at_work, args=(tmp_path / "log", 3, []), daemon=True)
@@ -406,7 +408,7 @@ if __name__ == "__main__":
 def test_ctrl_c_leaves_the_cluster_idle(tmp_path, cluster, monkeypatch):
     distributed = pytest.importorskip("distributed")
     (tmp_path / "child.py").write_text(ON_CLUSTER)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", WITH_TESTS)
     child = subprocess.Popen([sys.executable, tmp_path / "child.py", cluster.scheduler_address, tmp_path], stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for_shards(tmp_path / "set", 3, child)
     os.killpg(child.pid, signal.SIGINT)
@@ -482,7 +484,7 @@ def slurm(tmp_path, monkeypatch):
         (tmp_path / name).write_text("#!/bin/bash\n" + text.format(jobs=tmp_path / "jobs", python=sys.executable))
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", WITH_TESTS)
     with dask.config.set({"jobqueue.slurm.memory": "1GB", "jobqueue.slurm.queue": "night", "jobqueue.slurm.walltime": "02:00:00",
                           "jobqueue.slurm.scheduler-options": {"dashboard_address": ":0"}, "distributed.deploy.lost-worker-timeout": "500ms"}):
         yield tmp_path / "jobs"
@@ -637,6 +639,270 @@ def test_a_packed_set_of_compressed_cells(tmp_path, monkeypatch):
     assert {**facts, "bytes_per_design": None} == {**expected, "bytes_per_design": None}
 
 
+# ---------------------------------------------------------------- more rows, fewer rows, some shards
+
+def digests(path) -> list[bytes]:
+    return [row.tobytes() for row in zarr.open_group(path, mode="r")[store.DIGEST][:]]
+
+
+def begin(path: Path, calls: int, **options) -> None:
+    "Generate a set, and end it in the call of make_shard after so many."
+    left = iter(range(calls))
+
+    def make_cut(n, seed, delay=0.0):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return make_cells(n, seed)
+
+    make_cut.__name__ = "make_cells"
+    with pytest.raises(KeyboardInterrupt):
+        store.generate(path, make_cut, **OPTIONS | options)
+
+
+@pytest.mark.parametrize("few", [1, 8, 16, 20, 48, 49])
+def test_a_grown_set_is_the_one_made_at_once(tmp_path, whole, few):
+    at_once = store.generate(tmp_path / "whole", make_cells, **OPTIONS)
+    seeds = []
+
+    def make_counted(n, seed, delay=0.0):
+        seeds.append(seed)
+        return make_cells(n, seed)
+
+    make_counted.__name__ = "make_cells"
+    ds = store.generate(tmp_path / "set", make_counted, **OPTIONS | {"n": few})
+    assert len(ds) == few == len(store.open_dataset(tmp_path / "set")) and ds["angle"].shape == (few, 6, 6)
+    assert_same({key: ds[key][:] for key in ds.keys()}, {key: a[:few] for key, a in whole.items()})
+    grown = store.generate(tmp_path / "set", make_counted, **OPTIONS)
+    assert sorted(seeds) == sorted(store.shard_seed(5, i) for i in range(7))  # each shard once
+    assert_same(contents(tmp_path / "set"), whole)
+    assert digests(tmp_path / "set") == digests(tmp_path / "whole") and store.verify(tmp_path / "set", progress=False) == []
+    assert grown.attributes == at_once.attributes == store.open_dataset(tmp_path / "set").attributes
+    packed = [store.pack_dataset(tmp_path / name, tmp_path / f"{name}.zip").read_bytes() for name in ("set", "whole")]
+    assert packed[0] == packed[1]
+
+
+def test_fewer_rows_are_the_first_ones(tmp_path, whole):
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    for n in (1, 8, 13, 50):
+        ds = store.generate(tmp_path / "set", make_cells, **OPTIONS | {"n": n})
+        assert len(ds) == n and ds.shards == store.shard_rows(n, 8) and ds.attributes["n"] == n
+        assert_same({key: ds[key][:] for key in ds.keys()}, {key: a[:n] for key, a in whole.items()})
+    assert len(store.open_dataset(tmp_path / "set")) == 50
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_every_file_while_it_grows(tmp_path, whole, after):
+    small = dict(OPTIONS, n=20)  # three shards
+    store.generate(tmp_path / "small", make_cells, **small)
+    files = 3 + 4 * 3 + 1  # three arrays are lengthened, four shards, at last the record
+    for step in range(files + 1):
+        path = tmp_path / str(step)
+        shutil.copytree(tmp_path / "small", path)
+        with pytest.MonkeyPatch.context() as patch:
+            killed_at(patch, step, after)
+            if step < files:
+                with pytest.raises(Killed):
+                    store.generate(path, make_cells, **OPTIONS)
+            else:
+                store.generate(path, make_cells, **OPTIONS)
+        if step + after < files:  # it is still the set that it was
+            assert_same(contents(path), {key: a[:20] for key, a in whole.items()})
+            assert store.verify(path, progress=False) == []
+            assert_same(contents(store.pack_dataset(path, tmp_path / "set.zip")), contents(path))
+        part = store.open_dataset(path, partial=True)
+        assert len(part) >= 20 and np.array_equal(part["angle"][:50], whole["angle"][:len(part)])
+        store.generate(path, make_cells, **OPTIONS)
+        assert_same(contents(path), whole)
+        assert store.verify(path, progress=False) == []
+
+
+def test_partial_leaves_out_what_is_missing(tmp_path, whole):
+    path = tmp_path / "set"
+    store.generate(path, make_cells, **OPTIONS)
+    for hole in (2, 3, 5):
+        (path / "sha256" / "c" / str(hole) / "0").unlink()
+    with pytest.raises(ValueError, match="3 of 7 shards are missing.*partial=True"):
+        store.open_dataset(path)
+    rows = np.r_[0:16, 32:40, 48:50]  # shards 0, 1, 4 and what was asked for of 6
+    held = {key: a[rows] for key, a in whole.items()}
+    packed = store.pack_dataset(path, tmp_path / "set.zip", partial=True)
+    with zipfile.ZipFile(packed) as archive:
+        assert {name.split("/")[2] for name in archive.namelist() if "/c/" in name} == {"0", "1", "4", "6"}
+    for place in (path, packed):
+        ds = store.open_dataset(place, partial=True)
+        assert len(ds) == 26 and ds.finished.tolist() == [0, 1, 4, 6] and ds.shards == store.shard_rows(26, 8)
+        assert_same({key: ds[key][:] for key in ds.keys()}, held)
+        for index in (25, -1, slice(10, 20), slice(None, None, -3), [25, 0, 15, 16], np.arange(26) % 5 == 0, slice(9, 9)):
+            np.testing.assert_array_equal(ds["angle"][index], held["angle"][index])
+        np.testing.assert_array_equal(ds["angle"][14:18, 2, 1:3], held["angle"][14:18, 2, 1:3])
+        np.testing.assert_array_equal(ds.rows("count", [17, 3]), held["count"][[17, 3]])
+        np.testing.assert_array_equal(np.asarray(ds["count"]), held["count"])
+        np.testing.assert_array_equal(np.concatenate([ds["count"][shard] for shard in ds.shards]), held["count"])
+        with pytest.raises(IndexError):
+            ds["angle"][26]
+    with pytest.raises(ValueError, match="3 of 7 shards are missing"):
+        store.open_dataset(packed)
+    assert ds.bytes_on_disk == packed.stat().st_size
+    flip = path / "angle" / "c" / "4" / "0" / "0"
+    flip.write_bytes(flip.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"shards \[4\] are damaged"):
+        store.pack_dataset(path, packed, partial=True)
+    with workers.processes(1) as pool:  # and travels
+        np.testing.assert_array_equal(pool.submit(ds.rows, "angle", [17, 3]).result(), held["angle"][[17, 3]])
+
+
+def test_partial_grows_with_the_set(tmp_path, whole):
+    path = tmp_path / "set"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        killed_at(patch, 4, after=False)  # arrays, and no shard
+        store.generate(path, make_cells, **OPTIONS)
+    with pytest.raises(ValueError, match="allowed: data sets with a finished shard; here none is"):
+        store.open_dataset(path, partial=True)
+    begin(path, 2)
+    assert len(store.open_dataset(path, partial=True)) == 16
+    assert len(store.generate(path, make_cells, **OPTIONS | {"n": 20})) == 20  # fewer than it was begun with
+    with pytest.raises(ValueError, match="4 of 7"):
+        store.open_dataset(path)
+    begin(path, 1, n=100)
+    assert len(store.open_dataset(path, partial=True)) == 32
+    store.generate(path, make_cells, **OPTIONS)
+    assert_same(contents(path), whole)
+    assert_same(contents(path), {key: store.open_dataset(path, partial=True)[key][:] for key in whole})
+
+
+def make_old(path: Path, n: int, size: int, params: dict) -> None:
+    "A data set as version 0.1 wrote it: the last shard is short, the codec has no checksum."
+    slices = store.shard_rows(n, size)
+    shards = [make_cells(rows.stop - rows.start, store.shard_seed(5, i)) for i, rows in enumerate(slices)]
+    record = {"n": n, "shard_size": size, "seed": 5, "params": params, "make_shard": "make_cells"}
+    group = zarr.open_group(path, mode="a", zarr_format=3, attributes={"metanb": record})
+    for key in ("angle", "count"):
+        first = shards[0][key]
+        array = group.create_array(key, shape=(n, *first.shape[1:]), shards=(size, *first.shape[1:]), chunks=(size, *first.shape[1:]), dtype=first.dtype)
+        for rows, shard in zip(slices, shards):
+            array[rows] = shard[key]
+    array = group.create_array("sha256", shape=(len(shards), 32), chunks=(1, 32), dtype="uint8", compressors=None)
+    for i, shard in enumerate(shards):
+        array[i] = np.frombuffer(store.digest(shard), np.uint8)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_sets_of_version_01(tmp_path, device):
+    path, params = tmp_path / "set", {"delay": 0.0}
+    make_old(path, 50, 8, params | {"device": device})
+    before = contents(path)
+    options = OPTIONS | {"params": params}
+    assert len(store.generate(path, make_cells, **options)) == 50
+    assert_same(contents(path), before)
+    assert len(store.generate(path, make_cells, **options | {"n": 30})) == 30
+    with pytest.raises(ValueError, match="n is 51; allowed: at most 50: the last shard of .* is not whole"):
+        store.generate(path, make_cells, **options | {"n": 51})
+    for shard in (1, 6):  # continued and repaired as they were begun
+        (path / "sha256" / "c" / str(shard) / "0").unlink()
+        assert store.verify(path, progress=False) == [shard]
+        store.generate(path, make_cells, **options)
+        (path / "count" / "c" / str(shard)).unlink()
+        assert store.verify(path, repair=True, make_shard=make_cells, progress=False) == [shard]
+        assert_same(contents(path), before)
+    make_old(tmp_path / "whole", 48, 8, params | {"device": device})
+    store.generate(tmp_path / "whole", make_cells, **options | {"n": 60})
+    assert store.verify(tmp_path / "whole", progress=False) == [] and len(store.open_dataset(tmp_path / "whole")) == 60
+    make_old(tmp_path / "one", 5, 8, params)  # a single shard, which has its rows as size now
+    assert len(store.generate(tmp_path / "one", make_cells, **options | {"n": 5, "shard_size": 5})) == 5
+    with pytest.raises(ValueError, match="n is 6; allowed: at most 5"):
+        store.generate(tmp_path / "one", make_cells, **options | {"n": 6, "shard_size": 5})
+
+
+def test_every_space_finds_its_sets_of_version_01(tmp_path, monkeypatch):
+    from metanb.cellular import data as cellular
+    from metanb.kirigami import data as kirigami
+    from metanb.truss import data as truss
+    from metanb.voxel import data as voxel
+    calls = {cellular: ({"quarter": 5}, "cellular_10x10_attached"), kirigami: ({"beta_max": 60, "sweeps": 5}, "kirigami_6x6_beta60_sweeps5"),
+             truss: ({}, "truss"), voxel: ({"octant": 4, "low": 0.1}, "voxel_8")}
+    for space, (options, name) in calls.items():
+        asked = []
+        monkeypatch.setattr(space, "generate", lambda path, make_shard, **given: asked.append((path.name, given["n"], given["shard_size"])))
+        end = "_low0.1" if "low" in options else ""
+        for n, shard in ((3, 3), (4, 3), (3, None)):
+            space.dataset(preset="test", n=n, shard_size=shard, folder=tmp_path, **options)
+        assert asked == [(f"{name}_shard3_seed0{end}", n, 3) for n in (3, 4, 3)]
+        (tmp_path / f"{name}_n4_seed0{end}").mkdir()
+        space.dataset(preset="test", n=4, shard_size=3, folder=tmp_path, **options)
+        (tmp_path / f"{name}_n4_seed0{end}" / "zarr.json").touch()
+        space.dataset(preset="test", n=4, shard_size=3, folder=tmp_path, **options)
+        assert [path for path, *_ in asked[3:]] == [f"{name}_shard3_seed0{end}", f"{name}_n4_seed0{end}"]
+
+
+@pytest.mark.parametrize("space, options", [("kirigami", dict(beta_max=60, sweeps=1)), ("truss", {}), ("voxel", dict(octant=4, stage_steps=1))])
+def test_every_space_reads_finished_shards(tmp_path, space, options):
+    data = importlib.import_module(f"metanb.{space}.data")
+    ds = data.dataset(preset="test", n=5, shard_size=2, folder=tmp_path, progress=False, **options)
+    few = data.dataset(preset="test", n=3, shard_size=2, folder=tmp_path, progress=False, **options)
+    assert few.path == ds.path and len(data.load(few)) == 3 and len(data.load(ds.path)) == 5
+    (ds.path / "sha256" / "c" / "1" / "0").unlink()
+    with pytest.raises(ValueError, match="1 of 3 shards are missing"):
+        data.load(ds.path)
+    part, key = data.load(ds.path, partial=True), ds.keys()[0]
+    np.testing.assert_array_equal(store.open_dataset(ds.path, partial=True)[key][:], ds[key][:][[0, 1, 4]])
+    assert len(part) == 3 and data.statistics(part)
+
+
+# ---------------------------------------------------------------- devices
+
+def make_somewhere(n: int, seed: int, device: str = "cpu") -> dict[str, np.ndarray]:
+    "Numbers whose last bit depends on the device."
+    return {"a": np.random.default_rng(seed).normal(size=n) * (1 + 2**-52 * (device != "cpu"))}
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    "A machine with a GPU, as far as names go."
+    monkeypatch.setattr("metanb.core.device.device_kind", lambda name: "cpu" if name == "cpu" else "GPU 9000")
+
+
+def test_the_device_is_no_part_of_a_set(tmp_path, gpu):
+    path, options = tmp_path / "set", dict(shard_size=4, progress=False)
+    assert store.generate(path, make_somewhere, n=8, device="cpu", **options).attributes["made_on"] == ["cpu"]
+    ds = store.generate(path, make_somewhere, n=16, device="cuda", **options)
+    assert ds.attributes["params"] == {} and ds.attributes["made_on"] == ["cpu", "GPU 9000"]
+    assert store.generate(path, make_somewhere, n=16, **options).attributes == ds.attributes
+    with pytest.raises(ValueError, match="params is .*allowed: a dict without device, which is an argument of its own"):
+        store.generate(path, make_somewhere, n=16, params={"device": "cpu"}, **options)
+
+
+def test_other_bits_on_another_kind_of_device(tmp_path, gpu):
+    path = tmp_path / "set"
+    store.generate(path, make_somewhere, n=8, shard_size=4, device="cuda", progress=False)
+    before = digests(path)
+    (path / "a" / "c" / "1").unlink()
+    for device in (None, "cpu"):
+        with pytest.raises(ValueError, match="device is 'cpu'; allowed: GPU 9000, where the set was made; last bits differ .*: shard 1 of .* repaired there"):
+            store.verify(path, repair=True, make_shard=make_somewhere, device=device, progress=False)
+    assert store.verify(path, repair=True, make_shard=make_somewhere, device="cuda", progress=False) == [1]
+    assert store.verify(path, progress=False) == [] and digests(path) == before  # as often as one likes: the same bits
+    assert store.open_dataset(path).attributes["made_on"] == ["GPU 9000"]
+
+
+def test_the_kind_of_device_without_a_gpu(tmp_path):
+    ds = store.generate(tmp_path / "set", make_somewhere, n=4, shard_size=4, device="cpu", progress=False)
+    assert ds.attributes["made_on"] == ["cpu"]
+    assert store.generate(tmp_path / "other", make_cells, **OPTIONS).attributes["made_on"] == ["cpu"]
+
+
+def test_the_codec_notices_a_damaged_row(tmp_path):
+    ds = store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    file = tmp_path / "set" / "angle" / "c" / "2" / "0" / "0"
+    intact = file.read_bytes()
+    index = 8 * 2 + 4  # one piece: offset, length, and the checksum of these
+    for position in range(0, len(intact) - index, 7):
+        file.write_bytes(intact[:position] + bytes([intact[position] ^ 1]) + intact[position + 1:])
+        with pytest.raises(ValueError, match="checksum"):
+            ds["angle"][17]
+    file.write_bytes(intact)
+    ds["angle"][17]
+
+
 # ---------------------------------------------------------------- damage
 
 def shard_files(path: Path) -> dict[Path, int]:
@@ -732,9 +998,9 @@ def test_types_and_sizes(tmp_path, n, shard_size):
     assert len(ds) == n and ds.shards[-1].stop == n
     assert store.verify(tmp_path / "set", progress=False) == []
     for index, rows in enumerate(ds.shards):
-        for key, a in make_kinds(rows.stop - rows.start, store.shard_seed(0, index)).items():
+        for key, a in make_kinds(shard_size, store.shard_seed(0, index)).items():
             assert ds[key].dtype == a.dtype.newbyteorder("<") and ds[key].shape == (n, *a.shape[1:])
-            assert ds[key][rows].tobytes() == a.astype(ds[key].dtype).tobytes(), key
+            assert ds[key][rows].tobytes() == a[:rows.stop - rows.start].astype(ds[key].dtype).tobytes(), key
 
 
 def test_shards_are_compressed_in_pieces(tmp_path):
@@ -742,8 +1008,8 @@ def test_shards_are_compressed_in_pieces(tmp_path):
         return {"solid": np.zeros((n, 64, 64, 64), np.uint8), "cell": np.zeros((n, 6, 6))}
 
     ds = store.generate(tmp_path / "set", make_voxels, n=48, shard_size=24, progress=False)
-    assert ds["solid"].shards == (24, 64, 64, 64) and ds["solid"].chunks == (1, 64, 64, 64)
-    assert ds["cell"].chunks == (24, 6, 6)
+    assert ds.arrays["solid"].shards == (24, 64, 64, 64) and ds.arrays["solid"].chunks == (1, 64, 64, 64)
+    assert ds.arrays["cell"].chunks == (24, 6, 6)
 
 
 def make_uneven(n: int, seed: int, what: str) -> dict[str, np.ndarray]:
@@ -781,6 +1047,9 @@ def test_read_only_folders(tmp_path, whole, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "set"]
     store.generate(tmp_path / "set", make_cells, **OPTIONS)  # finished: nothing to write
     assert_same(contents(tmp_path / "set"), whole)
+    assert len(store.generate(tmp_path / "set", make_cells, **OPTIONS | {"n": 9})) == 9
+    with pytest.raises(ValueError, match="path is .*allowed: a folder that can be written"):
+        store.generate(tmp_path / "set", make_cells, **OPTIONS | {"n": 51})
 
 
 @pytest.mark.parametrize("change, message", [

@@ -28,10 +28,10 @@ from tqdm.auto import tqdm
 from .design import random_designs, relative_density
 from .mechanics import ENERGIES, FLAGS, FRAMES, CompressionResult, compress
 from ..core.checks import choice, number, refused
-from ..core.files import data_root, write_file
+from ..core.files import write_file
 from ..core.plotting import CYCLE
-from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, datasets, generate, open_dataset, shipped
+from ..core.presets import DEFAULT
+from ..core.store import Dataset, datasets, generate, open_dataset, set_folder, set_sizes, shipped
 from ..core.workers import Jobs, Scheduler, workers
 
 # %% ../../nbs/cellular/data.ipynb #c5f5dc28
@@ -114,11 +114,12 @@ def make_shard(
     quarter: int,  # pixels along one side of the quarter; the cell has twice as many
     amplitude_exponent: float = 3.0,  # see `random_designs`
     t_max: float = 0.6,
+    device: str = "auto",
     **options,    # of `compress`
 ) -> dict[str, NDArray]:  # arrays with n rows, see `encode`
     "Draw cells and compress them in one batch."
     designs = random_designs(n, seed, quarter=quarter, amplitude_exponent=amplitude_exponent, t_max=t_max)
-    return encode(designs, compress(designs, **options))
+    return encode(designs, compress(designs, device=device, **options))
 
 # %% ../../nbs/cellular/data.ipynb #13e063b6
 SIZES = {  # designs, pixels along a quarter, designs per shard
@@ -150,15 +151,16 @@ def dataset(
     for name, value in further.items():
         if name not in FURTHER:
             raise refused(name, value, f"only {', '.join(FURTHER)}")
-    size = sizes(SIZES, preset, {"n": n, "quarter": quarter, "shard_size": shard_size})
+    size = set_sizes(SIZES, preset, {"n": n, "quarter": quarter, "shard_size": shard_size})
     params = {"quarter": size["quarter"], "max_strain": max_strain, "frames": list(frames),
-              "platens": platens, "device": device, **further}
+              "platens": platens, **further}
     drawing = {key: params[key] for key in ("quarter", "t_max", "amplitude_exponent") if key in params}
     random_designs(0, **drawing)  # its checks
     pixels = 2 * size["quarter"]
-    name = f"cellular_{pixels}x{pixels}_{platens}_n{size['n']}_seed{seed}"
-    return generate(Path(folder or data_root()) / name, make_shard, n=size["n"], shard_size=size["shard_size"],
-                    seed=seed, params=params, executor=executor, progress=progress)
+    name = f"cellular_{pixels}x{pixels}_{platens}"
+    path = set_folder(folder, f"{name}_shard{size['shard_size']}_seed{seed}", f"{name}_n{size['n']}_seed{seed}")
+    return generate(path, make_shard, n=size["n"], shard_size=size["shard_size"], seed=seed, params=params,
+                    device=device, executor=executor, progress=progress)
 
 # %% ../../nbs/cellular/data.ipynb #76e20117
 @dataclass(frozen=True, eq=False)
@@ -218,9 +220,10 @@ class Responses:
 # %% ../../nbs/cellular/data.ipynb #e931b62a
 def load(
     source: str | Path | Dataset,  # folder of a data set, the .zip of a packed one, or what `dataset` returned
+    partial: bool = False,         # the finished shards of one that is not finished
 ) -> Responses:
     "Open a data set of compressed cells; `ValueError` when there is none, or when it is not finished."
-    ds = source if isinstance(source, Dataset) else open_dataset(source)
+    ds = source if isinstance(source, Dataset) else open_dataset(source, partial)
     if ds.attributes["make_shard"] != make_shard.__name__ or not {"design", "limits", *FIELDS} <= set(ds.keys()):
         raise refused("source", ds.path, f"a data set of compressed cells (this one holds {', '.join(ds.keys())})")
     flags, energies, params = ds["flags"][:], ds["energies"][:], ds.attributes["params"]

@@ -6,27 +6,30 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from tqdm.auto import tqdm
 
 from .checks import choice, refused, whole
-from .files import making_folder, shipped_folder, write_file
+from .files import data_root, making_folder, shipped_folder, write_file
+from .presets import sizes
 from .workers import as_completed
 
 # %% auto #0
-__all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Dataset', 'open_dataset', 'generate', 'verify', 'pack_dataset',
-           'datasets', 'shipped']
+__all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 'open_dataset', 'generate', 'set_sizes',
+           'set_folder', 'verify', 'pack_dataset', 'datasets', 'shipped']
 
 # %% ../../nbs/core/store.ipynb #95ebaea7
 def shard_seed(
@@ -40,10 +43,15 @@ def shard_seed(
 # %% ../../nbs/core/store.ipynb #d6c35b30
 def shard_rows(
     n: int,           # rows of the data set
-    shard_size: int,  # rows of a shard; the last may have fewer
+    shard_size: int,  # rows of a shard; of the last one there may be fewer
 ) -> list[slice]:     # rows of each shard
     "Rows of the data set that each shard holds."
     return [slice(start, min(start + shard_size, n)) for start in range(0, n, shard_size)]
+
+
+def _n_shards(record: dict) -> int:
+    "Number of shards that hold the rows asked for."
+    return len(shard_rows(record["n"], record["shard_size"]))
 
 # %% ../../nbs/core/store.ipynb #04c6c4d5
 def digest(
@@ -60,6 +68,7 @@ def digest(
 
 # %% ../../nbs/core/store.ipynb #639605d3
 DIGEST = "sha256"  # name of the array of digests, not allowed as a key
+_KIND = "made on"  # beside the arrays of a computed shard: the kind of device; no key can have this name
 
 
 def _record(make_shard: Callable, n: int, shard_size: int, seed: int, params: dict | None) -> dict:
@@ -71,12 +80,31 @@ def _record(make_shard: Callable, n: int, shard_size: int, seed: int, params: di
         params = json.loads(json.dumps(dict(params or {}), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise refused("params", params, f"a dict of JSON values ({error})") from None
+    if "device" in params:
+        raise refused("params", params, "a dict without device, which is an argument of its own")
     return numbers | {"params": params, "make_shard": make_shard.__name__}
 
 
-def _call(make_shard: Callable, n: int, seed: int, params: dict) -> dict[str, np.ndarray]:
-    "The arrays (n, ...) of one shard, or a ValueError that says what is wrong with them."
-    arrays = make_shard(n, seed, **params)
+def _params(record: dict) -> dict:
+    "The parameters that define a set; records of version 0.1 may hold a device among them."
+    return {name: value for name, value in record.get("params", {}).items() if name != "device"}
+
+
+def _kind(make_shard: Callable, device: str | None) -> str:
+    "Kind of device that a function computes on: cpu, or the name of a GPU."
+    if device is None:
+        parameter = inspect.signature(make_shard).parameters.get("device")
+        device = "cpu" if parameter is None else parameter.default
+    if device == "cpu":
+        return device
+    from metanb.core.device import device_kind  # imports torch, which a set of numpy's numbers does not need
+
+    return device_kind(device)
+
+
+def _call(make_shard: Callable, n: int, seed: int, params: dict, device: str | None = None) -> dict:
+    "The arrays (n, ...) of one shard and the kind of device, or a ValueError that says what is wrong with them."
+    arrays = make_shard(n, seed, **params, **({} if device is None else {"device": device}))
     if not isinstance(arrays, dict) or not arrays:
         raise refused("answer of make_shard", arrays, "a dict of numpy arrays")
     for key, a in arrays.items():
@@ -85,7 +113,7 @@ def _call(make_shard: Callable, n: int, seed: int, params: dict) -> dict[str, np
         if not isinstance(a, np.ndarray) or a.dtype.kind not in "biufc" or a.shape[:1] != (n,) or not a.size:
             got = f"{a.dtype} {a.shape}" if isinstance(a, np.ndarray) else type(a).__name__
             raise refused(f"make_shard[{key!r}]", got, f"a numeric numpy array with {n} rows that are not empty")
-    return arrays
+    return arrays | {_KIND: _kind(make_shard, device)}
 
 # %% ../../nbs/core/store.ipynb #e510de7e
 def _open(path: str | Path, mode: str = "r") -> tuple[dict[str, zarr.Array], dict]:
@@ -103,19 +131,38 @@ def _open(path: str | Path, mode: str = "r") -> tuple[dict[str, zarr.Array], dic
         raise refused("path", path, f"data sets whose zarr.json are whole and of metanb ({error})") from None
 
 
-def _create(path: Path, record: dict, shard: dict[str, np.ndarray]) -> dict[str, zarr.Array]:
-    "Make the group, an array for each key of a shard and one for the digests."
-    n, size = record["n"], record["shard_size"]
+def _room(arrays: dict[str, zarr.Array], record: dict) -> int:
+    "Rows that the arrays of a set have, or are to have where they are not made yet."
+    if DIGEST not in arrays or len(arrays) == 1:
+        return _n_shards(record) * record["shard_size"]
+    return min(a.shape[0] for key, a in arrays.items() if key != DIGEST)
+
+
+def _create(path: Path, record: dict, shard: dict[str, np.ndarray], room: int) -> dict[str, zarr.Array]:
+    "Make the group, an array for each key of a shard and one for the digests, or lengthen them."
+    size, codecs = record["shard_size"], (zarr.codecs.ZstdCodec(level=0, checksum=False), zarr.codecs.Crc32cCodec())
     group = zarr.open_group(path, mode="a", zarr_format=3, attributes={"metanb": record})
     for key, a in shard.items():
         row, most = a.shape[1:], 2**18 // max(1, a[:1].nbytes)
         piece = next(rows for rows in range(max(1, min(size, most)), 0, -1) if size % rows == 0)
         with suppress(zarr.errors.ContainsArrayError):
-            group.create_array(key, shape=(n, *row), shards=(size, *row), chunks=(piece, *row),
-                               dtype=a.dtype.newbyteorder("<"))
+            group.create_array(key, shape=(room, *row), shards=(size, *row), chunks=(piece, *row),
+                               dtype=a.dtype.newbyteorder("<"), compressors=codecs)
+    n_shards = len(shard_rows(room, size))
     with suppress(zarr.errors.ContainsArrayError):  # not compressed: a digest is a file of 32 bytes
-        group.create_array(DIGEST, shape=(-(-n // size), 32), chunks=(1, 32), dtype="uint8", compressors=None)
-    return _open(path, "r+")[0]
+        group.create_array(DIGEST, shape=(n_shards, 32), chunks=(1, 32), dtype="uint8", compressors=None)
+    arrays = _open(path, "r+")[0]
+    for key in (*shard, DIGEST):  # the digests last: what they tell of has its place
+        length = n_shards if key == DIGEST else room
+        if key in arrays and arrays[key].shape[0] < length:
+            arrays[key].resize((length, *arrays[key].shape[1:]))
+    return arrays
+
+
+def _note(path: Path, **changes) -> None:
+    "Change entries of the record that do not define the set."
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    group.attrs["metanb"] = group.attrs["metanb"] | changes
 
 # %% ../../nbs/core/store.ipynb #b80b4b1b
 def _write(arrays: dict[str, zarr.Array], index: int, rows: slice, shard: dict[str, np.ndarray]) -> None:
@@ -146,33 +193,81 @@ def _found(arrays: dict[str, zarr.Array], rows: slice) -> bytes | None:
         return None
 
 
-def _missing(path: Path, record: dict) -> list[int]:
-    "Indices of the shards that are not finished yet."
+def _finished(arrays: dict[str, zarr.Array], n_shards: int) -> list[int]:
+    "Those of the first shards that have a digest."
+    return [index for index in range(n_shards) if _recorded(arrays, index) is not None]
+
+
+def _begun(path: Path, record: dict) -> tuple[dict[str, zarr.Array], dict]:
+    "Arrays and record of the set at a place, none and the given record where nothing is; ValueError for another set."
     if not path.exists() or path.is_dir() and all(p.suffix == ".partial" for p in path.iterdir()):
-        # nothing there, or what a kill during the very first file left
-        return list(range(len(shard_rows(record["n"], record["shard_size"]))))
+        return {}, record  # nothing there, or what a kill during the very first file left
     if not (path / "zarr.json").is_file():
         raise refused("path", path, "a new or empty folder; not a file, nor a folder with other files")
     arrays, held = _open(path)
-    for name, value in record.items():
-        if held.get(name) != value:
-            begun = f"{held.get(name)!r}, with which {str(path)!r} was begun; or choose another path"
-            raise refused(name, value, begun)
-    return _unfinished(arrays, record)
-
-
-def _unfinished(arrays: dict[str, zarr.Array], record: dict) -> list[int]:
-    "Indices of the shards without digest."
-    n_shards = len(shard_rows(record["n"], record["shard_size"]))
-    return [index for index in range(n_shards) if _recorded(arrays, index) is None]
+    for name in ("shard_size", "seed", "params", "make_shard"):
+        value = _params(held) if name == "params" else held.get(name)
+        if name == "shard_size" and record[name] == _room(arrays, held) < value:
+            continue  # of version 0.1: one shard, shorter than the others would be
+        if record[name] != value:
+            raise refused(name, record[name], f"{value!r}, with which {str(path)!r} was begun; or choose another path")
+    return arrays, held
 
 # %% ../../nbs/core/store.ipynb #d38e1a87
 @dataclass(frozen=True, eq=False)
+class Column:
+    "One quantity of a data set: `column[i]`, `column[2:5]`, `column[[4, 0]]` are numpy arrays."
+    array: zarr.Array     # on disk
+    finished: np.ndarray  # index on disk of each shard
+    length: int           # rows
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.length, *self.array.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+    def __getitem__(self, index) -> np.ndarray:
+        "Rows by a number, a slice, a list or a mask; further axes by what zarr takes, such as `column[:10, 0]`."
+        which, rest = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
+        rows, size = np.arange(self.length)[which], self.array.shards[0]
+        places = self.finished[rows // size] * size + rows % size
+        if places.ndim == 0:
+            return self.array[(int(places), *rest)]
+        if not places.size:
+            return self.array[(slice(0, 0), *rest)]
+        runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+        blocks = [self.array[(slice(int(run[0]), int(run[-1]) + 1), *rest)] for run in runs]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+# %% ../../nbs/core/store.ipynb #2184dd0a
+def _files(ds: Dataset) -> list[Path]:
+    "Files of the shards of a data set and of what describes them; of a packed one its .zip."
+    if not ds.path.is_dir():
+        return [ds.path]
+    own, files = {str(index) for index in ds.finished}, []
+    for file in ds.path.rglob("*"):
+        parts = file.relative_to(ds.path).parts  # <key>, c, index of the shard, ...
+        if file.is_file() and file.suffix != ".partial" and (parts[1:2] != ("c",) or parts[2] in own):
+            files.append(file)
+    return files
+
+# %% ../../nbs/core/store.ipynb #239f88cc
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    "A finished data set on disk."
+    "Finished rows of a data set on disk."
     path: Path                     # its folder or its .zip
-    arrays: dict[str, zarr.Array]  # key -> array (N, ...), open for reading
-    attributes: dict               # n, shard_size, seed, params and the name of make_shard
+    arrays: dict[str, zarr.Array]  # key -> array on disk, open for reading; may be longer
+    attributes: dict               # n (rows N), shard_size, seed, params, make_shard (a name), made_on
+    finished: np.ndarray           # index on disk of each of its shards
 
     def keys(self) -> list[str]:
         "Names of the arrays."
@@ -182,15 +277,15 @@ class Dataset:
         "Number of rows N."
         return self.attributes["n"]
 
-    def __getitem__(self, key: str) -> zarr.Array:
-        "Array (N, ...); slices of it are numpy arrays. An unknown name is a KeyError that lists the known ones."
+    def __getitem__(self, key: str) -> Column:
+        "Column (N, ...); slices of it are numpy arrays. An unknown name is a KeyError that lists the known ones."
         if key not in self.arrays:
             raise KeyError(f"{key!r} is not among {self.keys()}")
-        return self.arrays[key]
+        return Column(self.arrays[key], self.finished, len(self))
 
     def rows(self, key: str, index: np.ndarray) -> np.ndarray:
         "Rows (len(index), ...) of an array, in any order."
-        return np.stack([self[key][int(i)] for i in index])
+        return self[key][np.asarray(index, np.int64)]
 
     @property
     def shards(self) -> list[slice]:
@@ -200,90 +295,170 @@ class Dataset:
     @property
     def bytes_on_disk(self) -> int:
         "Size of its files, or of its .zip."
-        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return sum(file.stat().st_size for file in _files(self))
 
-# %% ../../nbs/core/store.ipynb #2184dd0a
-def open_dataset(
-    path: str | Path,  # folder of a finished data set, or the .zip of a packed one
-) -> Dataset:
-    "Open a data set for reading; ValueError when there is none or when it is not finished."
+
+def _view(path: str | Path, arrays: dict[str, zarr.Array], record: dict, finished: list[int]) -> Dataset:
+    "Rows of finished shards, as many as the record says."
+    columns = {key: a for key, a in arrays.items() if key != DIGEST}
+    return Dataset(Path(path), columns, record, np.array(finished, np.int64))
+
+
+def _first_rows(path: str | Path, n: int | None = None) -> Dataset:
+    "The first n rows of a data set, all that were asked for without n; ValueError when a shard is missing."
     arrays, record = _open(path)
-    missing = _unfinished(arrays, record)
-    ds = Dataset(Path(path), {key: a for key, a in arrays.items() if key != DIGEST}, record)
-    if missing:
-        of = f"{len(missing)} of {len(ds.shards)} shards are missing"
-        raise refused("path", path, f"finished data sets; here {of}: call generate again to finish it")
-    return ds
+    record = record if n is None else record | {"n": n}
+    n_shards = _n_shards(record)
+    finished = _finished(arrays, n_shards)
+    if len(finished) < n_shards:
+        of = f"{n_shards - len(finished)} of {n_shards} shards are missing"
+        raise refused("path", path, f"finished data sets; here {of}: call generate again to finish it, "
+                                    "or open what is there with partial=True")
+    return _view(path, arrays, record, finished)
+
+# %% ../../nbs/core/store.ipynb #b9a3913b
+def open_dataset(
+    path: str | Path,       # folder of a data set, or the .zip of a packed one
+    partial: bool = False,  # whatever shards are finished, instead of all rows that were asked for
+) -> Dataset:
+    "Open a data set for reading; ValueError when there is none, or when it is not finished, not even in part."
+    if not partial:
+        return _first_rows(path)
+    arrays, record = _open(path)
+    shards, n_shards = shard_rows(_room(arrays, record), record["shard_size"]), _n_shards(record)
+    finished = _finished(arrays, len(shards))
+    if not finished:
+        raise refused("path", path, "data sets with a finished shard; here none is")
+    n = sum(shards[index].stop - shards[index].start for index in finished)
+    if finished[-1] == n_shards - 1:  # nobody asked for its last rows
+        n -= shards[finished[-1]].stop - record["n"]
+    return _view(path, arrays, record | {"n": n}, finished)
 
 # %% ../../nbs/core/store.ipynb #b1c808cd
+def _store(path: Path, record: dict, room: int, shards: list[slice], computed: Iterable) -> None:
+    "Store shards as they come in, and the kinds of devices they come from."
+    arrays = {}
+    for index, shard in computed:
+        kind = shard.pop(_KIND)
+        if not arrays:
+            arrays = _create(path, {"made_on": [kind]} | record, shard, room)
+            record = _open(path)[1]
+        if kind not in record.get("made_on", [kind]):  # in sets of version 0.1 nothing is known of the first shards
+            record = record | {"made_on": [*record["made_on"], kind]}
+            _note(path, made_on=record["made_on"])
+        _write(arrays, index, shards[index], shard)
+
+# %% ../../nbs/core/store.ipynb #bbb2a4bd
 def generate(
-    path: str | Path,      # folder of the data set, new or begun by the same call
+    path: str | Path,      # folder of the data set, new or begun by the same call with any n
     make_shard: Callable,  # make_shard(n, seed, **params) -> {key: array (n, ...)}
     *,
-    n: int,                # rows of the data set
+    n: int,                # rows wanted, the first of the set; whole shards are computed
     shard_size: int,       # rows computed and stored at a time
     seed: int = 0,         # seed of the data set
     params: dict | None = None,  # further arguments of make_shard, JSON values
+    device: str | None = None,   # given to make_shard if not None; it does not define the set
     executor: Executor | None = None,  # who computes the shards; None: this process
     in_flight: int | None = None,      # most shards submitted at a time; None: see `as_completed`
     progress: bool = True,
-) -> Dataset:
-    "Compute the missing shards of a data set; ValueError when `path` holds another one or cannot be written to."
+) -> Dataset:              # of n rows
+    "Compute the shards that n rows lack; ValueError when `path` holds another set or cannot be written to."
     if executor is not None and not hasattr(executor, "submit"):
         raise refused("executor", executor, "None or a concurrent.futures.Executor, such as processes(4)")
     in_flight = None if in_flight is None else whole("in_flight", in_flight, 1)
     path, record = Path(path), _record(make_shard, n, shard_size, seed, params)
-    missing, shards = _missing(path, record), shard_rows(n, shard_size)
-    calls = {i: (_call, make_shard, shards[i].stop - shards[i].start, shard_seed(seed, i), record["params"])
-             for i in missing}
-    if not calls:
-        return open_dataset(path)
-    arrays, done = None, len(shards) - len(missing)
-    bar = tqdm(total=len(shards), initial=done, unit="shard", disable=not progress)
-    with making_folder(path), bar:
-        for index, shard in as_completed(executor, calls, in_flight):
-            arrays = arrays or _create(path, record, shard)
-            _write(arrays, index, shards[index], shard)
-            bar.update()
-    for file in path.rglob("*.partial"):  # of killed processes; young ones may belong to a second process at work
-        if time.time() - file.stat().st_mtime > 60:
-            file.unlink(missing_ok=True)
-    return open_dataset(path)
+    arrays, held = _begun(path, record)
+    n, size, room = record["n"], held["shard_size"], _room(arrays, held)
+    if n > room and room % size:
+        raise refused("n", n, f"at most {room}: the last shard of {str(path)!r} is not whole, so the set cannot grow")
+    n_shards = len(shard_rows(n, size))
+    room = max(room, n_shards * size) if room % size == 0 else room
+    shards, finished = shard_rows(room, size), set(_finished(arrays, n_shards))
+    calls = {i: (_call, make_shard, shards[i].stop - shards[i].start, shard_seed(seed, i), record["params"], device)
+             for i in range(n_shards) if i not in finished}
+    if calls or n > held["n"]:
+        with making_folder(path):
+            computed = as_completed(executor, calls, in_flight)
+            _store(path, held, room, shards, tqdm(computed, total=n_shards, initial=len(finished), unit="shard",
+                                                  disable=not progress))
+            if n > held["n"]:  # now they are all there
+                _note(path, n=max(n, _open(path)[1]["n"]))
+        for file in path.rglob("*.partial"):  # of killed processes; young ones may belong to a second process at work
+            if time.time() - file.stat().st_mtime > 60:
+                file.unlink(missing_ok=True)
+    return _first_rows(path, n)
 
-# %% ../../nbs/core/store.ipynb #4be62aba
+# %% ../../nbs/core/store.ipynb #7d732c29
+def set_sizes(
+    table: Mapping[str, Mapping[str, Any]],  # preset -> name -> size, with n and shard_size
+    preset: str,                             # "test", "demo" or "paper"
+    given: Mapping[str, Any],                # name -> size, instead of the preset's; None keeps it
+) -> dict[str, Any]:                         # name -> size
+    "Sizes of a data set; a shard of the preset's size has at most n rows."
+    chosen = sizes(table, preset, given)
+    chosen |= {name: whole(name, chosen[name], 1) for name in ("n", "shard_size")}
+    if given.get("shard_size") is None:
+        chosen["shard_size"] = min(chosen["shard_size"], chosen["n"])
+    return chosen
+
+# %% ../../nbs/core/store.ipynb #880a7049
+def set_folder(
+    folder: str | Path | None,  # where the sets are kept; `data_root()` without
+    name: str,                  # of the set, with the size of its shards
+    former: str,                # as version 0.1 would name it, with the number of rows
+) -> Path:
+    "Folder of a data set: under its name, or the former one where that exists."
+    root = Path(folder or data_root())
+    return root / former if (root / former / "zarr.json").is_file() else root / name
+
+# %% ../../nbs/core/store.ipynb #0c6a03c7
+def _other_bits(make_shard: Callable, kind: str, record: dict, shard: str) -> ValueError:
+    "The error of a shard that was computed again and is neither what was recorded nor what the disk holds."
+    old = record["params"].get("device", "auto")  # of version 0.1
+    made = record.get("made_on", [kind if old == "auto" else old])
+    if made != [kind]:
+        differ = f"last bits differ between kinds of devices: {shard} can be repaired there"
+        return refused("device", kind, f"{' or '.join(made)}, where the set was made; {differ}")
+    fails = f"this one does not reproduce {shard}, or not on this machine"
+    return refused("make_shard", make_shard, f"the function that made the data set; {fails}")
+
+# %% ../../nbs/core/store.ipynb #b339c537
 def verify(
     path: str | Path,      # folder of a data set, finished or not, or the .zip of a packed one
     repair: bool = False,  # compute damaged and missing shards again; of a folder only
     *,
     make_shard: Callable | None = None,  # the function that made the data set, needed for repair
+    device: str | None = None,           # given to make_shard if not None
     progress: bool = True,
 ) -> list[int]:            # indices of the shards that are (or were, before the repair) damaged or missing
-    "Compare each shard with its digest."
+    "Compare each shard with its digest; shards that nobody asked for yet are not missing."
     arrays, record = _open(path, "r+" if repair else "r")
     if repair and getattr(make_shard, "__name__", None) != record["make_shard"]:
         raise refused("make_shard", make_shard, f"{record['make_shard']!r}, the function that made the data set")
-    shards, damaged = shard_rows(record["n"], record["shard_size"]), []
+    room, damaged = _room(arrays, record), []
+    shards = shard_rows(room, record["shard_size"])
     for index, rows in enumerate(tqdm(shards, unit="shard", disable=not progress)):
         recorded, found = _recorded(arrays, index), _found(arrays, rows)
-        if recorded is not None and recorded == found:
+        if recorded == found if recorded else index >= _n_shards(record):
             continue
         damaged.append(index)
         if repair:
-            shard = _call(make_shard, rows.stop - rows.start, shard_seed(record["seed"], index), record["params"])
+            n, seed = rows.stop - rows.start, shard_seed(record["seed"], index)
+            shard = _call(make_shard, n, seed, _params(record), device)
+            kind = shard.pop(_KIND)
             if recorded is not None and digest(shard) not in (recorded, found):
-                fails = f"this one does not reproduce shard {index} of {str(path)!r}"
-                raise refused("make_shard", make_shard, f"the function that made the data set; {fails}")
+                raise _other_bits(make_shard, kind, record, f"shard {index} of {str(path)!r}")
             for key in shard:  # a file whose end is damaged cannot even be written to
                 place = Path(path) / key / "c" / str(index)
                 shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
-            _write(_create(Path(path), record, shard), index, rows, shard)
+            _store(Path(path), record, room, shards, [(index, shard | {_KIND: kind})])
     return damaged
 
 # %% ../../nbs/core/store.ipynb #5095339f
 def pack_dataset(
-    path: str | Path,  # folder of a finished data set
+    path: str | Path,  # folder of a data set
     file: str | Path,  # the .zip to write; one that is there is replaced
+    partial: bool = False,  # the finished shards alone; what comes out is opened with partial, too
 ) -> Path:             # the file
     "Put a data set into one file, whole or not at all; ValueError when a shard is missing or damaged."
     path, file = Path(path), Path(file)
@@ -291,10 +466,10 @@ def pack_dataset(
         raise refused("file", file, "the name of a .zip")
     if not path.is_dir():
         raise refused("path", path, "a folder with a data set")
-    if damaged := verify(open_dataset(path).path, progress=False):
+    ds = open_dataset(path, partial)
+    if damaged := sorted({*verify(path, progress=False)} & {*ds.finished.tolist()}):
         raise refused("path", path, f"data sets that are whole; shards {damaged} are damaged: repair them with verify")
-    files = (p for p in path.rglob("*") if p.is_file() and p.suffix != ".partial")
-    parts = sorted((p.relative_to(path).as_posix(), p) for p in files)
+    parts = sorted((part.relative_to(path).as_posix(), part) for part in _files(ds))
 
     def pack(place: Path) -> None:
         with zipfile.ZipFile(place, "w") as archive:  # stored as they are; ZipInfo has a fixed date

@@ -17,9 +17,9 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import refused
-from ..core.files import data_root, write_json
-from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, generate, open_dataset
+from ..core.files import write_json
+from ..core.presets import DEFAULT
+from ..core.store import Dataset, generate, open_dataset, set_folder, set_sizes
 from ..core.workers import Jobs, Scheduler, workers
 from .design import admissible_designs, base_angles, check_designs, count_intersections
 
@@ -55,14 +55,15 @@ def dataset(
     progress: bool = True,
     **given,                     # n, sweeps, shard_size instead of the preset's
 ) -> Dataset:                    # ["alpha"]: (n, size, size) float64 [degrees]
-    "The data set of Section 3, generated on first use and resumed if incomplete."
-    chosen = sizes(SIZES, preset, given)
+    "The first n cells of the data set of Section 3, generated on first use and resumed if incomplete."
+    chosen = set_sizes(SIZES, preset, given)
     # No cell at all: refuses bad arguments before anything is written.
     admissible_designs(0, beta_max=beta_max, size=size, sweeps=chosen["sweeps"])
-    name = f"kirigami_{size}x{size}_beta{beta_max:g}_sweeps{chosen['sweeps']}_n{chosen['n']}_seed{seed}"
+    name = f"kirigami_{size}x{size}_beta{beta_max:g}_sweeps{chosen['sweeps']}"
+    path = set_folder(folder, f"{name}_shard{chosen['shard_size']}_seed{seed}", f"{name}_n{chosen['n']}_seed{seed}")
     params = dict(beta_max=float(beta_max), sweeps=chosen["sweeps"], size=size)
-    return generate(Path(folder or data_root()) / name, make_shard, n=chosen["n"], shard_size=chosen["shard_size"],
-                    seed=seed, params=params, executor=executor, progress=progress)
+    return generate(path, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed, params=params,
+                    executor=executor, progress=progress)
 
 # %% ../../nbs/kirigami/data.ipynb #c5fe056a
 @dataclass(frozen=True, eq=False)
@@ -87,9 +88,10 @@ class Cells:
 # %% ../../nbs/kirigami/data.ipynb #ce2f6175
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
+    partial: bool = False,       # the finished shards of one that is not finished
 ) -> Cells:
     "Open a data set of cells; `ValueError` when there is none, or when it is not finished."
-    ds = path if isinstance(path, Dataset) else open_dataset(path)
+    ds = path if isinstance(path, Dataset) else open_dataset(path, partial)
     if ds.keys() != ["alpha"] or "beta_max" not in ds.attributes["params"]:
         raise refused("path", ds.path, f"a data set of kirigami cells; this one holds {', '.join(ds.keys())}")
     return Cells(ds, ds["alpha"][:])

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ..core.checks import choice, refused
 from ..core.elasticity import UPPER, to_matrix
-from ..core.files import data_root, write_json
-from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, generate, open_dataset
+from ..core.files import write_json
+from ..core.presets import DEFAULT
+from ..core.store import Dataset, generate, open_dataset, set_folder, set_sizes
 from ..core.workers import Jobs, Scheduler, workers
 from .design import COLUMNS, TrussDesign, from_table, random_designs, to_table
 from .mechanics import effective_stiffness
@@ -65,9 +65,9 @@ def dataset(
     n: int | None = None,           # designs, instead of the preset's
     shard_size: int | None = None,  # designs per shard, instead of the preset's
 ) -> Dataset:
-    "The data set of Bastek et al. (2022), generated on first use and resumed if incomplete."
-    chosen = sizes(SIZES, preset, dict(n=n, shard_size=shard_size))
-    path = Path(folder or data_root()) / f"truss_n{chosen['n']}_seed{seed}"
+    "The first n designs of the data set of Bastek et al. (2022), made on first use and resumed if incomplete."
+    chosen = set_sizes(SIZES, preset, dict(n=n, shard_size=shard_size))
+    path = set_folder(folder, f"truss_shard{chosen['shard_size']}_seed{seed}", f"truss_n{chosen['n']}_seed{seed}")
     params = {"poisson": 0.3, "shear_factor": 0.9}
     return generate(path, make_shard, seed=seed, params=params, executor=executor, progress=progress, **chosen)
 
@@ -97,9 +97,10 @@ class Trusses:
 # %% ../../nbs/truss/data.ipynb #adfeb526
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
+    partial: bool = False,       # the finished shards of one that is not finished
 ) -> Trusses:
     "A data set in memory; ValueError when it is not one of trusses."
-    ds = path if isinstance(path, Dataset) else open_dataset(path)
+    ds = path if isinstance(path, Dataset) else open_dataset(path, partial)
     if not {"descriptor", "C_ort", "C"} <= set(ds.keys()):
         raise refused(f"arrays of {ds.path}", list(ds.keys()), "descriptor, C_ort and C of a data set of trusses")
     return Trusses(from_table(ds["descriptor"][:]), ds["C_ort"][:], ds["C"][:], ds)

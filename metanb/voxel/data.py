@@ -24,10 +24,10 @@ import metanb
 from ..core.checks import number, refused, whole
 from ..core.coverage import Coverage
 from ..core.elasticity import base_stiffness, bounds
-from ..core.files import data_root, write_file
+from ..core.files import write_file
 from ..core.plotting import CYCLE
-from ..core.presets import DEFAULT, sizes
-from ..core.store import Dataset, datasets, generate, open_dataset, shipped
+from ..core.presets import DEFAULT
+from ..core.store import Dataset, datasets, generate, open_dataset, set_folder, set_sizes, shipped
 from ..core.workers import Jobs, Scheduler, workers
 from .design import pack, unpack
 from .optimize import optimize
@@ -90,7 +90,7 @@ def dataset(
 ) -> Dataset:
     "Optimised cells, computed on first use and resumed if incomplete; raises ValueError for settings out of range."
     given = {"n": n, "octant": octant, "shard_size": shard_size, "stage_steps": stage_steps}
-    chosen = sizes(SIZES, preset, given)
+    chosen = set_sizes(SIZES, preset, given)
     usual = {"low": 0.05, "high": 1.0, "poisson": 0.3}
     for name in sorted(set(settings) - set(usual)):
         raise refused(name, settings[name], f"only {', '.join(usual)}")
@@ -101,11 +101,12 @@ def dataset(
     high = number("high", params["high"], above=0, most=1)
     number("low", params["low"], above=0, most=high)
     base_stiffness(params["poisson"])
-    name = f"voxel_{2 * chosen['octant']}_n{chosen['n']}_seed{seed}"
-    name += "".join(f"_{key}{value:g}" for key, value in sorted(settings.items()))
+    name, end = f"voxel_{2 * chosen['octant']}", "".join(f"_{key}{value:g}" for key, value in sorted(settings.items()))
+    path = set_folder(folder, f"{name}_shard{chosen['shard_size']}_seed{seed}{end}",
+                      f"{name}_n{chosen['n']}_seed{seed}{end}")
     params = {key: chosen[key] for key in ("octant", "stage_steps")} | {"sharpness": list(chosen["sharpness"])} | params
     return generate(
-        Path(folder or data_root()) / name, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
+        path, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
         params=params, executor=executor, progress=progress)
 
 # %% ../../nbs/voxel/data.ipynb #3e6c8519
@@ -148,9 +149,10 @@ class Cells:
 # %% ../../nbs/voxel/data.ipynb #4684b5a4
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
+    partial: bool = False,       # the finished shards of one that is not finished
 ) -> Cells:
     "Open a data set of cells; `ValueError` when there is none, or when it is not finished."
-    ds = path if isinstance(path, Dataset) else open_dataset(path)
+    ds = path if isinstance(path, Dataset) else open_dataset(path, partial)
     if not {"octant", "stiffness", "volume_fraction", "goal", "wanted", "bears", "residual"} <= set(ds.keys()):
         raise refused("path", f"{ds.path}, with {', '.join(ds.keys())}", "a data set of voxel cells")
     good = ds["bears"][:] & (ds["residual"][:] <= 2e-4)
