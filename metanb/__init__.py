@@ -1,2 +1,2 @@
 "Literate notebooks for generative inverse design of mechanical metamaterials."
-__version__ = "0.2.0"
+__version__ = "0.3.0"
