@@ -3,7 +3,7 @@
     python benchmarks/cellular_compress.py [--quick] [--pixels 24 48 96] [--batch 1 4 8 16] [--calculix 4] [--device cpu] [--out runs/benchmarks]
 
 * With contact: `compress` as the data sets use it, its steps chosen by the energy rule, but without the repetition of flagged designs
-  (--repeats 2 adds it) and compiled at every size. Seconds a design; microseconds per step and element, over the steps that the slowest design
+  (--repeats 1 adds it) and compiled at every size. Seconds a design; microseconds per step and element, over the steps that the slowest design
   of the batch needs; designs an hour and the hours that 53,007 designs would take. Compilation is timed apart: once per size and process.
 * Against CalculiX: the same pixels, one element a pixel (bilinear here, CPE8R there), no smoothing, no contact, the same imperfection. CalculiX gets
   one thread and one design after the other, and its time is processor time; here a whole batch of --calculix-batch designs is compressed, of which
