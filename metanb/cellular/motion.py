@@ -93,7 +93,7 @@ class Batch:
         self.geometry = [t.to(dtype).contiguous() for t in reference(corners)]
         self.table = gather_table(self.conn.reshape(-1), int(self.first_node[-1]))
         x = _flat([m.X.T for m in meshes], device)
-        self.x = x.to(dtype)
+        self.x = x.to(dtype).contiguous()
         bottom, self.top = (_flat([getattr(m, side) for m in meshes], device) for side in ("bottom", "top"))
         self.fixed_y = bottom | self.top
         self.fixed_x = self.fixed_y if loading.platens == "attached" else torch.zeros_like(bottom)
@@ -357,7 +357,8 @@ def _moving(batch: Batch, state: State, candidates: Candidates | None) -> Moving
     ceiling = torch.tensor(batch.ny - state.at, dtype=zero.dtype, device=zero.device)[batch.design]
     rub = zero[:0] if candidates is None else state.rub[batch.boundary.nodes][candidates.node] * candidates.valid[0]
     reaction, dissipated = zero[:len(batch.held)].clone(), torch.stack([rub, rub]) * 0
-    return Moving(state.u, state.v, state.material, ceiling, reaction, zero, zero, zero, rub, dissipated)
+    damped, low, high = zero, zero.clone(), zero.clone()  # one tensor in three places would be compiled for itself
+    return Moving(state.u, state.v, state.material, ceiling, reaction, damped, low, high, rub, dissipated)
 
 
 def _keep(batch: Batch, state: State, now: Moving, still: Still, candidates: Candidates | None) -> None:
