@@ -20,12 +20,11 @@ from .mechanics import compress
 from .result import CompressionResult
 from .plotting import draw_result
 from ..core.checks import refused
-from ..core.device import can_compile
 from ..core.widgets import app_box, image_box, menu, message, png, slider
 
 # %% ../../nbs/cellular/explore.ipynb #82921fad
 LIVE = {"max_strain": 0.2, "frames": (0.01, *(k / 16 for k in range(1, 17))), "kinetic_target": 0.004, "repeats": 0,
-        "compiled": can_compile(), "device": "cpu"}  # of `compress` while somebody waits
+        "compiled": False, "device": "cpu"}  # of `compress` while somebody waits
 
 
 def compress_live(
