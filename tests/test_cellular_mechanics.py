@@ -117,8 +117,8 @@ def closing_slit(at, material=Material(), **options):
     analytic, softened = (np.array([homogeneous_block((strain - less - 2 / 24) / (1 - 2 / 24), material, confined=True, steps=100) for strain, less in zip(at[2:], depth)])
                           for depth in (0 * spared, spared))
     assert result.penetration[0] == pytest.approx(24 * spared[-1], rel=0.05)
-    rows = -(result.P22 + result.contact22)[0, 2:].mean(-1)  # also those of the slit, where only contact carries
-    assert np.all(abs(rows / result.stress[0][2:, None] - 1) < 0.03) and np.all(result.P22[0, :, 11:13] == 0)
+    rows = -(result.P22 + result.contact22)[0, -1].mean(-1)  # also those of the slit, where only contact carries; waves have passed
+    assert np.all(abs(rows / result.stress[0, -1] - 1) < 0.01) and np.all(result.P22[0, :, 11:13] == 0)
     return result.stress[0], analytic, softened
 
 

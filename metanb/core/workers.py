@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -87,11 +88,14 @@ class _DaskExecutor(Executor):
 
     def __init__(self, client: Any, jobs: int):
         self.client, self.jobs, self.pool = client, jobs, client.get_executor(pure=False)
+        self.threads, self.asked = 0, -1.0
 
     @property
     def in_flight(self) -> int:
         "Two shards for each thread of the workers that are there, or of those that were asked for."
-        return 2 * max(self.jobs, sum(self.client.nthreads().values()))
+        if time.monotonic() - self.asked > 1:  # the scheduler is not asked for every shard
+            self.threads, self.asked = sum(self.client.nthreads().values()), time.monotonic()
+        return 2 * max(self.jobs, self.threads)
 
     def submit(self, function: Callable, /, *arguments) -> Future:
         "A call that is made again elsewhere when its worker is lost."
@@ -125,9 +129,10 @@ def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
     distributed = _extra("distributed", scheduler)
 
     def telling(record: logging.LogRecord) -> bool:
-        "Not that a result was lost when the client closed, or came when nobody wanted it any more, which dask logs."
-        lost = distributed.comm.CommClosedError, InvalidStateError
-        return not (record.exc_info and isinstance(record.exc_info[1], lost))
+        "Not what dask logs of an end by Ctrl-C: results lost or unwanted, and that it stumbles over its own request."
+        error = record.exc_info and record.exc_info[1]
+        lost = isinstance(error, (distributed.comm.CommClosedError, InvalidStateError))
+        return not (lost or isinstance(error, NameError) and "'future'" in str(error))
 
     with ExitStack() as stack:
         logging.getLogger("tornado.application").addFilter(telling)
