@@ -230,7 +230,7 @@ def test_bad_designs_are_refused(design, words):
     {"max_strain": 0.0}, {"max_strain": -0.1}, {"max_strain": 0.51}, {"max_strain": np.nan}, {"friction": -0.1}, {"friction": np.nan}, {"friction": np.inf},
     {"frames": ()}, {"frames": (0.5, 0.5)}, {"frames": (0.5, 0.2)}, {"frames": (0.0, 1.0)}, {"frames": (0.5, 1.1)}, {"frames": (np.nan,)},
     {"platens": "glued"}, {"smoothing": 1.1}, {"smoothing": -0.1}, {"refine": 0}, {"refine": 1.5}, {"imperfection": np.nan}, {"steps": 10}, {"kinetic_target": 0.0},
-    {"damping": -1.0}, {"repeats": -1},
+    {"damping": -1.0}, {"damping": 6.0}, {"repeats": -1},
 ])
 def test_bad_settings_are_refused(option):
     with pytest.raises(ValueError, match=next(iter(option))):

@@ -770,6 +770,18 @@ def test_partial_grows_with_the_set(tmp_path, whole):
     assert_same(contents(path), {key: store.open_dataset(path, partial=True)[key][:] for key in whole})
 
 
+def test_a_set_with_other_keys_is_left_alone(tmp_path):
+    "Such as one of a former version, whose function gave other arrays under the same name."
+    def make_cells(n, seed, delay=0.0):
+        return {"angle": np.zeros((n, 6, 6)), "force": np.zeros(n)}
+
+    made = store.generate(tmp_path / "set", globals()["make_cells"], **OPTIONS | {"n": 16})
+    before = {file: file.read_bytes() for file in made.path.rglob("*") if file.is_file()}
+    with pytest.raises(ValueError, match="keys of a shard is angle, force; allowed: angle, count, as in"):
+        store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    assert {file: file.read_bytes() for file in made.path.rglob("*") if file.is_file()} == before
+
+
 def make_old(path: Path, n: int, size: int, params: dict) -> None:
     "A data set as version 0.1 wrote it: the last shard is short, the codec has no checksum."
     slices = store.shard_rows(n, size)

@@ -19,6 +19,7 @@ from .mesh import Mesh, pixel_mesh
 from .motion import PICTURES, Batch, Record, make_plan, march
 from .result import ENERGIES, CompressionResult, badness, broken_rules
 from .settings import Loading, Marching, Meshing, merged
+from ..core.checks import number
 from ..core.device import can_compile, pick_device
 
 # %% ../../nbs/cellular/mechanics.ipynb #ff24db3b
@@ -62,6 +63,7 @@ def compress(
     "Compress cells between rigid platens (Bastek and Kochmann 2023, Sec. 4.2); ValueError for what is out of range."
     designs = check_designs(designs, connected=connected)
     loading, meshing, marching = merged((loading, meshing, marching), changes)
+    number("damping", marching.damping, below=designs.shape[1])  # a step cannot lose more than there is
     marching = replace(marching, device=str(pick_device(marching.device)))
     meshes = [pixel_mesh(design, **asdict(meshing)) for design in designs]
     strain = np.array(loading.frames) * loading.max_strain

@@ -36,7 +36,7 @@ class CompressionResult:
     sigma22: NDArray         # (B, F, ny, nx) Cauchy stress [MPa], tension positive, 0 in voids
     plastic_strain: NDArray  # (B, F, ny, nx) equivalent plastic strain, 0 in voids
     energies: dict[str, NDArray]   # each (B, F) [MPa pixel^2]
-    penetration: NDArray     # (B,) deepest overlap at a frame [pixel]
+    penetration: NDArray     # (B,) deepest overlap at a frame, 0 without contact [pixel]
     min_jacobian: NDArray    # (B,) smallest corner area / undeformed corner area
     steps: NDArray           # (B,) steps taken
     repeats: NDArray         # (B,) how often the design was repeated with more steps

@@ -65,7 +65,7 @@ class Marching:
         if self.steps is not None:
             whole("steps", self.steps, least=100)
         number("kinetic_target", self.kinetic_target, above=0, below=1)
-        number("damping", self.damping, least=0, below=24)
+        number("damping", self.damping, least=0)
         whole("repeats", self.repeats, least=0)
         choice("dtype", self.dtype, (torch.float32, torch.float64))
         choice("compiled", self.compiled, (True, False, None))

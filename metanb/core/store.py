@@ -141,6 +141,10 @@ def _room(arrays: dict[str, zarr.Array], record: dict) -> int:
 def _create(path: Path, record: dict, shard: dict[str, np.ndarray], room: int) -> dict[str, zarr.Array]:
     "Make the group, an array for each key of a shard and one for the digests, or lengthen them."
     size, codecs = record["shard_size"], (zarr.codecs.ZstdCodec(level=0, checksum=False), zarr.codecs.Crc32cCodec())
+    held = _open(path)[0] if (path / "zarr.json").is_file() else {}
+    if held.keys() - {DIGEST} != shard.keys() and _finished(held, held[DIGEST].shape[0] if DIGEST in held else 0):
+        allowed = f"{', '.join(sorted(held.keys() - {DIGEST}))}, as in {str(path)!r}; or choose another path"
+        raise refused("keys of a shard", ", ".join(sorted(shard)), allowed)
     group = zarr.open_group(path, mode="a", zarr_format=3, attributes={"metanb": record})
     for key, a in shard.items():
         row, most = a.shape[1:], 2**18 // max(1, a[:1].nbytes)
