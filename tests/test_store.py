@@ -777,7 +777,7 @@ def test_a_set_with_other_keys_is_left_alone(tmp_path):
 
     made = store.generate(tmp_path / "set", globals()["make_cells"], **OPTIONS | {"n": 16})
     before = {file: file.read_bytes() for file in made.path.rglob("*") if file.is_file()}
-    with pytest.raises(ValueError, match="keys of a shard is angle, force; allowed: angle, count, as in"):
+    with pytest.raises(ValueError, match="keys of a shard is 'angle, force'; allowed: angle, count, as in"):
         store.generate(tmp_path / "set", make_cells, **OPTIONS)
     assert {file: file.read_bytes() for file in made.path.rglob("*") if file.is_file()} == before
 
