@@ -100,7 +100,7 @@ def make_boundary(
 
 # %% ../../nbs/cellular/contact.ipynb #fa3a2928
 class Candidates(NamedTuple):
-    "Segments near to the nodes that have some, in arrays of fixed length."
+    "Segments near to the nodes that have some, in arrays that are a little longer than need be."
     node: Tensor    # (P,) positions of the nodes
     a: Tensor       # (K, P) first ends of their nearest segments
     b: Tensor       # (K, P) second ends
@@ -167,10 +167,7 @@ def list_candidates(
     node, segment = _within_reach(boundary, boundary.places(x[:, boundary.nodes].double()))
     present, index, count = torch.unique_consecutive(node, return_inverse=True, return_counts=True)
     rank = torch.arange(len(node), device=device) - (torch.cumsum(count, 0) - count)[index]
-    # half of the nodes: one length for the whole march, more are rare
-    size = 256 * max(-(-len(boundary.free) // 512), 1)
-    while size < len(present):
-        size *= 2
+    size = 64 * max(-(-len(present) // 64), 1)  # never 0 or 1, for which a compiler would begin anew
     listed = torch.full((NEAREST, size), -1, device=device)
     first = rank < NEAREST
     listed[rank[first], index[first]] = segment[first]
@@ -183,7 +180,7 @@ def list_candidates(
     nodes[:len(present)] = present
     there = torch.arange(size, device=device) < len(present)
     target = [torch.where(there, nodes, n), *(torch.where(valid, end[listed], n).reshape(-1) for end in (a, b))]
-    return Candidates(nodes, a[listed], b[listed], valid, shared, gather_table(torch.cat(target), n, rows=16))
+    return Candidates(nodes, a[listed], b[listed], valid, shared, gather_table(torch.cat(target), n, rows=8))
 
 # %% ../../nbs/cellular/contact.ipynb #29f16cd6
 def touched(

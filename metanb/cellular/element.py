@@ -98,21 +98,21 @@ def _direction(v, root):
 
 
 def _hourglass_strain(ga, gb, Sa, Sb):
-    "Entries e, f (4, E) of the assumed strain at the Gauss points for amplitudes ga, gb (E,)."
+    "Entries e, f of the assumed strain at the Gauss points, four (E,) each, for amplitudes ga, gb (E,)."
     A = [ga * s * _GAUSS for s in Sa]
     B = [gb * s * _GAUSS for s in Sb]
-    return [torch.stack([-p - q, -p + q, p + q, p - q]) for p, q in zip(A, B)]
+    return [(-p - q, -p + q, p + q, p - q) for p, q in zip(A, B)]
 
 
 def _stretch(e, f):
-    "The symmetric matrix (4, E) with determinant 1 whose logarithm is about ((e, f), (f, -e))."
+    "The symmetric matrix with determinant 1 whose logarithm is about ((e, f), (f, -e))."
     q = 0.25 * (e * e + f * f)
     n = 1 / torch.clamp(1 - q, min=_FLOOR_HOURGLASS)
     return (1 + q + e) * n, f * n, f * n, (1 + q - e) * n
 
 
 def _trial(T, N, G11, G12):
-    "Entries d, o (4, E) of the deviator of T N G N^T T^T for the plastic metric G."
+    "Entries d, o of the deviator of T N G N^T T^T for the plastic metric G."
     G22 = (1 + G12 * G12) / G11
     m00, m01, _, m11 = _multiply(_multiply(N, (G11, G12, G12, G22)), N)
     k = _multiply(T, (m00, m01, m01, m11))
@@ -130,9 +130,9 @@ _FLOOR_CORNER = 0.05  # of the corner area ratio
 _TINY = 1e-14  # keeps square roots differentiable at zero strain
 
 
-class _Kinematics(NamedTuple):
-    "What forces and energies share. Matrices are tuples of four entries."
-    F: tuple  # mean gradient, each entry (E,)
+class _Mean(NamedTuple):
+    "The mean motion of an element. Matrices are tuples of four entries (E,)."
+    F: tuple  # mean gradient
     I: tuple  # its inverse
     T: tuple  # the mean gradient at determinant 1
     g: tuple  # hourglass amplitude in the reference state, 2 x (E,) [length]
@@ -140,62 +140,67 @@ class _Kinematics(NamedTuple):
     v: Tensor  # (E,) area
     J: Tensor  # (E,) area ratio
     log_J: Tensor
-    e: Tensor  # (4, E) hourglass strain ((e, f), (f, -e))
+
+
+class _Point(NamedTuple):
+    "The trial state of a Gauss point, each entry (E,); or of all four at once, each (4, E)."
+    e: Tensor  # hourglass strain ((e, f), (f, -e))
     f: Tensor
-    N: tuple  # its stretch, each entry (4, E)
-    d: Tensor  # (4, E) deviator ((d, o), (o, -d)) of the trial elastic tensor
+    N: tuple  # its stretch
+    d: Tensor  # deviator ((d, o), (o, -d)) of the trial elastic tensor
     o: Tensor
-    r: Tensor  # (4, E) its size
-    rho: Tensor  # (4, E) asinh(r)
-    z: Tensor  # (4, E) out-of-plane deviatoric log strain
-    eq: Tensor  # (4, E) equivalent strain
+    r: Tensor  # its size
+    rho: Tensor  # asinh(r)
+    z: Tensor  # out-of-plane deviatoric log strain
+    eq: Tensor  # equivalent strain
 
 
-def _mean_motion(ue, B, gamma):
-    "Mean gradient, its inverse, the gradient at determinant 1, and the pulled-back hourglass amplitude."
+def _mean_motion(ue, X, B, gamma, V):
+    "From displacements (2, 4, E) to what the four Gauss points share."
     F = (1 + _sum4(ue[0] * B[0]), _sum4(ue[0] * B[1]), _sum4(ue[1] * B[0]), 1 + _sum4(ue[1] * B[1]))
     det = torch.clamp(F[0] * F[3] - F[1] * F[2], min=_FLOOR_AREA)
     I = tuple(q / det for q in _adjugate(F))
     T = tuple(q * torch.rsqrt(det) for q in F)
     gx, gy = _sum4(gamma * ue[0]), _sum4(gamma * ue[1])
-    return F, I, T, (I[0] * gx + I[1] * gy, I[2] * gx + I[3] * gy)
-
-
-def _kinematics(ue, X, B, gamma, a, b, V, G11, G12, ez, Sa, Sb):
-    "From displacements (2, 4, E) and plastic state (4, E) to the trial elastic strain."
-    F, I, T, g = _mean_motion(ue, B, gamma)
-    e, f = _hourglass_strain(a[0] * g[0] + a[1] * g[1], b[0] * g[0] + b[1] * g[1], Sa, Sb)
-    N = _stretch(e, f)
     x = X + ue
     v = torch.clamp(0.5 * _cross(*_diagonals(x)), min=_FLOOR_AREA * V)
     J = v / V
-    log_J = torch.log(J)
-    d, o = _trial(T, N, G11, G12)
+    return _Mean(F, I, T, (I[0] * gx + I[1] * gy, I[2] * gx + I[3] * gy), x, v, J, torch.log(J))
+
+
+def _amplitudes(k, a, b):
+    "Amplitudes (E,) of the hourglass strain along xi and eta."
+    return a[0] * k.g[0] + a[1] * k.g[1], b[0] * k.g[0] + b[1] * k.g[1]
+
+
+def _trial_state(k, e, f, G11, G12, ez):
+    "From the mean motion, the hourglass strain and the plastic state to the trial elastic strain of a Gauss point."
+    N = _stretch(e, f)
+    d, o = _trial(k.T, N, G11, G12)
     r2 = d * d + o * o + _TINY
     r = torch.sqrt(r2)
     rho = _asinh(r, r2)
-    z = -ez - log_J / 3
-    eq = torch.sqrt(rho * rho / 3 + z * z + _TINY)
-    return _Kinematics(F, I, T, g, x, v, J, log_J, e, f, N, d, o, r, rho, z, eq)
+    z = -ez - k.log_J / 3
+    return _Point(e, f, N, d, o, r, rho, z, torch.sqrt(rho * rho / 3 + z * z + _TINY))
 
 # %% ../../nbs/cellular/element.ipynb #75607c71
 def _plastic_increment(eq, p, shear, lines):
-    "Increment (4, E) of the equivalent plastic strain; lines are (yield stress, slope, 1 / (3 shear + slope))."
+    "Increment of the equivalent plastic strain; lines are (yield stress, slope, 1 / (3 shear + slope))."
     dp = torch.zeros_like(eq)
     for y, h, c in lines:
         dp = torch.maximum(dp, (3 * shear * eq - y - h * p) * c)
     return dp
 
 
-def _new_metric(k, rho, G11, G12, flows):
-    "Plastic metric (4, E) where the material flows, from the elastic log strain of size rho that is left."
+def _new_metric(k, q, rho, G11, G12, flows):
+    "Plastic metric where the material flows, from the elastic log strain of size rho that is left."
     grow = torch.exp(rho)
     shrink = 1 / grow
-    c, s = 0.5 * (grow + shrink), 0.5 * (grow - shrink) / k.r
-    b = (c + s * k.d, s * k.o, s * k.o, c - s * k.d)
+    c, s = 0.5 * (grow + shrink), 0.5 * (grow - shrink) / q.r
+    b = (c + s * q.d, s * q.o, s * q.o, c - s * q.d)
     w = _multiply(_adjugate(k.T), b)  # T has determinant 1
     y = _multiply(w, _transpose(_adjugate(k.T)))
-    N = _adjugate(k.N)  # it has determinant 1
+    N = _adjugate(q.N)  # it has determinant 1
     s00, s01, _, _ = _multiply(N, (y[0], y[1], y[1], y[3]))
     N11, N12 = s00 * N[0] + s01 * N[2], s00 * N[1] + s01 * N[3]
     return torch.where(flows, N11, G11), torch.where(flows, N12, G12)
@@ -206,17 +211,21 @@ def _pull(d, o, I):
     return d * I[0] + o * I[1], d * I[2] + o * I[3], o * I[0] - d * I[1], o * I[2] - d * I[3]
 
 
-def _hourglass_force(k, td, to, a, b, Sa, Sb, weight):
-    "Force (2 x (E,)) on the hourglass displacement gamma . u, from the deviatoric stress (4, E)."
-    q = _multiply(_transpose(k.F), _pull(td, to, k.I))
-    square = 0.25 * (k.e * k.e + k.f * k.f)
+def _on_strain(k, q, td, to):
+    "What the deviatoric stress of a Gauss point does on the entries e and f of its hourglass strain."
+    w = _multiply(_transpose(k.F), _pull(td, to, k.I))
+    square = 0.25 * (q.e * q.e + q.f * q.f)
     scale = 1 / torch.clamp(1 - square, min=_FLOOR_HOURGLASS) ** 2
-    on_e, on_f, turn = q[0] - q[3], q[1] + q[2], q[1] - q[2]
-    along = 0.5 * (k.e * on_e + k.f * on_f)
-    qe = ((1 + square) * on_e - k.e * along - k.f * turn) * scale
-    qf = ((1 + square) * on_f - k.f * along + k.e * turn) * scale
-    on_eta = [(-t[0] - t[1] + t[2] + t[3]) * (weight * _GAUSS) for t in (qe, qf)]
-    on_xi = [(-t[0] + t[1] + t[2] - t[3]) * (weight * _GAUSS) for t in (qe, qf)]
+    on_e, on_f, turn = w[0] - w[3], w[1] + w[2], w[1] - w[2]
+    along = 0.5 * (q.e * on_e + q.f * on_f)
+    qe = ((1 + square) * on_e - q.e * along - q.f * turn) * scale
+    return qe, ((1 + square) * on_f - q.f * along + q.e * turn) * scale
+
+
+def _hourglass_force(k, on_strain, a, b, Sa, Sb, weight):
+    "Force (2 x (E,)) on the hourglass displacement gamma . u, from `_on_strain` of the four Gauss points."
+    on_eta = [(-t[0] - t[1] + t[2] + t[3]) * (weight * _GAUSS) for t in on_strain]
+    on_xi = [(-t[0] + t[1] + t[2] - t[3]) * (weight * _GAUSS) for t in on_strain]
     ma = Sa[0] * on_eta[0] + Sa[1] * on_eta[1]
     mb = Sb[0] * on_xi[0] + Sb[1] * on_xi[1]
     G = ma * a[0] + mb * b[0], ma * a[1] + mb * b[1]
@@ -263,37 +272,56 @@ def _assemble(P, hourglass, area_force, corner, x, B, gamma):
     return out
 
 # %% ../../nbs/cellular/element.ipynb #f5fc4f9e
-def _make_force(mat, lines, alpha, root, locking, m_limit):
+def _make_point(mat, lines):
+    "Stress, hourglass action and new state of a Gauss point."
+    mu, neo = mat.shear, mat.elastic_law == "neo_hookean"
+
+    def point(k, e, f, G11, G12, ez, p):
+        q = _trial_state(k, e, f, G11, G12, ez)
+        left = torch.ones_like(q.eq)  # share of the trial strain that stays elastic
+        if lines:
+            dp = _plastic_increment(q.eq, p, mu, lines)
+            left = 1 - dp / q.eq
+            G11, G12 = _new_metric(k, q, left * q.rho, G11, G12, dp > 0)
+            ez, p = ez + (1 - left) * q.z, p + dp
+        if neo:
+            cube = torch.exp(k.log_J / 3)
+            td, to = mu * cube * q.d, mu * cube * q.o
+            pz = mu / 3 * (cube * torch.sqrt(1 + q.r * q.r) - 1 / (cube * cube))
+        else:
+            size = mu * (left * q.rho) / q.r
+            td, to, pz = size * q.d, size * q.o, -mu * left * q.z
+        return td, to, pz, *_on_strain(k, q, td, to), G11, G12, ez, p
+
+    return point
+
+
+def _at_points(point, k, strain, state, unrolled):
+    "All four Gauss points: each answer (4, E) or, unrolled, four (E,)."
+    if not unrolled:
+        return point(k, *(torch.stack(part) for part in strain), *state)
+    return tuple(zip(*(point(k, *(part[i] for part in (*strain, *state))) for i in range(4))))
+
+# %% ../../nbs/cellular/element.ipynb #e24d38b0
+def _make_force(mat, lines, alpha, root, locking, m_limit, unrolled):
     "The function `force` of `make_element`."
-    mu, bulk = mat.shear, mat.bulk
-    cauchy, neo = mat.stress_measure == "cauchy", mat.elastic_law == "neo_hookean"
+    bulk, cauchy, point = mat.bulk, mat.stress_measure == "cauchy", _make_point(mat, lines)
 
     def force(ue, X, B, gam, a, b, V, A, G11, G12, ez, p):
         "Corner forces ox, oy (4, E) that hold the element at ue (2, 4, E), and its state G11, G12, ez, p (4, E) there."
         Sa, Sb = _direction(a, root), _direction(b, root)
-        k = _kinematics(ue, X, B, gam, a, b, V, G11, G12, ez, Sa, Sb)
-        left = torch.ones_like(k.eq)  # share of the trial strain that stays elastic
-        if lines:
-            dp = _plastic_increment(k.eq, p, mu, lines)
-            left = 1 - dp / k.eq
-            G11, G12 = _new_metric(k, left * k.rho, G11, G12, dp > 0)
-            ez, p = ez + (1 - left) * k.z, p + dp
-        if neo:
-            cube = torch.exp(k.log_J / 3)
-            td, to = mu * cube * k.d, mu * cube * k.o
-            pz = mu / 3 * (cube * torch.sqrt(1 + k.r * k.r) - 1 / (cube * cube))
-        else:
-            size = mu * (left * k.rho) / k.r
-            td, to, pz = size * k.d, size * k.o, -mu * left * k.z
+        k = _mean_motion(ue, X, B, gam, V)
+        strain = _hourglass_strain(*_amplitudes(k, a, b), Sa, Sb)
+        td, to, pz, qe, qf, *state = _at_points(point, k, strain, (G11, G12, ez, p), unrolled)
         volume = V * k.J if cauchy else V
-        hourglass = _hourglass_force(k, td, to, a, b, Sa, Sb, 0.25 * volume)
+        hourglass = _hourglass_force(k, (qe, qf), a, b, Sa, Sb, 0.25 * volume)
         P = _pull(_sum4(td) * (0.25 * volume), _sum4(to) * (0.25 * volume), k.I)
         share = (*(hourglass[0] * g for g in k.g), *(hourglass[1] * g for g in k.g))
         P = [q - s + l for q, s, l in zip(P, share, _distortion_stress(k, V, locking, m_limit))]
         corner, total = _corner_force(k, A, V, alpha * bulk)
         area_force = 0.5 * ((_sum4(pz) * 0.25 + bulk * k.log_J) * volume - total) / k.v
         ox, oy = _assemble(P, hourglass, area_force, corner, k.x, B, gam)
-        return ox, oy, G11, G12, ez, p
+        return ox, oy, *(map(torch.stack, state) if unrolled else state)
 
     return force
 
@@ -305,15 +333,17 @@ def _make_measures(mat, lines, alpha, root, locking, m_limit):
 
     def measures(ue, X, B, gam, a, b, V, A, G11, G12, ez, p):
         "Elastic, plastic, artificial energy [MPa length^2], Cauchy stress 22 [MPa], least corner ratio; each (E,)."
-        k = _kinematics(ue, X, B, gam, a, b, V, G11, G12, ez, _direction(a, root), _direction(b, root))
+        k = _mean_motion(ue, X, B, gam, V)
+        strain = _hourglass_strain(*_amplitudes(k, a, b), _direction(a, root), _direction(b, root))
+        q = _trial_state(k, *(torch.stack(part) for part in strain), G11, G12, ez)
         volume = V * k.J if cauchy else V
         if neo:
             cube = torch.exp(k.log_J / 3)
-            stretch = torch.sqrt(1 + k.r * k.r)
+            stretch = torch.sqrt(1 + q.r * q.r)
             deviatoric = mu * (cube * stretch + 0.5 / (cube * cube) - 1.5)
-            t22 = mu / 3 * (cube * stretch - 1 / (cube * cube)) - mu * cube * k.d
+            t22 = mu / 3 * (cube * stretch - 1 / (cube * cube)) - mu * cube * q.d
         else:
-            deviatoric, t22 = 1.5 * mu * k.eq**2, -mu * k.rho / k.r * k.d - mu * k.z
+            deviatoric, t22 = 1.5 * mu * q.eq**2, -mu * q.rho / q.r * q.d - mu * q.z
         elastic = volume * (0.5 * bulk * k.log_J**2 + 0.25 * _sum4(deviatoric))
         plastic = volume * 0.25 * _sum4(table.work(p)) if lines else torch.zeros_like(elastic)
         ratios = torch.stack(_corner_areas(_edges(k.x))) / A
@@ -341,6 +371,7 @@ def make_element(
     bending: float | None = None,  # factor on the bending stiffness; None: 1 / (2 (1 - poisson)), exact in elasticity
     locking: float = 10.0,  # distortion barrier [MPa]
     limit: float = 0.6,  # log strain at which the distortion barrier begins
+    unrolled: bool = False,  # the Gauss points one after the other, for `torch.compile`
 ) -> tuple[Callable, Callable]:  # force, measures
     """Functions of one element type.
 
@@ -354,7 +385,7 @@ def make_element(
     limit = number("limit", limit, least=0)
     lines = [(float(y), float(h), 1 / (3 * mat.shear + float(h))) for y, h in zip(*mat.hardening.lines())]
     numbers = (mat, lines, stabilisation, math.sqrt(bending), locking, math.cosh(2 * limit))
-    return _make_force(*numbers), _make_measures(*numbers)
+    return _make_force(*numbers, unrolled), _make_measures(*numbers)
 
 # %% ../../nbs/cellular/element.ipynb #4a463f83
 def _mean_bound(mat, x, V):
