@@ -400,9 +400,9 @@ class _Files:
             design = self.design()
             coarse = float(smallest_diameter(design, self.edge.value)[0]) / 3.01
             with tempfile.TemporaryDirectory() as folder:
-                paths = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value,
+                files = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value,
                                resolution=coarse)
-                self.links.value = " ".join(map(_link, paths))
+                self.links.value = " ".join(map(_link, files.paths))
         except (ValueError, ImportError) as error:
             self.links.value = message(wrong=[str(error)])
         finally:

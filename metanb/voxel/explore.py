@@ -45,7 +45,7 @@ def _mesh_trace(cell, cut=False):
     n = len(cell) // 2
     if cut and cell.sum() > cell[n:, :n, n:].sum():
         cell[n:, :n, n:] = 0
-    mesh = surface_mesh(cell)
+    mesh = surface_mesh(cell, smooth=True)
     return dict(zip("xyz", mesh.vertices.T.astype(np.float32))) | dict(zip("ijk", mesh.faces.T.astype(np.int32)))
 
 
