@@ -24,6 +24,7 @@ from ..core.elasticity import UPPER, to_matrix
 from ..core.files import write_json
 from ..core.presets import DEFAULT
 from ..core.store import Dataset, generate, open_dataset, set_folder, set_sizes
+from ..core.tables import read_columns
 from ..core.workers import Jobs, Scheduler, workers
 from .design import COLUMNS, TrussDesign, from_table, random_designs, to_table
 from .mechanics import effective_stiffness
@@ -144,35 +145,13 @@ _NAMES = [f"C{i + 1}{j + 1}" for i, j in zip(*UPPER)]
 _WANTED = [*COLUMNS, *(f"{_NAMES[k]}_ort" for k in ORTHOTROPIC), *_NAMES]
 
 
-def _read_table(path: str | Path) -> NDArray:  # (n, 49)
-    "The wanted columns of a CSV file."
-    with open(path, encoding="utf-8-sig") as lines:
-        header = [name.strip().strip('"') for name in lines.readline().lstrip("# ").split(",")]
-    missing = [name for name in _WANTED if name not in header]
-    if missing:
-        raise refused(f"header of {path}", header, f"one with {', '.join(missing)} too")
-    return np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)[:, [header.index(name) for name in _WANTED]]
-
-
-def _check_table(path: str | Path, numbers: NDArray) -> None:
-    "Finite numbers, and axes of rotation that are not longer than 1."
-    axes = np.zeros(numbers.shape, bool)
-    for k in (11, 17):
-        axes[:, k] = np.hypot(numbers[:, k], numbers[:, k + 1]) > 1 + 1e-6
-    for bad, allowed in ((~np.isfinite(numbers), "finite numbers"), (axes, "two components of a unit axis")):
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise refused(f"{path}, row {row + 1}, column {_WANTED[column]}", numbers[row, column], allowed)
-
-
 def import_table(
     path: str | Path,    # CSV file
     folder: str | Path,  # of the new data set
 ) -> Dataset:
-    "The authors' published table as a store of the same arrays; ValueError names row and column of a bad number."
-    numbers = _read_table(path)
-    _check_table(path, numbers)
-    from_table(numbers[:, :19])  # refuses descriptors out of range
+    "The authors' published table as a store of the same arrays; ValueError names file, line and column."
+    numbers, lines = read_columns(path, _WANTED)
+    from_table(numbers[:, :19], where=lambda row: f"{path}, line {lines[row]}")  # refuses descriptors out of range
     C_ort = np.full((len(numbers), 21), np.nan, np.float32)
     C_ort[:, ORTHOTROPIC] = numbers[:, 19:28]
     arrays = {"descriptor": numbers[:, :19], "C_ort": C_ort, "C": numbers[:, 28:].astype(np.float32)}
