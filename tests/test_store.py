@@ -940,7 +940,7 @@ def test_what_no_checksum_sees_is_noticed_at_the_first_read(tmp_path, whole, dam
     damage(tmp_path / "set")
     ds = store.open_dataset(tmp_path / "set")
     for read in (lambda: ds["angle"][17], lambda: ds["angle"][:], lambda: ds["count"][[0, 20]], lambda: ds.rows("count", [23])):
-        with pytest.raises(ValueError, match=r"path is '.*set'; .*shard 2 is damaged .*: verify"):
+        with pytest.raises(ValueError, match=r"path is '.*set'; .*shard 2 is damaged .*: see verify"):
             read()
     np.testing.assert_array_equal(ds["angle"][24:], whole["angle"][24:])  # the others are read as ever
     assert store.verify(tmp_path / "set", repair=True, make_shard=make_cells, progress=False) == [2]

@@ -128,12 +128,13 @@ def _check_record(record: dict, arrays: dict[str, zarr.Array]) -> None:
         if (a.shape[1:], a.shards or a.chunks) != (row, shard):
             raise refused(f"shape of {key!r}", (a.shape, a.shards or a.chunks), f"(rows, *{row}) in shards of {shard}")
 
-
+# %% ../../nbs/core/store.ipynb #2348e84c
 def _open(path: str | Path, mode: str = "r") -> tuple[dict[str, zarr.Array], dict]:
     "Arrays of a data set, a folder or a packed one, digests included, and its record."
     packed = zipfile.is_zipfile(path)
     if not packed and not (Path(path) / "zarr.json").is_file():
-        raise refused("path", path, "a folder or a .zip with a data set of metanb; a damaged .zip has to be copied anew")
+        raise refused("path", path, "a folder or a .zip with a data set of metanb; "
+                                    "a damaged .zip has to be copied anew")
     if packed and mode != "r":
         raise refused("path", path, "a folder; a packed set is never changed: repair the folder and pack it again")
     try:
@@ -143,7 +144,7 @@ def _open(path: str | Path, mode: str = "r") -> tuple[dict[str, zarr.Array], dic
         _check_record(record, arrays)
         return arrays, record
     except Exception as error:  # damaged JSON shows as one of many types
-        allowed = f"data sets whose zarr.json are whole and of metanb ({error}); with a copy of them back, verify goes on"
+        allowed = f"data sets whose zarr.json are whole and of metanb ({error}); with whole ones, see verify"
         raise refused("path", path, allowed) from None
 
 
@@ -274,6 +275,17 @@ class Column:
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 # %% ../../nbs/core/store.ipynb #2184dd0a
+def _damage(arrays: dict[str, zarr.Array], digests: zarr.Array, index: int, rows: slice) -> str:
+    "What is wrong with a shard; nothing where its contents have its digest."
+    try:
+        found = digest({key: a[rows] for key, a in arrays.items()})
+        return "" if found == digests[index].tobytes() else "its contents are not those of its digest"
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged bytes fail in whichever codec meets them first
+        return str(error) or type(error).__name__
+
+
 def _files(ds: Dataset) -> list[Path]:
     "Files of the shards of a data set and of what describes them; of a packed one its .zip."
     if not ds.path.is_dir():
@@ -314,16 +326,9 @@ class Dataset:
         "Compare a shard on disk with its digest, once; ValueError where it is damaged."
         if index in self.sound:
             return
-        start, size = index * self.attributes["shard_size"], self.attributes["shard_size"]
-        try:
-            found = digest({key: a[start:start + size] for key, a in self.arrays.items()})
-            cause = "" if found == self.digests[index].tobytes() else "it is not what its digest tells of"
-        except MemoryError:
-            raise
-        except Exception as error:  # damaged bytes fail in whichever codec meets them first
-            cause = str(error) or type(error).__name__
-        if cause:
-            allowed = f"data sets that are whole; shard {index} is damaged ({cause}): verify lists and repairs such shards"
+        size = self.attributes["shard_size"]
+        if cause := _damage(self.arrays, self.digests, index, slice(index * size, (index + 1) * size)):
+            allowed = f"data sets that are whole; shard {index} is damaged ({cause}): see verify"
             raise refused("path", self.path, allowed)
         self.sound.add(index)
 
@@ -341,7 +346,7 @@ class Dataset:
         "Size of its files, or of its .zip."
         return sum(file.stat().st_size for file in _files(self))
 
-
+# %% ../../nbs/core/store.ipynb #4edf4942
 def _view(path: str | Path, arrays: dict[str, zarr.Array], record: dict, finished: list[int]) -> Dataset:
     "Rows of finished shards, as many as the record says."
     columns = {key: a for key, a in arrays.items() if key != DIGEST}
