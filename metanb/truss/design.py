@@ -46,6 +46,14 @@ def _floats(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     return value
 
 
+def _check_device(values: dict[str, Tensor]) -> None:
+    "All tensors where the first one is."
+    home = values["relative_density"].device
+    for name in _SHAPES:
+        if values[name].device != home:
+            raise refused(f"device of {name}", str(values[name].device), f"{home}, that of relative_density")
+
+
 def _check_ranges(values: dict[str, Tensor]) -> None:
     "Densities below 1, positive stretches, proper rotations."
     density = values["relative_density"].detach()
@@ -78,6 +86,7 @@ class TrussDesign:
         n = len(values["types"])
         values["tessellations"] = _integers("tessellations", self.tessellations, range(1, 3), n)
         values |= {name: _floats(name, getattr(self, name), (n, *shape)) for name, shape in _SHAPES.items()}
+        _check_device(values)
         _check_ranges(values)
         vars(self).update(values)
 
@@ -195,8 +204,8 @@ def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), see COLUMNS
         flip = axis[:, 2] < 0
         angle = torch.where(flip, 2 * np.pi - angle, angle)
         axis = torch.where(flip[:, None], -axis, axis)
-        turns.append(torch.cat([angle[:, None], axis[:, :2]], 1).numpy())
-    density, U, V = (x.detach().double().numpy() for x in (designs.relative_density[:, None], designs.U, designs.V))
+        turns.append(torch.cat([angle[:, None], axis[:, :2]], 1).numpy(force=True))
+    density, U, V = (x.double().numpy(force=True) for x in (designs.relative_density[:, None], designs.U, designs.V))
     return np.hstack([density, U, designs.types, designs.tessellations, turns[0], V, turns[1]])
 
 # %% ../../nbs/truss/design.ipynb #9dfc6039
