@@ -503,7 +503,8 @@ def _load(run: _Run, path: Path) -> None:
             run.average.model.load_state_dict(_with_prefix(tensors, "ema."))
         for part in (*run.turns, run.randomness):
             part.load(tensors)
-        run.step, run.seconds, run.history, run.losses.sums = (header[k] for k in ("step", "seconds", "history", "sums"))
+        numbers = (header[k] for k in ("step", "seconds", "history", "sums"))
+        run.step, run.seconds, run.history, run.losses.sums = numbers
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
         allowed = f"one with all tensors of this run ({error}); remove the file to start again"
         raise refused("checkpoint", path, allowed) from error

@@ -417,6 +417,7 @@ def restore_state(
         with zipfile.ZipFile(content) as archive:
             if torn := archive.testzip():
                 raise ValueError(f"{torn} is damaged")
+        content.seek(0)
         with np.load(content, allow_pickle=False) as stored:
             arrays = dict(stored)
         kept = json.loads(str(arrays["text"]))
