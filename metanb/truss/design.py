@@ -55,7 +55,8 @@ def _check_device(values: dict[str, Tensor]) -> None:
 
 
 def _check_ranges(values: dict[str, Tensor]) -> None:
-    "Densities below 1, positive stretches, proper rotations."
+    "Tensors of one device, densities below 1, positive stretches, proper rotations."
+    _check_device(values)
     density = values["relative_density"].detach()
     if not ((density > 0) & (density < 1)).all():
         raise refused("relative_density", [float(density.min()), float(density.max())], "numbers in (0, 1)")
@@ -86,7 +87,6 @@ class TrussDesign:
         n = len(values["types"])
         values["tessellations"] = _integers("tessellations", self.tessellations, range(1, 3), n)
         values |= {name: _floats(name, getattr(self, name), (n, *shape)) for name, shape in _SHAPES.items()}
-        _check_device(values)
         _check_ranges(values)
         vars(self).update(values)
 
