@@ -46,12 +46,13 @@ def make_shard(
     *,
     poisson: float = 0.3,
     shear_factor: float = 0.9,
+    device: str = "cpu",  # where the beams are solved; the draw is the same everywhere
 ) -> dict[str, NDArray]:  # {"descriptor": (n, 19) float64, "C_ort": (n, 21), "C": (n, 21) float32}
     "Draw designs as in the paper and homogenise them twice."
     designs, out = random_designs(n, seed), {}
     out["descriptor"] = to_table(designs)
     for name, frame in (("C_ort", "orthotropic"), ("C", "full")):
-        C = effective_stiffness(designs, poisson=poisson, shear_factor=shear_factor, frame=frame, device="cpu").numpy()
+        C = effective_stiffness(designs, poisson=poisson, shear_factor=shear_factor, frame=frame, device=device).numpy()
         out[name] = C[:, UPPER[0], UPPER[1]].astype(np.float32)
     return out
 
@@ -65,12 +66,14 @@ def dataset(
     progress: bool = True,
     n: int | None = None,           # designs, instead of the preset's
     shard_size: int | None = None,  # designs per shard, instead of the preset's
+    device: str = "cpu",            # "auto", "cpu" or "cuda"; between kinds of devices last bits differ
 ) -> Dataset:
     "The first n designs of the data set of Bastek et al. (2022), made on first use and resumed if incomplete."
     chosen = set_sizes(SIZES, preset, dict(n=n, shard_size=shard_size))
     path = set_folder(folder, f"truss_shard{chosen['shard_size']}_seed{seed}", f"truss_n{chosen['n']}_seed{seed}")
     params = {"poisson": 0.3, "shear_factor": 0.9}
-    return generate(path, make_shard, seed=seed, params=params, executor=executor, progress=progress, **chosen)
+    return generate(path, make_shard, seed=seed, params=params, device=device, executor=executor, progress=progress,
+                    **chosen)
 
 # %% ../../nbs/truss/data.ipynb #7016edc4
 @dataclass(frozen=True, eq=False)
@@ -168,13 +171,14 @@ def command(
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,
     shard_size: Annotated[int | None, typer.Option(help="designs per shard, instead of the preset's")] = None,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
     jobs: Jobs = 2,
     scheduler: Scheduler = None,
     out: Annotated[Path | None, typer.Option(help="folder of the data sets")] = None,
 ) -> None:
     "Draw random trusses and homogenise them."
     with workers(scheduler, jobs) as pool:
-        ds = dataset(preset=preset, n=n, shard_size=shard_size, seed=seed, folder=out, executor=pool)
+        ds = dataset(preset=preset, n=n, shard_size=shard_size, seed=seed, folder=out, executor=pool, device=device)
     facts = statistics(load(ds))
     write_json(f"{ds.path}_statistics.json", facts)
     typer.echo(f"{ds.path}: {len(ds)} designs, {facts['not_orthotropic']:.1%} with more than nine constants in C_ort")

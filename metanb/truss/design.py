@@ -49,8 +49,17 @@ def _floats(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     return value
 
 
+def _check_device(values: dict[str, Tensor]) -> None:
+    "All tensors where the first one is."
+    home = values["relative_density"].device
+    for name in _SHAPES:
+        if values[name].device != home:
+            raise refused(f"device of {name}", str(values[name].device), f"{home}, that of relative_density")
+
+
 def _check_ranges(values: dict[str, Tensor]) -> None:
-    "Densities below 1, positive stretches, proper rotations."
+    "Tensors of one device, densities below 1, positive stretches, proper rotations."
+    _check_device(values)
     density = values["relative_density"].detach()
     if not ((density > 0) & (density < 1)).all():
         raise refused("relative_density", [float(density.min()), float(density.max())], "numbers in (0, 1)")
@@ -198,8 +207,8 @@ def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), see COLUMNS
         flip = axis[:, 2] < 0
         angle = torch.where(flip, 2 * np.pi - angle, angle)
         axis = torch.where(flip[:, None], -axis, axis)
-        turns.append(torch.cat([angle[:, None], axis[:, :2]], 1).numpy())
-    density, U, V = (x.detach().double().numpy() for x in (designs.relative_density[:, None], designs.U, designs.V))
+        turns.append(torch.cat([angle[:, None], axis[:, :2]], 1).numpy(force=True))
+    density, U, V = (x.double().numpy(force=True) for x in (designs.relative_density[:, None], designs.U, designs.V))
     return np.hstack([density, U, designs.types, designs.tessellations, turns[0], V, turns[1]])
 
 # %% ../../nbs/truss/design.ipynb #9dfc6039
