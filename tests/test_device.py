@@ -143,7 +143,7 @@ def room(space, name):
 def parts(x):
     "The arrays of an answer, however it is packed."
     if isinstance(x, (torch.Tensor, np.ndarray)):
-        return [x.cpu().numpy() if isinstance(x, torch.Tensor) else x]
+        return [x.numpy(force=True) if isinstance(x, torch.Tensor) else x]
     if is_dataclass(x):
         x = [getattr(x, field.name) for field in fields(x)]
     return [a for part in (x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else ())
