@@ -32,7 +32,8 @@ class PrintCheck:
     bodies: int                        # parts that do not hang together; 0 of a surface that is not watertight
     cavities: int                      # inside, out of which no powder comes
     volume: float                      # [mm^3]; below 0 if turned inside out, NaN if not watertight
-    thinnest: float                    # wall [mm]; NaN if there is none, if not watertight, and without embreex
+    thinnest: float                    # wall [mm]; NaN if there is none and if not watertight
+    sampled: bool = False              # whether few rays were cast, so that `thinnest` is an upper bound
     wanted: float | None = None        # volume of what was to be printed [mm^3]
 
     @property
@@ -46,7 +47,7 @@ class PrintCheck:
         parts = f"{self.bodies} {'body' if self.bodies == 1 else 'bodies'}, {self.cavities} cavities"
         found = f"{parts}, {self.volume:.4g} mm^3" if self.watertight else "not watertight"
         more = "" if self.deviation is None else f" ({100 * self.deviation:+.2f} %)"
-        return f"{self.path.name}: {size} mm (in {unit}), {found}{more}, thinnest wall {self.thinnest:.3g} mm"
+        return f"{self.path.name}: {size} mm (in {unit}), {found}{more}, thinnest wall {'at most ' * self.sampled}{self.thinnest:.3g} mm"
 
 # %% ../../nbs/core/printing.ipynb #3bd6d3a3
 def _closed(mesh: Any) -> bool:
@@ -63,22 +64,43 @@ def _parts(mesh: Any) -> NDArray:  # signed volume of each closed part
     return np.bincount(part, np.einsum("ij,ij->i", a, np.cross(b, c)) / 6)
 
 # %% ../../nbs/core/printing.ipynb #d3e31d71
-def _thinnest(mesh: Any) -> float:
-    "Shortest way through a closed mesh between two sides that face each other; NaN if there are none."
-    from trimesh.remesh import subdivide_to_size
+def _middles(triangles: NDArray, longest: float) -> tuple[NDArray, NDArray]:  # (n, 3), and of which triangle
+    "Middles of triangles that are halved at their longest edge until none is longer than that."
+    middles, owners, owner = [], [], np.arange(len(triangles))
+    while len(triangles):
+        edges = np.linalg.norm(triangles - np.roll(triangles, -1, 1), axis=2)
+        long, first = edges.max(1) > longest, edges.argmax(1)
+        middles.append(triangles[~long].mean(1))
+        owners.append(owner[~long])
+        a, b, c = (triangles[long, (first[long] + k) % 3] for k in range(3))
+        triangles = np.concatenate([np.stack([a, (a + b) / 2, c], 1), np.stack([(a + b) / 2, b, c], 1)])
+        owner = np.tile(owner[long], 2)
+    return np.concatenate(middles), np.concatenate(owners)
 
+
+_WORK = 4e8  # rays times triangles that are tried without Embree, about half a minute
+
+
+def _thinnest(mesh: Any) -> tuple[float, bool]:  # NaN if there are none; whether few rays were cast
+    "Shortest way through a closed mesh between two sides that face each other."
     try:
         from trimesh.ray.ray_pyembree import RayMeshIntersector
-    except ImportError:  # embreex has no wheels for some machines
-        return math.nan
+        most = None
+    except ImportError:
+        from trimesh.ray.ray_triangle import RayMeshIntersector
+        most = int(_WORK / len(mesh.faces)) + 1
     reach = float(np.linalg.norm(mesh.extents))
-    vertices, faces, face = subdivide_to_size(mesh.vertices, mesh.faces, reach / 64, return_index=True)
-    normals, inside = mesh.face_normals[face], 1e-5 * reach
-    start = vertices[faces].mean(1) - inside * normals
+    start, face = _middles(mesh.triangles, reach / 64)
+    cast = np.flatnonzero(np.linalg.norm(mesh.face_normals[face], axis=1) > 0.5)  # not from slivers
+    sampled = most is not None and len(cast) > most
+    if sampled:
+        cast = cast[np.linspace(0, len(cast) - 1, most).astype(int)]
+    normals, inside = mesh.face_normals[face[cast]], 1e-5 * reach
+    start = start[cast] - inside * normals
     hits, ray, triangle = RayMeshIntersector(mesh).intersects_location(start, -normals, multiple_hits=False)
     opposite = np.einsum("ij,ij->i", mesh.face_normals[triangle], normals[ray]) < -0.5
     through = np.linalg.norm(hits - start[ray], axis=1)[opposite]
-    return float(through.min() + inside) if len(through) else math.nan
+    return (float(through.min() + inside) if len(through) else math.nan), sampled
 
 # %% ../../nbs/core/printing.ipynb #4d305622
 _UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "in": 25.4}  # [mm]
@@ -112,9 +134,9 @@ def _checked(mesh: Any, **known) -> PrintCheck:
     if volume < 0:
         mesh = mesh.copy()
         mesh.invert()
-    parts = _parts(mesh)
+    parts, (thinnest, sampled) = _parts(mesh), _thinnest(mesh)
     return PrintCheck(size=size, watertight=True, bodies=int((parts > 0).sum()), cavities=int((parts < 0).sum()),
-                      volume=volume, thinnest=_thinnest(mesh), **known)
+                      volume=volume, thinnest=thinnest, sampled=sampled, **known)
 
 # %% ../../nbs/core/printing.ipynb #3703573c
 def check_print(
