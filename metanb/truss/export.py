@@ -261,7 +261,8 @@ def surface(
 class TrussFiles:
     "What was written."
     paths: list[Path]
-    check: PrintCheck | None  # of the surface; `wanted` is the union of the struts; None without stl and 3mf
+    check: PrintCheck | None  # of the surface, webs of the grid between struts included; `wanted` is the union of
+    # the struts; None without stl and 3mf
 
 # %% ../../nbs/truss/export.ipynb #59a35d2f
 def export_truss(

@@ -368,9 +368,9 @@ class _Finished:
         self.files.layout.display = ""
         try:
             with tempfile.TemporaryDirectory() as folder:
-                path = export_mesh(unfold(self.optimum.octant), Path(folder) / "cell.stl", repeats=self.cells.value,
-                                   edge=self.edge.value)
-                content = path.read_bytes()
+                found = export_mesh(unfold(self.optimum.octant), Path(folder) / "cell.stl", repeats=self.cells.value,
+                                    edge=self.edge.value)
+                content = found.path.read_bytes()
             button = download_link(f"{self.name}.stl", content, label="download STL")
             self.link.value = f"{button} {len(content) / 1e6:.1f} MB"
         except ValueError as error:
