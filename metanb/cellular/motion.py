@@ -26,6 +26,7 @@ from .material import Material
 from .mesh import Mesh
 from .result import ENERGIES
 from .settings import Loading, Marching
+from ..core.device import or_plain
 
 # %% ../../nbs/cellular/motion.ipynb #4f7bbf77
 BLOCK = 50  # steps between two updates of masses, candidates and speed
@@ -201,7 +202,8 @@ def _kernel(material: Material, compiled: bool, device: torch.device) -> tuple[C
         force, measures = make_element(material, unrolled=one_loop)
         step = _make_step(force)
         if compiled:
-            step = torch.compile(step, dynamic=True, options={"max_fusion_size": 2000} if one_loop else None)
+            fast = torch.compile(step, dynamic=True, options={"max_fusion_size": 2000} if one_loop else None)
+            step = or_plain(fast, _make_step(make_element(material)[0]))
         _kernels[key] = step, force, measures
     return _kernels[key]
 

@@ -33,9 +33,10 @@ from .topology import compound, slots_of
 def nmse(
     C: ArrayLike,       # (..., 6, 6) stiffness found
     target: ArrayLike,  # (..., 6, 6) stiffness wanted, in the same unit
-) -> Tensor:            # (...)
+) -> Tensor:            # (...), where C is
     "Normalised squared error (Bastek et al. 2022, Eq. 8) as a ratio of sums; ValueError for a target that is zero."
-    C, target = torch.as_tensor(C), torch.as_tensor(target)
+    C = torch.as_tensor(C)
+    target = torch.as_tensor(target, device=C.device)
     size = (target ** 2).sum((-2, -1))
     if not (size > 0).all():
         raise refused("sum of squares of target", size.min(), "above 0, a stiffness with at least one constant")
@@ -91,7 +92,7 @@ def _at(start: TrussDesign, x: Tensor) -> TrussDesign:
 def _checked(target: ArrayLike, youngs_modulus: float) -> Tensor:
     "The target per modulus of the base material."
     number("youngs_modulus", youngs_modulus, above=0)
-    target = torch.as_tensor(np.asarray(target, float))
+    target = torch.as_tensor(target.detach().cpu() if isinstance(target, Tensor) else np.asarray(target)).double()
     if target.shape != (6, 6):
         raise refused("target.shape", tuple(target.shape), "(6, 6), one stiffness in Voigt notation")
     return check_stiffness(target) / youngs_modulus
@@ -183,6 +184,7 @@ def random_proposer(
         types[: n // 2 if lattices > 7 else 0] = lattices - 1
         designs = replace(designs, types=types)
     C = effective_stiffness(designs)
+    target = torch.as_tensor(target).to(C)
     scale = (C * target).sum((1, 2)) / (C * C).sum((1, 2))
     return replace(designs, relative_density=(designs.relative_density * scale).clamp(*BOUNDS["relative_density"]))
 
@@ -204,9 +206,9 @@ def strut_set(
     return frozenset(frozenset(map(tuple, strut)) for strut in ends.tolist())
 
 # %% ../../nbs/truss/inverse.ipynb #65d5a57a
-def load_proposer(name: str = "truss/inverse") -> Callable[..., TrussDesign]:
-    "The shipped inverse network as a proposer."
-    model = from_pretrained(name)
+def load_proposer(name: str = "truss/inverse", device: str = "cpu") -> Callable[..., TrussDesign]:
+    "The shipped inverse network as a proposer, on a device; its designs are on the CPU."
+    model = from_pretrained(name, device)
 
     def propose(target: Tensor, n: int, temperature: float = 1.0, seed: int = 0) -> TrussDesign:
         return model.sample(target.float().expand(n, 6, 6), temperature=temperature, seed=seed)
