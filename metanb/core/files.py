@@ -34,26 +34,6 @@ def user_path(
     except (TypeError, ValueError, RuntimeError) as error:
         raise refused(argument, path, f"a path ({error})") from None
 
-
-def is_checkout(folder: Path) -> bool:
-    "Whether a folder is a checkout of metanb, and not somebody else's with the same names in it."
-    try:
-        lines = (folder / "settings.ini").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return False
-    return "lib_name=metanb" in ["".join(line.split()) for line in lines] and (folder / "nbs").is_dir()
-
-
-def data_root() -> Path:
-    "Folder of the data sets: METANB_DATA, else runs/data of the checkout one stands in, else in the user's cache."
-    if folder := os.environ.get("METANB_DATA"):
-        return user_path(folder, "METANB_DATA")
-    here = Path.cwd()
-    for parent in (here, *here.parents):
-        if is_checkout(parent):
-            return parent / "runs" / "data"
-    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME") / "metanb" / "data"
-
 # %% ../../nbs/core/files.ipynb #d4dbae2f
 def is_checkout(folder: Path) -> bool:
     "Whether a folder is a checkout of metanb, and not somebody else's with the same names in it."

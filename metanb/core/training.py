@@ -570,7 +570,7 @@ def fit(
     accumulate: int = 1,                  # equal parts in which a batch passes through the network
     seed: int = 0,                        # of data order and noise; the initial weights are the caller's
     device: str | torch.device = "auto",  # see `pick_device`
-    precision: str = "auto",              # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it
+    precision: str = "auto",              # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU where model.bf16 says so
     ema_decay: float | None = None,       # decay of the averaged weights; None keeps no average
     clip_norm: float | None = None,       # largest norm of a phase's gradient
     warmup: int = 0,                      # steps of linear growth of the learning rates
@@ -707,7 +707,7 @@ def _prepare(model: nn.Module, data, *, settings: dict, device: torch.device, pa
                       share=(team.rank, team.size))
     if settings["precision"] == "auto":
         has_bf16 = team.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        settings["precision"] = "bf16" if has_bf16 else "fp32"
+        settings["precision"] = "bf16" if has_bf16 and getattr(model, "bf16", False) else "fp32"
     bf16 = settings["precision"] == "bf16"
     turns = [_Turn(p, team, bf16=bf16, clip_norm=settings["clip_norm"]) for p in phases]
     settings |= _description(model, batches, turns) | {"device": team.device.type, "processes": team.size}
