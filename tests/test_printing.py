@@ -118,3 +118,10 @@ def test_without_embree(tmp_path, monkeypatch):
     monkeypatch.setattr(printing, "_WORK", 50 * 2000)
     few = check_print(fast.path)
     assert few.sampled and few.thinnest >= slow.thinnest * (1 - 1e-5) and f"thinnest wall at most {few.thinnest:.3g} mm" in str(few)
+
+
+def test_paths_below_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    design = random_designs(60, seed=7)[15]
+    found = export_truss(design, "~/out", edge=5.0, formats=("stl",), resolution=0.15)
+    assert found.paths == [found.check.path] == [tmp_path / "out" / "truss.stl"] and check_print("~/out/truss.stl").volume == found.check.volume

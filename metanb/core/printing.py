@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import choice, number, refused
-from .files import suffix_of, write_file
+from .files import suffix_of, user_path, write_file
 
 # %% ../../nbs/core/printing.ipynb #52d6035f
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def check_print(
 ) -> PrintCheck:
     "What a printer would find in any STL file; raises ValueError for what is none."
     suffix_of(path, (".stl",))
-    path, given = Path(path), None if unit is None else choice("unit", unit, _UNITS)
+    path, given = user_path(path), None if unit is None else choice("unit", unit, _UNITS)
     wanted = None if wanted is None else number("wanted", wanted, above=0)
     mesh, stated = _read_stl(path)
     if stated and given and stated != given:
@@ -195,7 +195,7 @@ def write_mesh(
     loose: bool = False,  # write it also if it is in several bodies
 ) -> PrintCheck:  # an STL is read back for it
     "Write a closed surface; ValueError for other suffixes, a mesh that is not watertight, and several bodies."
-    suffix, path = suffix_of(path, (".stl", ".3mf")), Path(path)
+    suffix, path = suffix_of(path, (".stl", ".3mf")), user_path(path)
     if not _closed(mesh) or mesh.volume <= 0:
         raise refused("mesh", f"open, with {len(mesh.faces)} triangles",
                       "closed surfaces, which are watertight, with normals that point out")

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..core.checks import choice, number, refused, shaped, whole
-from ..core.files import suffix_of, write_file
+from ..core.files import suffix_of, user_path, write_file
 from ..core.printing import PrintCheck, write_mesh
 from ..core.tables import read_columns
 from .design import TrussDesign, deformed_cell
@@ -281,7 +281,7 @@ def export_truss(
     if not formats:
         raise refused("formats", formats, "one or more of csv, vtu, stl, 3mf")
     formats = [choice("formats", kind, ("csv", "vtu", "stl", "3mf")) for kind in formats]
-    truss, folder = graph(design, repeats=repeats, edge=edge), Path(folder)
+    truss, folder = graph(design, repeats=repeats, edge=edge), user_path(folder, "folder")
     solid = sorted({"stl", "3mf"} & set(formats))
     mesh, wanted = (surface(truss, resolution), union_volume(truss)) if solid else (None, None)
     paths, check = [], None
