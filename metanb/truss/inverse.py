@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.checks import number, refused, whole
+from ..core.checks import alike, number, refused, tensor, whole
 from ..core.elasticity import PAIRS, check_stiffness, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
@@ -35,7 +35,8 @@ def nmse(
     target: ArrayLike,  # (..., 6, 6) stiffness wanted, in the same unit
 ) -> Tensor:            # (...)
     "Normalised squared error (Bastek et al. 2022, Eq. 8) as a ratio of sums; ValueError for a target that is zero."
-    C, target = torch.as_tensor(C), torch.as_tensor(target)
+    C = tensor("C", C, (..., 6, 6))
+    C, target = alike(C, tensor("target", target, (..., 6, 6), like=C), "C and target", (2, 2))
     size = (target ** 2).sum((-2, -1))
     if not (size > 0).all():
         raise refused("sum of squares of target", size.min(), "above 0, a stiffness with at least one constant")
@@ -47,7 +48,8 @@ def least_density(
     youngs_modulus: float = 1.0,  # of the base material, in the unit of the target
 ) -> Tensor:              # (...)
     "The smallest relative density with which slender struts can have this stiffness."
-    return torch.as_tensor(target)[..., :3, :3].sum((-2, -1)) / youngs_modulus
+    target, youngs_modulus = tensor("target", target, (..., 6, 6)), number("youngs_modulus", youngs_modulus, above=0)
+    return target[..., :3, :3].sum((-2, -1)) / youngs_modulus
 
 # %% ../../nbs/truss/inverse.ipynb #f208ae69
 BONE_MODULUS = 114.0  # Young's modulus of Ti-6Al-4V [GPa]
@@ -91,10 +93,10 @@ def _at(start: TrussDesign, x: Tensor) -> TrussDesign:
 def _checked(target: ArrayLike, youngs_modulus: float) -> Tensor:
     "The target per modulus of the base material."
     number("youngs_modulus", youngs_modulus, above=0)
-    target = torch.as_tensor(np.asarray(target, float))
+    target = check_stiffness(target).detach().double().cpu()
     if target.shape != (6, 6):
         raise refused("target.shape", tuple(target.shape), "(6, 6), one stiffness in Voigt notation")
-    return check_stiffness(target) / youngs_modulus
+    return target / youngs_modulus
 
 # %% ../../nbs/truss/inverse.ipynb #16183a9f
 def refine(
