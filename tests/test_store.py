@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -576,12 +577,12 @@ def test_every_damaged_byte_of_a_packed_set_is_noticed(tmp_path, whole):
     for position in [*random.sample(range(len(intact)), 150), *range(len(intact) - 22, len(intact))]:
         file.write_bytes(intact[:position] + bytes([intact[position] ^ random.randrange(1, 256)]) + intact[position + 1:])
         try:
-            damaged = store.verify(file, progress=False)
-        except ValueError:
+            read = contents(file)
+        except ValueError as error:
+            assert re.search("set.zip'; allowed: .*(verify|copied anew)", str(error)), error
             continue
-        if not damaged:
-            silent += 1
-            assert_same(contents(file), whole)
+        silent += 1
+        assert_same(read, whole)
     assert silent < 100
 
 
@@ -916,6 +917,79 @@ def test_the_codec_notices_a_damaged_row(tmp_path):
 
 
 # ---------------------------------------------------------------- damage
+
+def changed(path: Path) -> None:
+    "Shard 2 with one other number, its checksums right."
+    array = zarr.open_group(path, mode="r+")["angle"]
+    array[17, 0] = np.nextafter(array[17, 0], 7)
+
+
+def missing(path: Path) -> None:
+    "Shard 2 without a file, which zarr reads as zeros."
+    (path / "angle" / "c" / "2" / "0" / "0").unlink()
+
+
+def swapped(path: Path) -> None:
+    "The file of shard 3 in the place of shard 2."
+    shutil.copy(path / "angle" / "c" / "3" / "0" / "0", path / "angle" / "c" / "2" / "0" / "0")
+
+
+@pytest.mark.parametrize("damage", [changed, missing, swapped])
+def test_what_no_checksum_sees_is_noticed_at_the_first_read(tmp_path, whole, damage):
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    damage(tmp_path / "set")
+    ds = store.open_dataset(tmp_path / "set")
+    for read in (lambda: ds["angle"][17], lambda: ds["angle"][:], lambda: ds["count"][[0, 20]], lambda: ds.rows("count", [23])):
+        with pytest.raises(ValueError, match=r"path is '.*set'; .*shard 2 is damaged .*: see verify"):
+            read()
+    np.testing.assert_array_equal(ds["angle"][24:], whole["angle"][24:])  # the others are read as ever
+    assert store.verify(tmp_path / "set", repair=True, make_shard=make_cells, progress=False) == [2]
+    assert_same(contents(tmp_path / "set"), whole)
+
+
+def test_a_shard_is_compared_once(tmp_path, monkeypatch):
+    ds, calls, digest = store.generate(tmp_path / "set", make_cells, **OPTIONS), [], store.digest
+    monkeypatch.setattr(store, "digest", lambda arrays: calls.append(1) or digest(arrays))
+    for _ in range(3):
+        ds["angle"][:], ds["count"][3], ds["count"][20:30]
+    assert len(calls) == 7
+
+
+@pytest.mark.parametrize("file, keys, value", [
+    ("zarr.json", ("attributes", "metanb", "n"), 10**12),
+    ("zarr.json", ("attributes", "metanb", "n"), -50),
+    ("zarr.json", ("attributes", "metanb", "n"), 50.0),
+    ("zarr.json", ("attributes", "metanb", "shard_size"), 9),
+    ("zarr.json", ("attributes", "metanb", "shard_size"), 0),
+    ("zarr.json", ("attributes", "metanb", "seed"), -1),
+    ("zarr.json", ("attributes", "metanb", "params"), []),
+    ("zarr.json", ("attributes", "metanb", "make_shard"), 3),
+    ("angle/zarr.json", ("shape", 0), 10),
+    ("angle/zarr.json", ("shape", 1), 3),
+    ("sha256/zarr.json", ("shape", 1), 33),
+])
+def test_a_record_that_cannot_be_is_refused_on_opening(tmp_path, file, keys, value):
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    record = entry = json.loads((tmp_path / "set" / file).read_text())
+    for key in keys[:-1]:
+        entry = entry[key]
+    assert entry[keys[-1]] != value or isinstance(value, float)
+    entry[keys[-1]] = value
+    (tmp_path / "set" / file).write_text(json.dumps(record))
+    for call in (store.open_dataset, store.verify, lambda path: store.open_dataset(path, partial=True)):
+        with pytest.raises(ValueError, match="path is '.*set'; allowed: data sets whose zarr.json are whole.*verify"):
+            call(tmp_path / "set")
+
+
+@pytest.mark.parametrize("file", ["angle", "sha256"])
+def test_an_array_that_says_it_is_longer(tmp_path, whole, file):
+    store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    record = json.loads((tmp_path / "set" / file / "zarr.json").read_text())
+    record["shape"][0] = 10**12
+    (tmp_path / "set" / file / "zarr.json").write_text(json.dumps(record))
+    assert_same(contents(tmp_path / "set"), whole)
+    assert len(store.open_dataset(tmp_path / "set", partial=True)) == 50 and store.verify(tmp_path / "set", progress=False) == []
+
 
 def shard_files(path: Path) -> dict[Path, int]:
     "Every file that belongs to one shard, and that shard's index."

@@ -231,7 +231,7 @@ def _hourglass_force(k, on_strain, a, b, Sa, Sb, weight):
     G = ma * a[0] + mb * b[0], ma * a[1] + mb * b[1]
     return k.I[0] * G[0] + k.I[2] * G[1], k.I[1] * G[0] + k.I[3] * G[1]
 
-
+# %% ../../nbs/cellular/element.ipynb #d91ebc95
 def _distortion(T):
     "m (E,): cosh of twice the in-plane log strain at determinant 1."
     return 0.5 * (T[0] * T[0] + T[1] * T[1] + T[2] * T[2] + T[3] * T[3])

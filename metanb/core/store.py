@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def shard_rows(
 
 def _n_shards(record: dict) -> int:
     "Number of shards that hold the rows asked for."
-    return len(shard_rows(record["n"], record["shard_size"]))
+    return -(-record["n"] // record["shard_size"])
 
 # %% ../../nbs/core/store.ipynb #04c6c4d5
 def digest(
@@ -116,26 +116,44 @@ def _call(make_shard: Callable, n: int, seed: int, params: dict, device: str | N
     return arrays | {_KIND: _kind(make_shard, device)}
 
 # %% ../../nbs/core/store.ipynb #e510de7e
+def _check_record(record: dict, arrays: dict[str, zarr.Array]) -> None:
+    "Raise an error for what no call of `generate` writes, such as more rows than the arrays have."
+    size, keys = whole("shard_size", record["shard_size"], 1), arrays.keys() - {DIGEST}
+    whole("n", record["n"], 1, min((arrays[key].shape[0] for key in keys), default=None))
+    whole("seed", record["seed"], 0)
+    if not isinstance(record["make_shard"], str) or not isinstance(record["params"], dict):
+        raise refused("record", record, "make_shard as a name and params as a dict")
+    for key, a in arrays.items():
+        row, shard = ((32,), (1, 32)) if key == DIGEST else (a.shape[1:], (size, *a.shape[1:]))
+        if (a.shape[1:], a.shards or a.chunks) != (row, shard):
+            raise refused(f"shape of {key!r}", (a.shape, a.shards or a.chunks), f"(rows, *{row}) in shards of {shard}")
+
+# %% ../../nbs/core/store.ipynb #2348e84c
 def _open(path: str | Path, mode: str = "r") -> tuple[dict[str, zarr.Array], dict]:
     "Arrays of a data set, a folder or a packed one, digests included, and its record."
     packed = zipfile.is_zipfile(path)
     if not packed and not (Path(path) / "zarr.json").is_file():
-        raise refused("path", path, "a folder or a .zip with a data set of metanb")
+        raise refused("path", path, "a folder or a .zip with a data set of metanb; "
+                                    "a damaged .zip has to be copied anew")
     if packed and mode != "r":
         raise refused("path", path, "a folder; a packed set is never changed: repair the folder and pack it again")
     try:
         place = zarr.storage.ZipStore(Path(path).absolute()) if packed else path
         group = zarr.open_group(place, mode=mode, zarr_format=3)
-        return dict(group.arrays()), group.attrs["metanb"]
+        arrays, record = dict(group.arrays()), group.attrs["metanb"]
+        _check_record(record, arrays)
+        return arrays, record
     except Exception as error:  # damaged JSON shows as one of many types
-        raise refused("path", path, f"data sets whose zarr.json are whole and of metanb ({error})") from None
+        allowed = f"data sets whose zarr.json are whole and of metanb ({error}); with whole ones, see verify"
+        raise refused("path", path, allowed) from None
 
 
 def _room(arrays: dict[str, zarr.Array], record: dict) -> int:
     "Rows that the arrays of a set have, or are to have where they are not made yet."
     if DIGEST not in arrays or len(arrays) == 1:
         return _n_shards(record) * record["shard_size"]
-    return min(a.shape[0] for key, a in arrays.items() if key != DIGEST)
+    room = min(a.shape[0] for key, a in arrays.items() if key != DIGEST)
+    return min(room, arrays[DIGEST].shape[0] * record["shard_size"])  # lengthened last
 
 
 def _create(path: Path, record: dict, shard: dict[str, np.ndarray], room: int) -> dict[str, zarr.Array]:
@@ -199,7 +217,8 @@ def _found(arrays: dict[str, zarr.Array], rows: slice) -> bytes | None:
 
 def _finished(arrays: dict[str, zarr.Array], n_shards: int) -> list[int]:
     "Those of the first shards that have a digest."
-    return [index for index in range(n_shards) if _recorded(arrays, index) is not None]
+    held = arrays[DIGEST].shape[0] if DIGEST in arrays else 0
+    return [index for index in range(min(n_shards, held)) if _recorded(arrays, index) is not None]
 
 
 def _begun(path: Path, record: dict) -> tuple[dict[str, zarr.Array], dict]:
@@ -224,6 +243,7 @@ class Column:
     array: zarr.Array     # on disk
     finished: np.ndarray  # index on disk of each shard
     length: int           # rows
+    check: Callable[[int], None]  # called with the index on disk of each shard before it is read
 
     def __len__(self) -> int:
         return self.length
@@ -244,6 +264,8 @@ class Column:
         which, rest = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
         rows, size = np.arange(self.length)[which], self.array.shards[0]
         places = self.finished[rows // size] * size + rows % size
+        for shard in np.unique(places // size).tolist():
+            self.check(shard)
         if places.ndim == 0:
             return self.array[(int(places), *rest)]
         if not places.size:
@@ -253,6 +275,17 @@ class Column:
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 # %% ../../nbs/core/store.ipynb #2184dd0a
+def _damage(arrays: dict[str, zarr.Array], digests: zarr.Array, index: int, rows: slice) -> str:
+    "What is wrong with a shard; nothing where its contents have its digest."
+    try:
+        found = digest({key: a[rows] for key, a in arrays.items()})
+        return "" if found == digests[index].tobytes() else "its contents are not those of its digest"
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged bytes fail in whichever codec meets them first
+        return str(error) or type(error).__name__
+
+
 def _files(ds: Dataset) -> list[Path]:
     "Files of the shards of a data set and of what describes them; of a packed one its .zip."
     if not ds.path.is_dir():
@@ -272,6 +305,8 @@ class Dataset:
     arrays: dict[str, zarr.Array]  # key -> array on disk, open for reading; may be longer
     attributes: dict               # n (rows N), shard_size, seed, params, make_shard (a name), made_on
     finished: np.ndarray           # index on disk of each of its shards
+    digests: zarr.Array            # (shards on disk, 32) uint8
+    sound: set[int] = field(default_factory=set)  # shards on disk that were compared with their digests
 
     def keys(self) -> list[str]:
         "Names of the arrays."
@@ -285,7 +320,17 @@ class Dataset:
         "Column (N, ...); slices of it are numpy arrays. An unknown name is a KeyError that lists the known ones."
         if key not in self.arrays:
             raise KeyError(f"{key!r} is not among {self.keys()}")
-        return Column(self.arrays[key], self.finished, len(self))
+        return Column(self.arrays[key], self.finished, len(self), self.check)
+
+    def check(self, index: int) -> None:
+        "Compare a shard on disk with its digest, once; ValueError where it is damaged."
+        if index in self.sound:
+            return
+        size = self.attributes["shard_size"]
+        if cause := _damage(self.arrays, self.digests, index, slice(index * size, (index + 1) * size)):
+            allowed = f"data sets that are whole; shard {index} is damaged ({cause}): see verify"
+            raise refused("path", self.path, allowed)
+        self.sound.add(index)
 
     def rows(self, key: str, index: np.ndarray) -> np.ndarray:
         "Rows (len(index), ...) of an array, in any order."
@@ -301,11 +346,11 @@ class Dataset:
         "Size of its files, or of its .zip."
         return sum(file.stat().st_size for file in _files(self))
 
-
+# %% ../../nbs/core/store.ipynb #4edf4942
 def _view(path: str | Path, arrays: dict[str, zarr.Array], record: dict, finished: list[int]) -> Dataset:
     "Rows of finished shards, as many as the record says."
     columns = {key: a for key, a in arrays.items() if key != DIGEST}
-    return Dataset(Path(path), columns, record, np.array(finished, np.int64))
+    return Dataset(Path(path), columns, record, np.array(finished, np.int64), arrays[DIGEST])
 
 
 def _first_rows(path: str | Path, n: int | None = None) -> Dataset:
@@ -317,7 +362,7 @@ def _first_rows(path: str | Path, n: int | None = None) -> Dataset:
     if len(finished) < n_shards:
         of = f"{n_shards - len(finished)} of {n_shards} shards are missing"
         raise refused("path", path, f"finished data sets; here {of}: call generate again to finish it, "
-                                    "or open what is there with partial=True")
+                                    "or open what is there with partial=True; verify lists what is damaged")
     return _view(path, arrays, record, finished)
 
 # %% ../../nbs/core/store.ipynb #b9a3913b
@@ -329,13 +374,13 @@ def open_dataset(
     if not partial:
         return _first_rows(path)
     arrays, record = _open(path)
-    shards, n_shards = shard_rows(_room(arrays, record), record["shard_size"]), _n_shards(record)
-    finished = _finished(arrays, len(shards))
+    room, size, n_shards = _room(arrays, record), record["shard_size"], _n_shards(record)
+    finished = _finished(arrays, -(-room // size))
     if not finished:
         raise refused("path", path, "data sets with a finished shard; here none is")
-    n = sum(shards[index].stop - shards[index].start for index in finished)
+    n = sum(min(size, room - index * size) for index in finished)
     if finished[-1] == n_shards - 1:  # nobody asked for its last rows
-        n -= shards[finished[-1]].stop - record["n"]
+        n -= min(room, n_shards * size) - record["n"]
     return _view(path, arrays, record | {"n": n}, finished)
 
 # %% ../../nbs/core/store.ipynb #b1c808cd
