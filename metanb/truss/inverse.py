@@ -113,7 +113,8 @@ def refine(
     target, iterations = _checked(target, 1.0), whole("iterations", iterations, 1)
     options = dict(poisson=poisson, shear_factor=shear_factor, device="cpu")
     start = _double(design)
-    before = effective_stiffness(start, **options) if stiffness is None else torch.as_tensor(stiffness).double().cpu()
+    before = effective_stiffness(start, **options) if stiffness is None else tensor(
+        "stiffness", stiffness, ("B", 6, 6)).double().cpu()
     designs, constants = [], []
     for i in range(len(design)):
         better, C = _least_squares(start[[i]], target, iterations, stop, options)
@@ -286,7 +287,7 @@ def cauchy_limit(
     C: Tensor,  # (6, 6)
 ) -> float:
     "NMSE of the nearest tensor that is symmetric in all four indices."
-    C, groups = torch.as_tensor(C).double(), {}
+    C, groups = tensor("C", C, (6, 6)).double(), {}
     for place in product(range(6), repeat=2):
         groups.setdefault(tuple(sorted(PAIRS[place[0]] + PAIRS[place[1]])), []).append(place)
     nearest = torch.zeros_like(C)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import choice, native, number, refused, solid_or_void, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness
 from .operators import SLAB, Octant, Periodic, energies
@@ -309,14 +309,14 @@ def _fold(E: Tensor) -> Tensor:  # (B, N/2, N/2, N/2)
 # %% ../../nbs/voxel/mechanics.ipynb #872ff939
 def _tensor(designs: NDArray | Tensor) -> Tensor:
     "Designs as a tensor of real numbers."
-    try:
-        designs = designs if isinstance(designs, Tensor) else torch.as_tensor(np.ascontiguousarray(designs))
-    except (TypeError, RuntimeError):
-        raise refused("designs", designs, "an array or a tensor of numbers") from None
+    if not isinstance(designs, Tensor):
+        array = np.ascontiguousarray(native("designs", designs, "an array or a tensor of real numbers, or truth values"))
+        designs = torch.from_numpy(array.astype(float) if array.dtype == np.longdouble else array)
     if designs.is_complex():
         raise refused("designs.dtype", designs.dtype, "real moduli, or booleans")
     if designs.ndim not in (3, 4) or len(set(designs.shape[-3:])) != 1 or designs.shape[-1] < 2:
         raise refused("designs.shape", tuple(designs.shape), "(N, N, N) or (B, N, N, N) with N of at least 2")
+    solid_or_void("designs", designs)
     return designs
 
 
