@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from metanb.core.device import pick_device
@@ -215,6 +216,58 @@ def test_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     tensors, header = load_checkpoint(path)
     assert header == {"step": 1} and torch.equal(tensors["x"], torch.ones(3))
     assert [f.name for f in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.bool])
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path, dtype):
+    path, values = tmp_path / "c", {"x": torch.arange(40).reshape(4, 10).to(dtype), "y": torch.tensor(3), "z": torch.zeros(0, 2)}
+    save_checkpoint(path, values, header={"step": 7, "history": [0.25]})
+    intact, rng = path.read_bytes(), np.random.default_rng(0)
+    for bit in rng.choice(8 * len(intact), 400, replace=False).tolist():
+        content = bytearray(intact)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        try:
+            tensors, header = load_checkpoint(path)
+        except ValueError as error:
+            assert "checkpoint is" in str(error) and str(path) in str(error)
+        else:  # a blank of the padding, or a byte of a truth
+            assert header == {"step": 7, "history": [0.25]} and all(torch.equal(tensors[name], values[name]) for name in values)
+
+
+def test_loaded_tensors_outlive_the_file(tmp_path):
+    save_checkpoint(tmp_path / "c", {"x": torch.ones(2**20)}, header={})
+    tensors, _ = load_checkpoint(tmp_path / "c")
+    os.truncate(tmp_path / "c", 100)  # a bus error for tensors that are views of the file
+    assert tensors["x"].sum() == 2**20
+
+
+@pytest.mark.parametrize("name", ["model.critic.0.weight", "ema.critic.0.weight", "random.generator", "random.cpu", "adam.critic.0.exp_avg", "step"])
+def test_a_checkpoint_without_a_tensor_is_refused(tmp_path, name):
+    train(checkpoint=tmp_path / "c", steps=20)
+    tensors, header = load_checkpoint(tmp_path / "c")
+    del (header if name == "step" else tensors)[name]
+    save_checkpoint(tmp_path / "c", tensors, header=header)
+    with pytest.raises(ValueError, match="checkpoint is .*allowed: one with all tensors of this run"):
+        train(checkpoint=tmp_path / "c", steps=20)
+
+
+def test_a_checkpoint_of_version_03_is_continued(tmp_path, reference):
+    train(checkpoint=tmp_path / "c", max_seconds=1e-9)
+    tensors, header = load_checkpoint(tmp_path / "c")
+    del header["settings"]["data_digest"]
+    save_file(tensors, tmp_path / "c", metadata={"metanb": json.dumps(header)})
+    assert_same(train(checkpoint=tmp_path / "c"), reference)
+
+
+@pytest.mark.parametrize("row", [0, 33, 299])
+def test_one_other_number_in_the_data_is_noticed(tmp_path, row):
+    data = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    other = data.clone()
+    other[row, 2] = torch.nextafter(other[row, 2], torch.tensor(9.0))
+    train(checkpoint=tmp_path / "c", data=data, max_seconds=1e-9)
+    with pytest.raises(ValueError, match="belongs to another run: .*data_digest is"):
+        train(checkpoint=tmp_path / "c", data=other)
 
 
 def test_tied_weights_are_saved(tmp_path):

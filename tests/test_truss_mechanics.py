@@ -204,6 +204,24 @@ def test_a_lattice_of_ones_own(monkeypatch):
     assert abs(reduced(slots_of([7, 0, 0], [1, 1, 1])).sign_a).min() == 0  # one node is held instead
 
 
+@pytest.mark.parametrize("off", [2e-6, 5e-4])
+def test_rounded_vertices(monkeypatch, off):
+    "Half of the struts of a cubic cell end beside their partners: columns alone carry C11 = density / 3 if nodes are one."
+    from metanb.truss import design, topology
+    own = list(topology.LATTICES)
+    monkeypatch.setattr(topology, "LATTICES", own)
+    monkeypatch.setattr(design, "LATTICES", own)
+    exact = own[0]
+    vertices = np.array(exact.vertices, float)
+    vertices[6] += [-off, -off / 2, 0]
+    with pytest.raises(ValueError, match=r"vertices 0 and 6 of 'rounded', \[0.0, 0.0, 0.0\] and \[.*; allowed: at most tolerance=1e-07"):
+        topology.add_lattice("rounded", vertices, exact.struts)
+    number = topology.add_lattice("rounded", vertices, exact.struts, tolerance=1e-3)
+    C = effective_stiffness(plain((number, 1), density=0.02))[0]
+    np.testing.assert_allclose(C[0, 0], 0.02 / 3, rtol=1e-12)
+    np.testing.assert_array_equal(own[number].vertices, exact.vertices)
+
+
 @pytest.mark.parametrize("change, words", [
     (dict(types=[[0, 1, 9]]), "types"), (dict(tessellations=[[1, 1, 3]]), "tessellations"), (dict(relative_density=torch.tensor([1.2])), "relative_density"),
     (dict(relative_density=torch.tensor([float("nan")])), "relative_density"), (dict(U=torch.tensor([[1.0, -1, 1]])), "entry of U"),

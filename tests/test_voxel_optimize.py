@@ -13,7 +13,7 @@ from metanb.voxel.data import PROPERTIES, RANGES, Cells, dataset, initial_data, 
 from metanb.voxel.design import components, family, fold, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
 from metanb.voxel.mechanics import homogenize, stiffness_of
 from metanb.voxel.objectives import poisson, random_start, reach, threshold
-from metanb.voxel.optimize import InverseHomogenization, optimize
+from metanb.voxel.optimize import InverseHomogenization, optimize, restore_state, save_state
 
 SMALL = dict(octant=6, stage_steps=5, sharpness=(1, 8, 32), device="cpu")
 
@@ -163,6 +163,24 @@ def test_damaged_states_are_named(content, tmp_path):
     with pytest.raises(ValueError, match="state.npz"):
         optimize("bulk", 0.4, checkpoint=path, **SMALL)
     assert path.exists()
+
+
+def test_every_flipped_bit_of_a_state_is_noticed(tmp_path):
+    path = tmp_path / "state.npz"
+    run = InverseHomogenization("bulk", 0.4, seed=1, **SMALL)
+    save_state(run, path)
+    intact, x, rng = path.read_bytes(), run.x.copy(), np.random.default_rng(0)
+    for bit in rng.choice(8 * len(intact), 200, replace=False).tolist():
+        content = bytearray(intact)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        run.x = x + 1
+        try:
+            restore_state(run, path)
+        except ValueError as error:
+            assert "path is" in str(error) and "state.npz" in str(error)
+        else:  # a byte that no reader looks at
+            np.testing.assert_array_equal(run.x, x)
 
 
 @pytest.mark.parametrize("settings, name", [

@@ -27,7 +27,7 @@ def _run(meshes: list[Mesh], material: Material, loading: Loading, marching: Mar
     "One run of a batch."
     compiled = marching.compiled
     if compiled is None:
-        compiled = can_compile() and sum(mesh.conn.shape[1] for mesh in meshes) >= 2000
+        compiled = can_compile(marching.device) and sum(mesh.conn.shape[1] for mesh in meshes) >= 2000
     batch = Batch(meshes, material, loading, marching)
     return march(batch, make_plan(batch, level), compiled=compiled, progress=progress)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'WINDOW', 'SAFETY', 'PENALTY', 'DISTANCE', 'MEMORY', 'SNAP', 'RUNNING', 'UNEVEN', 'SLACK', 'APPROACH',
-           'PICTURES', 'Batch', 'nodal_masses', 'Moving', 'Still', 'Plan', 'make_plan', 'State', 'at_end', 'Step',
-           'Record', 'march']
+           'RESTLESS', 'SLOWEST', 'PICTURES', 'Batch', 'nodal_masses', 'Moving', 'Still', 'Plan', 'make_plan', 'State',
+           'at_end', 'Step', 'Record', 'march']
 
 # %% ../../nbs/cellular/motion.ipynb #f2a57e27
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from .material import Material
 from .mesh import Mesh
 from .result import ENERGIES
 from .settings import Loading, Marching
+from ..core.device import or_plain
 
 # %% ../../nbs/cellular/motion.ipynb #4f7bbf77
 BLOCK = 50  # steps between two updates of masses, candidates and speed
@@ -39,6 +40,8 @@ RUNNING = 50  # blocks
 UNEVEN = 0.01  # difference of the two reactions over their mean that the speed control aims to stay below
 SLACK = 1e-4  # mean reaction over Young's modulus below which there is nothing to compare
 APPROACH = 4  # on the last blocks to a frame the speed is constant: a jump of speed is a wave
+RESTLESS = 2.0  # what the speed control steers, over its aim, from which on a design takes more blocks to a frame
+SLOWEST = 0.1  # least factor on the nominal speed
 
 # %% ../../nbs/cellular/motion.ipynb #4c97e591
 def _flat(parts: list, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
@@ -199,7 +202,8 @@ def _kernel(material: Material, compiled: bool, device: torch.device) -> tuple[C
         force, measures = make_element(material, unrolled=one_loop)
         step = _make_step(force)
         if compiled:
-            step = torch.compile(step, dynamic=True, options={"max_fusion_size": 2000} if one_loop else None)
+            fast = torch.compile(step, dynamic=True, options={"max_fusion_size": 2000} if one_loop else None)
+            step = or_plain(fast, _make_step(make_element(material)[0]))
         _kernels[key] = step, force, measures
     return _kernels[key]
 
@@ -225,16 +229,20 @@ class Plan:
         left = np.where(left > 0, left, np.where(blocks <= APPROACH, blocks, 0))
         return np.where(active, np.where(left > 0, way / (np.maximum(left, 1) * BLOCK), wanted), 0.0), left
 
-    def adapt(self, at: NDArray, factor: NDArray, left: NDArray, ratio: NDArray, uneven: NDArray) -> NDArray:  # (B,)
-        """New factors that steer the ratio of kinetic to internal energy (B,) and, beyond 1 % of strain, the difference
-        of the two reactions over their mean (B,); none on the last blocks to a frame."""
+    def adapt(self, at: NDArray, factor: NDArray, left: NDArray, ratio: NDArray, uneven: NDArray) -> tuple:
+        """New factors (B,) that steer the ratio of kinetic to internal energy (B,) and, beyond 1 % of strain, the
+        difference of the two reactions over their mean (B,); blocks to the next frame (B,): a design that is restless
+        shortly before a frame takes the rest of the way more slowly, again and again until it is calm."""
+        left = np.maximum(left - 1, 0)
         if not self.adaptive:
-            return factor
+            return factor, left
         far = at > 0.005 * self.travel
         excess = np.maximum(np.nan_to_num(ratio, nan=1.0) / self.kinetic_target, 1e-6)
         excess = np.where(at > 0.01 * self.rows, np.maximum(excess, (uneven / UNEVEN) ** 2), excess)
-        change = np.clip(1 / np.sqrt(excess), 0.85, 1.05)
-        return np.clip(factor * np.where(far & (left == 0), change, 1.0), 0.1, 8.0)
+        change = np.where(far & (left == 0), np.clip(1 / np.sqrt(excess), 0.85, 1.05), 1.0)
+        again = far & (left > 0) & (excess > RESTLESS) & (factor > SLOWEST)
+        change = np.where(again, 1 - 1 / APPROACH, change)  # as much slower as the same number of blocks for less way
+        return np.clip(factor * change, SLOWEST, 8.0), np.where(again, APPROACH, left)
 
 # %% ../../nbs/cellular/motion.ipynb #03d37530
 def make_plan(
@@ -441,8 +449,7 @@ def _advance(batch: Batch, state: State, plan: Plan, kernel: tuple) -> Step:
     state.watch(np.nan_to_num(kinetic))
     top, bottom = state.recent[-4:].mean(0).cpu().numpy()
     uneven = np.abs(top - bottom) / np.maximum(0.5 * (top + bottom), SLACK * batch.material.young)
-    state.factor = plan.adapt(state.at, state.factor, state.left, ratio, np.nan_to_num(uneven))
-    state.left = np.maximum(state.left - 1, 0)
+    state.factor, state.left = plan.adapt(state.at, state.factor, state.left, ratio, np.nan_to_num(uneven))
     return Step(arrive & state.alive, scalars, elements, candidates, now)
 
 # %% ../../nbs/cellular/motion.ipynb #83be1afb

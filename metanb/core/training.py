@@ -7,6 +7,7 @@ __all__ = ['OPTIMISERS', 'Phase', 'Fit', 'permutation', 'Batches', 'Packed', 'un
            'ema_decay_at', 'save_checkpoint', 'load_checkpoint', 'Team', 'fit', 'thin']
 
 # %% ../../nbs/core/training.ipynb #835ae1ea
+import hashlib
 import json
 import math
 import os
@@ -24,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from numpy.typing import ArrayLike
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
@@ -200,6 +201,18 @@ def ema_decay_at(
     return min(decay, (1 + update) / (10 + update))
 
 # %% ../../nbs/core/training.ipynb #215997aa
+def _sha256(tensors: dict[str, Tensor], text: str = "") -> str:
+    "Digest of names, types, shapes and values, in pieces that a device gives back one by one, and of a text."
+    sha = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        x = tensors[name]
+        sha.update(f"{name} {x.dtype} {tuple(x.shape)} ".encode())
+        rows = max(1, 2**26 // max(1, x[:1].nbytes)) if x.ndim else 1
+        for piece in (x.split(rows) if x.ndim else (x[None],)):
+            sha.update(piece.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+# %% ../../nbs/core/training.ipynb #cafa0b43
 def save_checkpoint(
     path: str | Path,               # the file; its folder is made when missing
     tensors: dict[str, Tensor],     # any device
@@ -209,19 +222,24 @@ def save_checkpoint(
     "Write a checkpoint so that a kill leaves the old file or the new one."
     # A clone per entry: safetensors refuses tensors that share memory, as tied weights do.
     plain = {name: x.detach().to("cpu", copy=True).contiguous() for name, x in tensors.items()}
-    metadata = {"metanb": json.dumps(header)}
+    text = json.dumps(header)
+    metadata = {"metanb": text, "sha256": _sha256(plain, text)}
     write_file(path, lambda part: save_file(plain, part, metadata=metadata), argument="checkpoint")
 
-# %% ../../nbs/core/training.ipynb #cafa0b43
+# %% ../../nbs/core/training.ipynb #23f0bce9
 def load_checkpoint(
     path: str | Path,                       # written by `save_checkpoint`
 ) -> tuple[dict[str, Tensor], dict]:        # tensors on the CPU, and the header
-    "Read a checkpoint; a truncated or foreign file is a ValueError."
+    "Read a checkpoint; a damaged or foreign file is a ValueError."
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["metanb"])
-            return {name: file.get_tensor(name) for name in file.keys()}, header
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        content = Path(path).read_bytes()
+        tensors = load(content)
+        metadata = json.loads(content[8:8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        text = metadata.pop("metanb")
+        if metadata not in ({}, {"sha256": _sha256(tensors, text)}):
+            raise ValueError("its SHA-256 is another one")
+        return tensors, json.loads(text)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise refused("checkpoint", path, f"a readable checkpoint ({error}); remove the file to start again") from error
 
 # %% ../../nbs/core/training.ipynb #3eeeb8c9
@@ -308,6 +326,10 @@ class _Turn:
         for name, value in _with_prefix(tensors, f"adam.{self.phase.name}.").items():
             index, key = name.split(".")
             state.setdefault(int(index), {})[key] = value
+        for index, values in state.items():
+            shapes = {"step": (), "exp_avg": self.parameters[index].shape, "exp_avg_sq": self.parameters[index].shape}
+            if {key: value.shape for key, value in values.items()} != shapes:
+                raise ValueError(f"moments {index} of phase {self.phase.name!r} are not whole")
         self.adam.load_state_dict({"state": state, "param_groups": self.adam.state_dict()["param_groups"]})
 
 # %% ../../nbs/core/training.ipynb #3eb6b1e0
@@ -477,15 +499,21 @@ def _load(run: _Run, path: Path) -> None:
     "Take over the state from a checkpoint of the same run."
     tensors, header = load_checkpoint(path)
     here, there = json.loads(json.dumps(run.settings)), header.get("settings", {})
-    other = [f"{k} is {there.get(k)} there and {v} here" for k, v in here.items() if there.get(k) != v]
+    known = [k for k in here if k in there or k != "data_digest"]  # version 0.3 looked at some rows only
+    other = [f"{k} is {there.get(k)} there and {here[k]} here" for k in known if there.get(k) != here[k]]
     if other:
         raise refused("checkpoint", path, "one of this run; this one belongs to another run: " + "; ".join(other))
-    run.model.load_state_dict(_with_prefix(tensors, "model."))
-    if run.average.model is not None:
-        run.average.model.load_state_dict(_with_prefix(tensors, "ema."))
-    for part in (*run.turns, run.randomness):
-        part.load(tensors)
-    run.step, run.seconds, run.history, run.losses.sums = (header[k] for k in ("step", "seconds", "history", "sums"))
+    try:
+        run.model.load_state_dict(_with_prefix(tensors, "model."))
+        if run.average.model is not None:
+            run.average.model.load_state_dict(_with_prefix(tensors, "ema."))
+        for part in (*run.turns, run.randomness):
+            part.load(tensors)
+        numbers = (header[k] for k in ("step", "seconds", "history", "sums"))
+        run.step, run.seconds, run.history, run.losses.sums = numbers
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        allowed = f"one with all tensors of this run ({error}); remove the file to start again"
+        raise refused("checkpoint", path, allowed) from error
 
 # %% ../../nbs/core/training.ipynb #4e8142e3
 def _evaluated(evaluate: Callable[[nn.Module, int], dict], model: nn.Module, run: _Run) -> dict:
@@ -548,7 +576,7 @@ def fit(
     accumulate: int = 1,                  # equal parts in which a batch passes through the network
     seed: int = 0,                        # of data order and noise; the initial weights are the caller's
     device: str | torch.device = "auto",  # see `pick_device`
-    precision: str = "auto",              # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it
+    precision: str = "auto",              # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU where model.bf16 says so
     ema_decay: float | None = None,       # decay of the averaged weights; None keeps no average
     clip_norm: float | None = None,       # largest norm of a phase's gradient
     warmup: int = 0,                      # steps of linear growth of the learning rates
@@ -685,7 +713,7 @@ def _prepare(model: nn.Module, data, *, settings: dict, device: torch.device, pa
                       share=(team.rank, team.size))
     if settings["precision"] == "auto":
         has_bf16 = team.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        settings["precision"] = "bf16" if has_bf16 else "fp32"
+        settings["precision"] = "bf16" if has_bf16 and getattr(model, "bf16", False) else "fp32"
     bf16 = settings["precision"] == "bf16"
     turns = [_Turn(p, team, bf16=bf16, clip_norm=settings["clip_norm"]) for p in phases]
     settings |= _description(model, batches, turns) | {"device": team.device.type, "processes": team.size}
@@ -711,7 +739,8 @@ def _description(model: nn.Module, batches: Batches, turns: list[_Turn]) -> dict
         "weights": f"{zlib.crc32(json.dumps(shapes).encode()):08x}",
         "phases": [[p.name, p.learning_rate, list(p.betas), p.every, p.optimiser, p.weight_decay] for p in phases],
         "data": [[list(x.shape), str(x.dtype)] for x in batches.data],
-        "data_checksum": f"{zlib.crc32(data):08x}",
+        "data_checksum": f"{zlib.crc32(data):08x}",  # of some rows, as in version 0.3
+        "data_digest": _sha256({str(i): x for i, x in enumerate(batches.data)}),
     }
 
 # %% ../../nbs/core/training.ipynb #df6acfb8

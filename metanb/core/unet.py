@@ -76,7 +76,15 @@ class TimeEmbedding(nn.Module):
         t: Tensor,  # (B,) times in [0, 1]
     ) -> Tensor:    # (B, width)
         angle = t[:, None].float() * self.frequencies
-        return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=1))
+        return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=1).to(self.mlp[0].weight.dtype))
+
+    def _apply(self, fn, recurse: bool = True) -> "TimeEmbedding":
+        "Moved as other modules are, but the frequencies are never in half precision: the angles would be wrong."
+        kept = self.frequencies
+        super()._apply(fn, recurse)
+        if self.frequencies.dtype in (torch.float16, torch.bfloat16):
+            self.frequencies = kept.to(self.frequencies.device)
+        return self
 
 # %% ../../nbs/core/unet.ipynb #1981207c
 class ConditionEmbedding(nn.Module):
@@ -100,8 +108,8 @@ class ConditionEmbedding(nn.Module):
         missing = value.isnan()[:, None]
         # the NaN is replaced before the layers: a NaN masked afterwards would still spoil the gradient
         value = value.nan_to_num(0.0)[:, None].float()
-        angle = 2 * math.pi * value * self.frequencies
-        given = self.mlp(torch.cat([value, angle.sin(), angle.cos()], dim=1))
+        angle = 2 * math.pi * value * self.frequencies.float()
+        given = self.mlp(torch.cat([value, angle.sin(), angle.cos()], dim=1).to(self.mlp[0].weight.dtype))
         return torch.where(missing, self.null.to(given.dtype), given)
 
 # %% ../../nbs/core/unet.ipynb #a473db72
@@ -341,7 +349,7 @@ class UNet(nn.Module):
     ) -> Tensor:    # (B, channels_out, *grid)
         _check_input(self, x, t, condition)
         embedding, skips = _embed(self, t, condition), []
-        x = self.stem(x)
+        x = self.stem(x.to(self.stem.conv.weight.dtype))
         for i, levels in enumerate(self.down):
             for level in levels:
                 x = level(x, embedding)

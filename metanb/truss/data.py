@@ -24,6 +24,7 @@ from ..core.elasticity import UPPER, to_matrix
 from ..core.files import write_json
 from ..core.presets import DEFAULT
 from ..core.store import Dataset, generate, open_dataset, set_folder, set_sizes
+from ..core.tables import read_columns
 from ..core.workers import Jobs, Scheduler, workers
 from .design import COLUMNS, TrussDesign, from_table, random_designs, to_table
 from .mechanics import effective_stiffness
@@ -45,12 +46,13 @@ def make_shard(
     *,
     poisson: float = 0.3,
     shear_factor: float = 0.9,
+    device: str = "cpu",  # where the beams are solved; the draw is the same everywhere
 ) -> dict[str, NDArray]:  # {"descriptor": (n, 19) float64, "C_ort": (n, 21), "C": (n, 21) float32}
     "Draw designs as in the paper and homogenise them twice."
     designs, out = random_designs(n, seed), {}
     out["descriptor"] = to_table(designs)
     for name, frame in (("C_ort", "orthotropic"), ("C", "full")):
-        C = effective_stiffness(designs, poisson=poisson, shear_factor=shear_factor, frame=frame, device="cpu").numpy()
+        C = effective_stiffness(designs, poisson=poisson, shear_factor=shear_factor, frame=frame, device=device).numpy()
         out[name] = C[:, UPPER[0], UPPER[1]].astype(np.float32)
     return out
 
@@ -64,12 +66,14 @@ def dataset(
     progress: bool = True,
     n: int | None = None,           # designs, instead of the preset's
     shard_size: int | None = None,  # designs per shard, instead of the preset's
+    device: str = "cpu",            # "auto", "cpu" or "cuda"; between kinds of devices last bits differ
 ) -> Dataset:
     "The first n designs of the data set of Bastek et al. (2022), made on first use and resumed if incomplete."
     chosen = set_sizes(SIZES, preset, dict(n=n, shard_size=shard_size))
     path = set_folder(folder, f"truss_shard{chosen['shard_size']}_seed{seed}", f"truss_n{chosen['n']}_seed{seed}")
     params = {"poisson": 0.3, "shear_factor": 0.9}
-    return generate(path, make_shard, seed=seed, params=params, executor=executor, progress=progress, **chosen)
+    return generate(path, make_shard, seed=seed, params=params, device=device, executor=executor, progress=progress,
+                    **chosen)
 
 # %% ../../nbs/truss/data.ipynb #7016edc4
 @dataclass(frozen=True, eq=False)
@@ -144,35 +148,13 @@ _NAMES = [f"C{i + 1}{j + 1}" for i, j in zip(*UPPER)]
 _WANTED = [*COLUMNS, *(f"{_NAMES[k]}_ort" for k in ORTHOTROPIC), *_NAMES]
 
 
-def _read_table(path: str | Path) -> NDArray:  # (n, 49)
-    "The wanted columns of a CSV file."
-    with open(path, encoding="utf-8-sig") as lines:
-        header = [name.strip().strip('"') for name in lines.readline().lstrip("# ").split(",")]
-    missing = [name for name in _WANTED if name not in header]
-    if missing:
-        raise refused(f"header of {path}", header, f"one with {', '.join(missing)} too")
-    return np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)[:, [header.index(name) for name in _WANTED]]
-
-
-def _check_table(path: str | Path, numbers: NDArray) -> None:
-    "Finite numbers, and axes of rotation that are not longer than 1."
-    axes = np.zeros(numbers.shape, bool)
-    for k in (11, 17):
-        axes[:, k] = np.hypot(numbers[:, k], numbers[:, k + 1]) > 1 + 1e-6
-    for bad, allowed in ((~np.isfinite(numbers), "finite numbers"), (axes, "two components of a unit axis")):
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise refused(f"{path}, row {row + 1}, column {_WANTED[column]}", numbers[row, column], allowed)
-
-
 def import_table(
     path: str | Path,    # CSV file
     folder: str | Path,  # of the new data set
 ) -> Dataset:
-    "The authors' published table as a store of the same arrays; ValueError names row and column of a bad number."
-    numbers = _read_table(path)
-    _check_table(path, numbers)
-    from_table(numbers[:, :19])  # refuses descriptors out of range
+    "The authors' published table as a store of the same arrays; ValueError names file, line and column."
+    numbers, lines = read_columns(path, _WANTED)
+    from_table(numbers[:, :19], where=lambda row: f"{path}, line {lines[row]}")  # refuses descriptors out of range
     C_ort = np.full((len(numbers), 21), np.nan, np.float32)
     C_ort[:, ORTHOTROPIC] = numbers[:, 19:28]
     arrays = {"descriptor": numbers[:, :19], "C_ort": C_ort, "C": numbers[:, 28:].astype(np.float32)}
@@ -189,13 +171,14 @@ def command(
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,
     shard_size: Annotated[int | None, typer.Option(help="designs per shard, instead of the preset's")] = None,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
     jobs: Jobs = 2,
     scheduler: Scheduler = None,
     out: Annotated[Path | None, typer.Option(help="folder of the data sets")] = None,
 ) -> None:
     "Draw random trusses and homogenise them."
     with workers(scheduler, jobs) as pool:
-        ds = dataset(preset=preset, n=n, shard_size=shard_size, seed=seed, folder=out, executor=pool)
+        ds = dataset(preset=preset, n=n, shard_size=shard_size, seed=seed, folder=out, executor=pool, device=device)
     facts = statistics(load(ds))
     write_json(f"{ds.path}_statistics.json", facts)
     typer.echo(f"{ds.path}: {len(ds)} designs, {facts['not_orthotropic']:.1%} with more than nine constants in C_ort")

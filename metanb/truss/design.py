@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['BOUNDS', 'COLUMNS', 'TrussDesign', 'check_designs', 'check_one', 'random_designs', 'DeformedCell', 'deformed_cell',
-           'to_table', 'from_table']
+           'to_table', 'from_table', 'read_table']
 
 # %% ../../nbs/truss/design.ipynb #b7760458
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from ..core.checks import refused, shaped, tensor, whole
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
+from ..core.tables import read_columns
 from .topology import LATTICES, Compound, compound, slots_of
 
 # %% ../../nbs/truss/design.ipynb #1be655da
@@ -45,8 +48,17 @@ def _floats(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     return value
 
 
+def _check_device(values: dict[str, Tensor]) -> None:
+    "All tensors where the first one is."
+    home = values["relative_density"].device
+    for name in _SHAPES:
+        if values[name].device != home:
+            raise refused(f"device of {name}", str(values[name].device), f"{home}, that of relative_density")
+
+
 def _check_ranges(values: dict[str, Tensor]) -> None:
-    "Densities below 1, positive stretches, proper rotations."
+    "Tensors of one device, densities below 1, positive stretches, proper rotations."
+    _check_device(values)
     density = values["relative_density"].detach()
     if not ((density > 0) & (density < 1)).all():
         raise refused("relative_density", [float(density.min()), float(density.max())], "numbers in (0, 1)")
@@ -194,21 +206,55 @@ def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), see COLUMNS
         flip = axis[:, 2] < 0
         angle = torch.where(flip, 2 * np.pi - angle, angle)
         axis = torch.where(flip[:, None], -axis, axis)
-        turns.append(torch.cat([angle[:, None], axis[:, :2]], 1).numpy())
-    density, U, V = (x.detach().double().numpy() for x in (designs.relative_density[:, None], designs.U, designs.V))
+        turns.append(torch.cat([angle[:, None], axis[:, :2]], 1).numpy(force=True))
+    density, U, V = (x.double().numpy(force=True) for x in (designs.relative_density[:, None], designs.U, designs.V))
     return np.hstack([density, U, designs.types, designs.tessellations, turns[0], V, turns[1]])
 
 # %% ../../nbs/truss/design.ipynb #9dfc6039
+def _array(table: Any, columns: Sequence[str] | None) -> NDArray:  # (B, 19)
+    "Numbers in the order of COLUMNS."
+    fields = getattr(getattr(table, "dtype", None), "names", None)
+    names = columns or fields or getattr(table, "keys", list)()  # a DataFrame has keys, too
+    names = list(names)
+    if names and all(isinstance(name, str) for name in names):
+        if missing := [name for name in COLUMNS if name not in names]:
+            raise refused("columns of table", names, f"those with {', '.join(missing)}")
+        if columns is not None:
+            table = shaped("table", table, ("B", len(names)))[:, [names.index(name) for name in COLUMNS]]
+        else:
+            table = np.stack([np.asarray(table[name]) for name in COLUMNS], -1)
+    with suppress(TypeError, ValueError, RuntimeError):  # refused below
+        table = np.atleast_2d(table)
+    return shaped("table", table, ("B", len(COLUMNS)), dtype=float)
+
+
+def _check_rows(table: NDArray, where: Callable[[int], str]) -> None:
+    "ValueError names row and column of the first number that cannot be what it stands for."
+    types, halves, stretches = table[:, 4:7], table[:, 7:10], table[:, [1, 2, 3, 13, 14, 15]]
+    long = np.stack([np.hypot(*table[:, [k, k + 1]].T) > 1 + 1e-6 for k in (11, 17)], 1)
+    density = table[:, :1]
+    for columns, bad, allowed in (
+        ([0], (density <= 0) | (density >= 1), "a number in (0, 1)"),
+        (range(4, 7), ~np.isin(types, range(len(LATTICES))), f"a whole number from 0 to {len(LATTICES) - 1}"),
+        (range(7, 10), ~np.isin(halves, (1, 2)), "1 or 2, a whole number"),
+        ([1, 2, 3, 13, 14, 15], stretches <= 0, "a positive stretch (columns in the order of COLUMNS)"),
+        ([11, 17], long, "with the next one two components of a unit axis"),
+    ):
+        if bad.any():
+            row, k = (int(x) for x in np.argwhere(bad)[0])
+            column = columns[k]
+            raise refused(f"{COLUMNS[column]} in {where(row)}", table[row, column], allowed)
+
+# %% ../../nbs/truss/design.ipynb #eaf07fa2
 def from_table(
-    table: ArrayLike,  # (B, 19), see COLUMNS
-) -> TrussDesign:
-    "Designs of `to_table`, or of the authors' table; ValueError for another shape and for slots that are not whole."
-    table = shaped("table", np.atleast_2d(np.asarray(table, float)), ("B", len(COLUMNS)))
-    slots = np.rint(table[:, 4:10]).astype(int)
-    off = abs(table[:, 4:10] - slots) > 1e-9
-    if off.any():
-        row, column = (int(k) for k in np.argwhere(off)[0])
-        raise refused(f"{COLUMNS[4 + column]} in row {row} of the table", table[row, 4 + column], "a whole number")
+    table: Any,  # (B, 19), or something with named columns: a DataFrame, a structured array, a dictionary
+    *,
+    columns: Sequence[str] | None = None,  # names in any order and with others; those of table, else COLUMNS
+    where: Callable[[int], str] = "row {} of the table".format,  # what a row is called in an error
+) -> TrussDesign:  # B designs
+    "Designs of `to_table`, or of the authors' tables; ValueError names row and column of a number that cannot be."
+    table = _array(table, columns)
+    _check_rows(table, where)
     rotations = []
     for start in (10, 16):
         two = table[:, start + 1:start + 3]
@@ -217,4 +263,13 @@ def from_table(
         axis = axis / np.linalg.norm(axis, axis=1, keepdims=True)
         rotations.append(axis_angle(torch.tensor(axis), torch.tensor(table[:, start])))
     density, U, V = (torch.tensor(x) for x in (table[:, 0], table[:, 1:4], table[:, 13:16]))
+    slots = table[:, 4:10].astype(int)
     return TrussDesign(slots[:, :3], slots[:, 3:], density, U, V, *rotations)
+
+# %% ../../nbs/truss/design.ipynb #47c812e5
+def read_table(
+    path: str | Path,  # CSV file with the names of COLUMNS in its header, in any order and among others
+) -> TrussDesign:
+    "Designs of a file such as the authors' tables; ValueError names file, line and column."
+    table, lines = read_columns(path, COLUMNS)
+    return from_table(table, where=lambda row: f"{path}, line {lines[row]}")

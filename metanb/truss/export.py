@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..core.checks import choice, number, refused, shaped, whole
 from ..core.files import suffix_of, write_file, write_mesh
+from ..core.tables import read_columns
 from .design import TrussDesign, deformed_cell
 from .topology import block_of
 
@@ -108,34 +109,24 @@ def write_csv(
     return tuple(write_file(Path(folder) / f"{name}_{kind}.csv", table) for kind, table in tables.items())
 
 # %% ../../nbs/truss/export.ipynb #20c02e2d
-def _numbers(path: str | Path, names: tuple[str, ...]) -> NDArray:  # (rows, columns)
-    "The columns of a table; ValueError names the row and the column."
-    with open(path, newline="") as file:
-        rows = csv.DictReader(file)
-        missing = [name for name in names if name not in (rows.fieldnames or ())]
-        if missing:
-            raise refused(f"header of {path}", rows.fieldnames or [], f"one with {', '.join(missing)}")
-        out = []
-        for line, row in enumerate(rows, 2):
-            for name in names:
-                try:
-                    out.append(float(row[name]))
-                except (TypeError, ValueError):
-                    raise refused(f"{path}, line {line}, column {name!r}", row[name], "a number") from None
-    return np.array(out).reshape(-1, len(names))
+def _check_column(path: str | Path, lines: NDArray, name: str, values: NDArray, good: NDArray, allowed: str) -> None:
+    "ValueError names file and line of the first value that is not good."
+    if not good.all():
+        row = int(np.argmin(good))
+        raise refused(f"{path}, line {lines[row]}, column {name!r}", values[row], allowed)
 
 
 def read_csv(nodes: str | Path, struts: str | Path) -> TrussGraph:
     "The truss of `write_csv`; raises ValueError that names file, line and column."
-    a, b = _numbers(nodes, _NODES), _numbers(struts, _STRUTS)
-    for path, column in ((nodes, a[:, 0]), (struts, b[:, 0])):
-        if not np.array_equal(column, np.arange(len(column))):
-            row = int(np.argmax(column != np.arange(len(column))))
-            raise refused(f"{path}, line {2 + row}, first column", column[row], f"{row}, rows in order")
-    broken = (b[:, 1:3] % 1 != 0).any(1)
-    if broken.any():
-        row = int(np.argmax(broken))
-        raise refused(f"node numbers in {struts}, line {2 + row}", b[row, 1:3].tolist(), "whole numbers")
+    (a, above), (b, below) = read_columns(nodes, _NODES), read_columns(struts, _STRUTS)
+    _check_column(nodes, above, "node", a[:, 0], a[:, 0] == np.arange(len(a)), "0, 1, ..., rows in order")
+    _check_column(struts, below, "strut", b[:, 0], b[:, 0] == np.arange(len(b)), "0, 1, ..., rows in order")
+    for k, good, allowed in (
+        (1, np.isin(b[:, 1], a[:, 0]), f"a whole number from 0 to {len(a) - 1}, a node"),
+        (2, np.isin(b[:, 2], a[:, 0]) & (b[:, 1] != b[:, 2]), f"a whole number from 0 to {len(a) - 1}, another node"),
+        (3, b[:, 3] > 0, "above 0"), (4, (b[:, 4] > 0) & (b[:, 4] <= 1), "in (0, 1]"),
+    ):
+        _check_column(struts, below, _STRUTS[k], b[:, k], good, allowed)
     return TrussGraph(a[:, 1:], b[:, 1:3].astype(int), b[:, 3], b[:, 4])
 
 # %% ../../nbs/truss/export.ipynb #a51f2463

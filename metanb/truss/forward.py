@@ -290,9 +290,10 @@ def predict_stiffness(
     *,
     batch: int = 8192,
 ) -> Tensor:  # (B, 6, 6) float32 per Young's modulus of the base material
-    "What a forward network says about designs, on the network's device."
+    "What a forward network says about designs, where the designs are."
     soft = RelaxedDesign.of(designs, device=next(model.parameters()).device)
-    return stiffness_of(torch.cat([model(soft[i:i + batch]) for i in range(0, len(soft), batch)]))
+    C = stiffness_of(torch.cat([model(soft[i:i + batch]) for i in range(0, len(soft), batch)]))
+    return C.to(designs.relative_density.device)
 
 # %% ../../nbs/truss/forward.ipynb #9d3a7e35
 def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the upper triangle

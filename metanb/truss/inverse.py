@@ -33,7 +33,7 @@ from .topology import compound, slots_of
 def nmse(
     C: ArrayLike,       # (..., 6, 6) stiffness found
     target: ArrayLike,  # (..., 6, 6) stiffness wanted, in the same unit
-) -> Tensor:            # (...)
+) -> Tensor:            # (...), where C is
     "Normalised squared error (Bastek et al. 2022, Eq. 8) as a ratio of sums; ValueError for a target that is zero."
     C = tensor("C", C, (..., 6, 6))
     C, target = alike(C, tensor("target", target, (..., 6, 6), like=C), "C and target", (2, 2))
@@ -186,6 +186,7 @@ def random_proposer(
         types[: n // 2 if lattices > 7 else 0] = lattices - 1
         designs = replace(designs, types=types)
     C = effective_stiffness(designs)
+    target = torch.as_tensor(target).to(C)
     scale = (C * target).sum((1, 2)) / (C * C).sum((1, 2))
     return replace(designs, relative_density=(designs.relative_density * scale).clamp(*BOUNDS["relative_density"]))
 
@@ -207,9 +208,9 @@ def strut_set(
     return frozenset(frozenset(map(tuple, strut)) for strut in ends.tolist())
 
 # %% ../../nbs/truss/inverse.ipynb #65d5a57a
-def load_proposer(name: str = "truss/inverse") -> Callable[..., TrussDesign]:
-    "The shipped inverse network as a proposer."
-    model = from_pretrained(name)
+def load_proposer(name: str = "truss/inverse", device: str = "cpu") -> Callable[..., TrussDesign]:
+    "The shipped inverse network as a proposer, on a device; its designs are on the CPU."
+    model = from_pretrained(name, device)
 
     def propose(target: Tensor, n: int, temperature: float = 1.0, seed: int = 0) -> TrussDesign:
         return model.sample(target.float().expand(n, 6, 6), temperature=temperature, seed=seed)

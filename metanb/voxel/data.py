@@ -49,8 +49,9 @@ def make_shard(
     poisson: float = 0.3,
     stage_steps: int = 25,  # see `Task` of `voxel.optimize`
     sharpness: Sequence[float] = (1, 2, 4, 8, 16, 32),
+    device: str = "cpu",
 ) -> dict[str, NDArray]:    # arrays with n rows
-    "Optimise cells from random starts, on the CPU: a shard is the same wherever it is made."
+    "Optimise cells from random starts; on one kind of device a shard is the same wherever it is made."
     rng, rows = np.random.default_rng(seed), []
     share = np.array(list(GOALS.values())) / sum(GOALS.values())
     settings = {"octant": octant, "poisson": poisson, "stage_steps": stage_steps, "sharpness": tuple(sharpness)}
@@ -58,8 +59,8 @@ def make_shard(
         goal = int(rng.choice(len(GOALS), p=share))
         wanted = float(rng.uniform(low, high))
         start = int(rng.integers(2**31))
-        best = optimize(list(GOALS)[goal], wanted, seed=start, device="cpu", **settings)
-        C = best.C.numpy()
+        best = optimize(list(GOALS)[goal], wanted, seed=start, device=device, **settings)
+        C = best.C.numpy(force=True)
         rows.append({
             "octant": pack(best.octant), "stiffness": np.array([C[0, 0], C[0, 1], C[3, 3]], np.float32),
             "volume_fraction": np.float32(best.volume_fraction), "goal": np.uint8(goal), "wanted": np.float32(wanted),
@@ -86,6 +87,7 @@ def dataset(
     octant: int | None = None,       # voxels along its edge, instead of the preset's; even
     shard_size: int | None = None,
     stage_steps: int | None = None,  # of the optimisation, instead of the preset's
+    device: str = "cpu",             # "auto", "cpu" or "cuda"; between kinds of devices cells differ
     **settings,                      # low, high, poisson of `make_shard`
 ) -> Dataset:
     "Optimised cells, computed on first use and resumed if incomplete; raises ValueError for settings out of range."
@@ -107,7 +109,7 @@ def dataset(
     params = {key: chosen[key] for key in ("octant", "stage_steps")} | {"sharpness": list(chosen["sharpness"])} | params
     return generate(
         path, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed,
-        params=params, executor=executor, progress=progress)
+        params=params, device=device, executor=executor, progress=progress)
 
 # %% ../../nbs/voxel/data.ipynb #3e6c8519
 @dataclass(frozen=True, eq=False)
@@ -252,6 +254,7 @@ def command(
     octant: Annotated[int | None, typer.Option(help="voxels along the octant's edge, half of the cell's")] = None,
     shard_size: Annotated[int | None, typer.Option(help="cells per shard, instead of the preset's")] = None,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
     jobs: Jobs = 2,
     scheduler: Scheduler = None,
     out: Annotated[Path | None, typer.Option(help="folder of the data sets")] = None,
@@ -259,7 +262,8 @@ def command(
     "Optimise voxel cells for bulk modulus, shear modulus or Poisson's ratio."
     with workers(scheduler, jobs) as pool:
         ds = dataset(
-            preset=preset, n=n, octant=octant, shard_size=shard_size, seed=seed, folder=out, executor=pool)
+            preset=preset, n=n, octant=octant, shard_size=shard_size, seed=seed, folder=out, executor=pool,
+            device=device)
     facts = {"made_by": f"metanb {metanb.__version__}"} | statistics(load(ds))
     write_file(f"{ds.path}_statistics.json", (json.dumps(facts, indent=1) + "\n").encode())
     found = f"{len(ds)} cells of {2 * facts['octant']}^3 voxels, {facts['good']} in one piece that carries load"

@@ -39,7 +39,7 @@ def shear(C: Tensor, step: int = 0) -> Tensor:
 # %% ../../nbs/voxel/objectives.ipynb #c730440d
 def youngs(C: Tensor, step: int = 0) -> Tensor:
     "Minus the Young's modulus along an axis."
-    return -1 / torch.linalg.inv(C[:3, :3] + 1e-9 * torch.eye(3, dtype=C.dtype))[0, 0]
+    return -1 / torch.linalg.inv(C[:3, :3] + 1e-9 * torch.eye(3, dtype=C.dtype, device=C.device))[0, 0]
 
 # %% ../../nbs/voxel/objectives.ipynb #d391270c
 FLOOR = 0.02  # share of the axial stiffness that the objective of Poisson's ratio keeps to the end
@@ -58,7 +58,8 @@ def reach(
 ) -> Objective:
     "The objective of a target stiffness: squared distance / squared norm of the target."
     target = check_stiffness(target).double().cpu()
-    return lambda C, step=0: (C - target).square().sum() / target.square().sum()
+    size = float(target.square().sum())
+    return lambda C, step=0: (C - target.to(C.device)).square().sum() / size
 
 # %% ../../nbs/voxel/objectives.ipynb #ed9b33f5
 @lru_cache(maxsize=16)

@@ -413,12 +413,17 @@ def restore_state(
 ) -> InverseHomogenization:  # the same
     "Go back to a saved state; raises ValueError if it belongs to other settings."
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        content = io.BytesIO(Path(path).read_bytes())
+        with zipfile.ZipFile(content) as archive:
+            if torn := archive.testzip():
+                raise ValueError(f"{torn} is damaged")
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as stored:
             arrays = dict(stored)
         kept = json.loads(str(arrays["text"]))
         theirs, history = dict(kept["settings"]), list(kept["history"])
         x, _ = arrays["x"], arrays["stages"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged bytes show as one of many types
         raise refused("path", path, f"a saved optimisation ({type(error).__name__}: {error})") from None
     mine = _settings(run.task)
     for name in mine:
