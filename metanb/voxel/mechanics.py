@@ -310,7 +310,8 @@ def _fold(E: Tensor) -> Tensor:  # (B, N/2, N/2, N/2)
 def _tensor(designs: NDArray | Tensor) -> Tensor:
     "Designs as a tensor of real numbers."
     if not isinstance(designs, Tensor):
-        array = np.ascontiguousarray(native("designs", designs, "an array or a tensor of real numbers, or truth values"))
+        array = native("designs", designs, "an array or a tensor of real numbers, or truth values")
+        array = np.ascontiguousarray(array)
         designs = torch.from_numpy(array.astype(float) if array.dtype == np.longdouble else array)
     if designs.is_complex():
         raise refused("designs.dtype", designs.dtype, "real moduli, or booleans")
