@@ -221,13 +221,14 @@ def _solve_block(
     return (E[:, None] * energy).mean((2, 3, 4)), energy, u, torch.cat(iterations, 1), torch.cat(residuals, 1)
 
 # %% ../../nbs/voxel/mechanics.ipynb #1ed5a695
-def _check_solver(dtype: torch.dtype, rtol: float, preconditioner: str, max_iterations: int) -> None:
-    "Raises ValueError for settings out of range."
+def _check_solver(dtype: torch.dtype, rtol: float, preconditioner: str, max_iterations: int) -> float:
+    "The tolerance as a float; ValueError for settings out of range."
     choice("preconditioner", preconditioner, PRECONDITIONERS)
     least = 10 * torch.finfo(dtype).eps
-    if number("rtol", rtol, above=0, below=1) < least:
+    if (tolerance := number("rtol", rtol, above=0, below=1)) < least:
         raise refused("rtol", rtol, f"from {math.ceil(least * 1e20) / 1e20:.3g} to 1 for {dtype}")
     whole("max_iterations", max_iterations, 1)
+    return tolerance
 
 # %% ../../nbs/voxel/mechanics.ipynb #bfc80366
 def solve(
@@ -245,7 +246,7 @@ def solve(
     if E.ndim != 4 or E.dtype not in (torch.float32, torch.float64) or not bool((E >= 0).all()):
         raise refused("E", E, "(B, n, n, n) of float32 or float64, 0 or more")
     choice("symmetry", symmetry, ("cubic", "mirror", "none"))
-    _check_solver(E.dtype, rtol, preconditioner, max_iterations)
+    rtol = _check_solver(E.dtype, rtol, preconditioner, max_iterations)
     base_stiffness(poisson)
     cases = (0, 3) if symmetry == "cubic" else tuple(range(6))
     pairs = {"cubic": CUBIC, "mirror": ORTHOTROPIC, "none": FULL}[symmetry]
@@ -378,7 +379,7 @@ def homogenize(
     home = tensor.device
     stay = isinstance(designs, Tensor) and device == "auto"
     E = _moduli(tensor.to(home if stay else pick_device(device)), e_void, dtype)
-    _check_solver(E.dtype, rtol, preconditioner, max_iterations)
+    rtol = _check_solver(E.dtype, rtol, preconditioner, max_iterations)
     known = _known(E, symmetry)
     options = {"poisson": poisson, "rtol": rtol, "preconditioner": preconditioner, "max_iterations": max_iterations}
     C = E.new_zeros(len(E), 6, 6, dtype=torch.float64)
