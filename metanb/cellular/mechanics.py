@@ -37,6 +37,7 @@ def _repeat(record: Record, meshes: list[Mesh], settings: tuple, exempt: int, pr
     done = np.zeros(len(meshes), int)
     for level in range(1, settings[-1].repeats + 1):
         broken = broken_rules(record.numbers, exempt)
+        broken.pop("artificial")  # no matter of speed
         again = np.nonzero(np.any(list(broken.values()), axis=0))[0]
         if len(again) == 0:
             break

@@ -9,6 +9,7 @@ __all__ = ['BLOCK', 'WINDOW', 'SAFETY', 'PENALTY', 'DISTANCE', 'MEMORY', 'SNAP',
 
 # %% ../../nbs/cellular/motion.ipynb #f2a57e27
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ UNEVEN = 0.01  # difference of the two reactions over their mean that the speed 
 SLACK = 1e-4  # mean reaction over Young's modulus below which there is nothing to compare
 APPROACH = 4  # on the last blocks to a frame the speed is constant: a jump of speed is a wave
 RESTLESS = 2.0  # what the speed control steers, over its aim, from which on a design takes more blocks to a frame
-SLOWEST = 0.1  # least factor on the nominal speed
+SLOWEST = 0.02  # least factor on the nominal speed
 
 # %% ../../nbs/cellular/motion.ipynb #4c97e591
 def _flat(parts: list, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
@@ -188,6 +189,11 @@ def _make_step(force: Callable) -> Callable:
         return Moving(now.u + v, v, tuple(state), now.ceiling - still.pace, now.reaction + fy[still.held], damped,
                       low, high, rub, dissipated)
     return step
+
+
+def _constants(compiled: bool) -> AbstractContextManager:
+    "Where the compiler takes Python's numbers for constants, not for arguments, each of them a new tensor at every call."
+    return torch._dynamo.config.patch(specialize_float=True) if compiled else nullcontext()
 
 
 _kernels: dict = {}
@@ -531,7 +537,7 @@ def march(
     state, rows, count, done = State(batch), np.arange(batch.n), 0, np.zeros(batch.n)
     bar = tqdm(total=100.0, desc="compress", unit="%", disable=not progress,
                bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
-    with torch.no_grad(), bar:
+    with torch.no_grad(), _constants(compiled), bar:
         while (active := state.active(plan)).any() and count < 400 * plan.nominal:
             sizes = np.diff(batch.first_element)
             if sizes[active].sum() <= 0.8 * sizes.sum():

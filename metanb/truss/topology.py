@@ -10,6 +10,8 @@ __all__ = ['LATTICES', 'TOLERANCE', 'Elementary', 'slot_segments', 'point_keys',
 # %% ../../nbs/truss/topology.ipynb #d5c9e595
 import hashlib
 import io
+import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -371,19 +373,37 @@ def _content(slots: tuple) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
 
+def _file(content: str) -> Path:
+    "Where both graphs are kept."
+    return Path(data_root()) / "truss_compounds" / f"{content}.npz"
+
+
+def _kept(content: str) -> tuple[Compound, Reduced] | None:
+    "What is kept on disk; None where nothing is, or nothing whole."
+    with suppress(Exception):  # damaged bytes fail in whichever codec meets them first
+        with zipfile.ZipFile(_file(content)) as parts, np.load(_file(content)) as stored:
+            if parts.testzip() is None:  # all bytes have their checksums
+                whole = {f.name: stored[f"r_{f.name}"] for f in fields(Reduced)} | {"cells": int(stored["r_cells"])}
+                return Compound(*(stored[f"c_{name}"] for name in _PARTS)), Reduced(**whole)
+    return None
+
+
+def _keep(content: str, graph: Compound, small: Reduced) -> None:
+    "Write both to disk, where that can be."
+    file, arrays = io.BytesIO(), {f"c_{name}": getattr(graph, name) for name in _PARTS}
+    np.savez_compressed(file, **arrays, **{f"r_{f.name}": getattr(small, f.name) for f in fields(Reduced)})
+    with suppress(OSError, RuntimeError, ValueError):  # no home, no such folder, no room: they are computed again
+        write_file(_file(content), file.getvalue())
+
+
 @cache
 def _known(content: str, slots: tuple) -> tuple[Compound, Reduced]:
-    "Compound and reduced compound, from disk or computed and written there."
-    path, names = Path(data_root()) / "truss_compounds" / f"{content}.npz", [f.name for f in fields(Reduced)]
-    if path.is_file():
-        with np.load(path) as stored:
-            values = {name: stored[f"r_{name}"] for name in names} | {"cells": int(stored["r_cells"])}
-            return Compound(*(stored[f"c_{name}"] for name in _PARTS)), Reduced(**values)
+    "Compound and reduced compound, from disk or computed and kept there."
+    if found := _kept(content):
+        return found
     graph = build_compound(slots)
-    small, file = reduce_compound(graph), io.BytesIO()
-    arrays = {f"c_{k}": getattr(graph, k) for k in _PARTS} | {f"r_{k}": getattr(small, k) for k in names}
-    np.savez_compressed(file, **arrays)
-    write_file(path, file.getvalue())
+    small = reduce_compound(graph)
+    _keep(content, graph, small)
     return graph, small
 
 # %% ../../nbs/truss/topology.ipynb #fb9b3300
