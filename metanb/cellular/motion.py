@@ -192,7 +192,7 @@ def _make_step(force: Callable) -> Callable:
 
 
 def _constants(compiled: bool) -> AbstractContextManager:
-    "Where the compiler takes Python's numbers for constants, not for arguments, each of them a new tensor at every call."
+    "The compiler takes Python's numbers for constants, not for arguments that are new tensors at every call."
     return torch._dynamo.config.patch(specialize_float=True) if compiled else nullcontext()
 
 

@@ -156,8 +156,9 @@ def _in_interval(name: str, value: Any, comment: str) -> Any:
         return value
     found = _INTERVAL.search(comment)
     low, high = (float(found[2]), float(found[3])) if found else (-math.inf, math.inf)
-    ends = {"least" if found and found[1] == "[" else "above": low, "most" if found and found[4] == "]" else "below": high}
-    number(name, value, **{end: bound for end, bound in ends.items() if math.isfinite(bound)})
+    left = "least" if found and found[1] == "[" else "above"
+    right = "most" if found and found[4] == "]" else "below"
+    number(name, value, **{end: bound for end, bound in ((left, low), (right, high)) if math.isfinite(bound)})
     return value
 
 # %% ../../nbs/core/batch.ipynb #e7ffd1d8
