@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 import metanb
 from metanb.core import batch
-from metanb.core.batch import find_notebooks, notebooks_folder, plan, run_notebooks, runs_folder
+from metanb.core.batch import environment, find_notebooks, notebooks_folder, place_of, plan, run_notebooks, runs_folder
+from metanb.core.files import data_root, read_json, write_json
 from metanb.core.runs import command_line, main
 
 PARAMETERS = 'preset = "test"  # size\nseed = 0\ndevice = "auto"\nout = "."\nn = 3  # how many\nscale = 1.0  # in (0, 5]: of the line\nmodel = "ddpm"'
@@ -94,6 +95,7 @@ def wait_for(condition, what, patience=300):
 def project(tmp_path, monkeypatch):
     "A project with one good figure notebook; we stand in it."
     make(tmp_path / "nbs/figures/toy_fig01_good.ipynb", *GOOD, title="Figure 1: things")
+    (tmp_path / "settings.ini").write_text("[DEFAULT]\nlib_name = metanb\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("METANB_NBS", raising=False)
     return tmp_path
@@ -103,6 +105,7 @@ def project(tmp_path, monkeypatch):
 def story(tmp_path_factory):
     "One batch in which things go wrong, and its resumption after the mending: what was printed and left at each stage."
     root = tmp_path_factory.mktemp("story")
+    (root / "settings.ini").write_text("lib_name=metanb")
     nbs = root / "nbs"
     make(nbs / "figures/toy_fig01_good.ipynb", *GOOD, title="Figure 1: <things>")
     make(nbs / "figures/toy_fig02_bad.ipynb", "before = 1", "share = before / (n - 5)")
@@ -352,21 +355,54 @@ def test_debug_shows_the_traceback(project):
 
 
 def test_where_notebooks_are_found(project, tmp_path_factory, monkeypatch):
-    "From the current folder upward, then METANB_NBS, then beside the package."
+    "METANB_NBS, then a checkout of metanb from the current folder upward, then beside the package."
     other, far = tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("far")
     make(other / "nbs/figures/toy_fig07.ipynb")
     make(other / "package/nbs/figures/toy_fig08.ipynb")
     monkeypatch.setattr(metanb, "__file__", str(other / "package/metanb/__init__.py"))
     monkeypatch.setenv("METANB_NBS", str(other / "nbs"))
     monkeypatch.chdir(project / "nbs/figures")
-    assert notebooks_folder() == project / "nbs" and runs_folder() == project / "runs"
-    monkeypatch.chdir(far)
-    assert notebooks_folder() == other / "nbs" and runs_folder() == far / "runs"
+    assert notebooks_folder() == other / "nbs"
+    monkeypatch.setenv("METANB_NBS", str(far))
+    with pytest.raises(ValueError, match="METANB_NBS is .*allowed: the folder nbs"):
+        notebooks_folder()
     monkeypatch.delenv("METANB_NBS")
+    assert notebooks_folder() == project / "nbs" and runs_folder() == project / "runs"
+    (project / "settings.ini").write_text("lib_name = somebody_else")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("METANB_DATA", raising=False)
+    assert notebooks_folder() == other / "package/nbs" and data_root() == Path.home() / ".cache/metanb/data"
+    monkeypatch.chdir(far)
+    assert runs_folder() == far / "runs"
     assert [notebook.key for notebook in find_notebooks()] == ["figures/toy_fig08"]
     monkeypatch.setattr(metanb, "__file__", str(far / "metanb/__init__.py"))
     with pytest.raises(ValueError, match="METANB_NBS"):
         notebooks_folder()
+
+
+def test_paths_are_those_of_the_user(project, monkeypatch):
+    "~ is the home; what is relative begins where the user stands, in a notebook's process too."
+    monkeypatch.setenv("HOME", str(project / "home"))
+    monkeypatch.setenv("METANB_DATA", "~/sets")
+    assert data_root() == project / "home/sets" and environment("test", 1)["METANB_DATA"] == str(project / "home/sets")
+    assert write_json("~/a.json", {}) == project / "home/a.json" and read_json("~/a.json") == {} and not (project / "~").exists()
+    assert place_of("~/run") == project / "home/run"
+    monkeypatch.setenv("METANB_DATA", "sets")
+    assert environment("test", 1)["METANB_DATA"] == str(project / "sets")
+    monkeypatch.setenv("METANB_DATA", "~nobody-of-this-name/sets")
+    with pytest.raises(ValueError, match="METANB_DATA is '~nobody-of-this-name/sets'; allowed: a path"):
+        data_root()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), PermissionError(13, "Permission denied"), IsADirectoryError(21, "Is a directory")])
+def test_a_full_disk_is_one_line(project, monkeypatch, capsys, error):
+    def full(*args, **options):
+        raise error
+
+    monkeypatch.setattr("metanb.core.runs.run_notebooks", full)
+    with pytest.raises(SystemExit) as end:
+        main(["run", "toy"])
+    assert end.value.code == 2 and capsys.readouterr().err.splitlines() == [f"metanb: {error}"]
 
 
 def test_new_runs_do_not_share_a_folder(project, monkeypatch):

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from .material import Material
 from .settings import FRAMES
 from ..core.checks import choice, number, refused, shaped, whole
+from ..core.files import user_path, write_file
 
 # %% ../../nbs/cellular/calculix.ipynb #86b052b5
 def available() -> bool:
@@ -301,7 +302,7 @@ def write_deck(
     "Write the input deck of a design for CalculiX or Abaqus; the answer says which node and element is where."
     quadratic = choice("element", element, ELEMENTS).startswith("CPE8")
     mesh = deck_mesh(design, quadratic=quadratic, refine=refine, nodes=nodes)
-    Path(path).write_text(deck(mesh, element=element, **options))
+    write_file(path, deck(mesh, element=element, **options))
     return mesh
 
 # %% ../../nbs/cellular/calculix.ipynb #c8680bc8
@@ -370,7 +371,7 @@ def fields_of(
 
 # %% ../../nbs/cellular/calculix.ipynb #6a5a4ec1
 def run_ccx(
-    folder: Path,
+    folder: str | Path,
     *,
     job: str = "cell",              # of `job.inp`
     threads: int = 1,
@@ -381,6 +382,7 @@ def run_ccx(
         raise FileNotFoundError("ccx is not on the path; on Debian and Ubuntu: apt install calculix-ccx")
     names = "OMP_NUM_THREADS CCX_NPROC_STIFFNESS CCX_NPROC_EQUATION_SOLVER CCX_NPROC_RESULTS NUMBER_OF_CPUS".split()
     environment = os.environ | dict.fromkeys(names, str(threads))
+    folder = user_path(folder, "folder")
     with open(folder / f"{job}.log", "w") as log:
         try:
             subprocess.run(["ccx", job], cwd=folder, env=environment, stdout=log, stderr=log, timeout=timeout)
@@ -407,8 +409,7 @@ def reference_compress(
     "Compress a design with CalculiX. Without `contact` walls pass through each other."
     shape = _single_design(design).shape
     with tempfile.TemporaryDirectory() as temporary:
-        where = Path(folder or temporary)
-        where.mkdir(parents=True, exist_ok=True)
+        where = user_path(folder or temporary, "folder")
         mesh = write_deck(design, where / "cell.inp", max_strain=max_strain, frames=frames, fields=fields, **options)
         before = os.times()
         reached, words = run_ccx(where, threads=threads, timeout=timeout)

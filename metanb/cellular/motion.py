@@ -192,7 +192,7 @@ def _make_step(force: Callable) -> Callable:
 
 
 def _constants(compiled: bool) -> AbstractContextManager:
-    "The compiler takes Python's numbers for constants, not for arguments that are new tensors at every call."
+    "Where the compiler takes Python's numbers for constants, not for arguments, which are new tensors each time."
     return torch._dynamo.config.patch(specialize_float=True) if compiled else nullcontext()
 
 

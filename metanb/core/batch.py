@@ -33,7 +33,7 @@ from typing import Any
 
 import metanb
 from .checks import choice, number, refused, whole
-from .files import read_json, write_file, write_json
+from .files import is_checkout, read_json, user_path, write_file, write_json
 from .presets import PRESETS
 
 # %% ../../nbs/core/batch.ipynb #3baf456f
@@ -42,16 +42,15 @@ KINDS = ("figures", "tutorials")  # the folders of notebooks that papermill runs
 
 def notebooks_folder() -> Path:
     "The folder `nbs` with the figure and tutorial notebooks."
-    here = Path.cwd()
-    given = os.environ.get("METANB_NBS")
-    places = [folder / "nbs" for folder in (here, *here.parents)]
-    places += [Path(given)] if given else []
-    places += [Path(metanb.__file__).resolve().parents[1] / "nbs"]
-    for place in places:
+    here, given = Path.cwd(), os.environ.get("METANB_NBS")
+    own = [folder for folder in (here, *here.parents) if is_checkout(folder)] + [Path(metanb.__file__).parents[1]]
+    for place in [user_path(given, "METANB_NBS")] if given else [folder / "nbs" for folder in own]:
         if any((place / kind).is_dir() for kind in KINDS):
             return place.resolve()
+    if given:
+        raise refused("METANB_NBS", given, f"the folder nbs of a checkout of metanb, with {' and '.join(KINDS)}")
     allowed = "a folder of a checkout of metanb, or any with METANB_NBS set to the checkout's folder nbs"
-    raise refused("current folder", here, f"{allowed} (it is {given!r})" if given else allowed)
+    raise refused("current folder", here, allowed)
 
 # %% ../../nbs/core/batch.ipynb #2bad3a9a
 def runs_folder() -> Path:
@@ -187,6 +186,8 @@ def notebook_parameters(
         label = f"{name} of {notebook.key}"
         value = _in_interval(label, read_value(text, default, label), known[name]["help"])
         values[name] = whole(label, value, 0, 2 ** 63 - 1) if name == "seed" else value
+        if isinstance(default, str) and os.sep in text and name != "out" and user_path(text, name).exists():
+            values[name] = str(user_path(text).absolute())  # the notebook stands elsewhere
     return values
 
 # %% ../../nbs/core/batch.ipynb #848a7d8a
@@ -277,6 +278,9 @@ def environment(
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     threads = (int(allowed) if allowed.isdigit() else cores) // n_jobs
     kept = {name: value for name, value in os.environ.items() if name != "IN_TEST"}
+    # a notebook's process stands elsewhere
+    places = [name for name in ("METANB_DATA", "METANB_NBS") if kept.get(name)]
+    kept |= {name: str(user_path(kept[name], name).absolute()) for name in places}
     # apps leave their picture: `core.widgets.show`
     kept |= {"OMP_NUM_THREADS": str(max(1, threads)), "METANB_STILL": "1"}
     return kept | ({"IN_TEST": "1"} if preset == "test" else {})
@@ -383,7 +387,7 @@ def place_of(
     if not text:
         raise refused("out", text, "a name or a path")
     bare = os.sep not in text and not text.startswith(".")
-    return (runs_folder() / text if bare else Path(text)).resolve()
+    return (runs_folder() / text if bare else user_path(text, "out")).resolve()
 
 # %% ../../nbs/core/batch.ipynb #d0ae90e6
 def past_runs() -> list[Path]:

@@ -18,6 +18,7 @@ from torch import nn
 
 from .checks import choice, number, whole
 from .device import pick_device
+from .files import user_path
 from .presets import PRESETS
 from .training import Fit
 from .weights import save_pretrained
@@ -76,7 +77,7 @@ def train_and_save(
     describe: Callable[[Fit], dict],  # the card: data, training, metrics, history
 ) -> tuple[Fit, dict]:             # the training and its card
     "Train or continue, measure, and save the averaged weights, or the last ones where no average was kept."
-    folder = Path(folder)
+    folder = user_path(folder, "folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     result = train(checkpoint=folder.parent / f"{folder.name}.ckpt")
     sheet = describe(result)

@@ -238,12 +238,12 @@ def command_line(
 def main(
     arguments: Sequence[str] | None = None,    # None: those of the process
 ) -> None:
-    "Run the command line; a ValueError becomes one line and exit code 2."
+    "Run the command line; what is wrong with a request or with a disk becomes one line and exit code 2."
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
         command_line()(args=[word for word in arguments if word != "--debug"], prog_name="metanb")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if debug:
             raise
         typer.echo(f"metanb: {' '.join(str(error).split())}", err=True)

@@ -23,7 +23,7 @@ import zarr
 from tqdm.auto import tqdm
 
 from .checks import choice, refused, whole
-from .files import data_root, making_folder, shipped_folder, write_file
+from .files import data_root, making_folder, shipped_folder, user_path, write_file
 from .presets import sizes
 from .workers import as_completed
 
@@ -131,6 +131,7 @@ def _check_record(record: dict, arrays: dict[str, zarr.Array]) -> None:
 # %% ../../nbs/core/store.ipynb #2348e84c
 def _open(path: str | Path, mode: str = "r") -> tuple[dict[str, zarr.Array], dict]:
     "Arrays of a data set, a folder or a packed one, digests included, and its record."
+    path = user_path(path)
     packed = zipfile.is_zipfile(path)
     if not packed and not (Path(path) / "zarr.json").is_file():
         raise refused("path", path, "a folder or a .zip with a data set of metanb; "
@@ -350,7 +351,7 @@ class Dataset:
 def _view(path: str | Path, arrays: dict[str, zarr.Array], record: dict, finished: list[int]) -> Dataset:
     "Rows of finished shards, as many as the record says."
     columns = {key: a for key, a in arrays.items() if key != DIGEST}
-    return Dataset(Path(path), columns, record, np.array(finished, np.int64), arrays[DIGEST])
+    return Dataset(user_path(path), columns, record, np.array(finished, np.int64), arrays[DIGEST])
 
 
 def _first_rows(path: str | Path, n: int | None = None) -> Dataset:
@@ -415,7 +416,7 @@ def generate(
     if executor is not None and not hasattr(executor, "submit"):
         raise refused("executor", executor, "None or a concurrent.futures.Executor, such as processes(4)")
     in_flight = None if in_flight is None else whole("in_flight", in_flight, 1)
-    path, record = Path(path), _record(make_shard, n, shard_size, seed, params)
+    path, record = user_path(path), _record(make_shard, n, shard_size, seed, params)
     arrays, held = _begun(path, record)
     n, size, room = record["n"], held["shard_size"], _room(arrays, held)
     if n > room and room % size:
@@ -457,7 +458,7 @@ def set_folder(
     former: str,                # as version 0.1 would name it, with the number of rows
 ) -> Path:
     "Folder of a data set: under its name, or the former one where that exists."
-    root = Path(folder or data_root())
+    root = user_path(folder or data_root(), "folder")
     return root / former if (root / former / "zarr.json").is_file() else root / name
 
 # %% ../../nbs/core/store.ipynb #0c6a03c7
@@ -481,6 +482,7 @@ def verify(
     progress: bool = True,
 ) -> list[int]:            # indices of the shards that are (or were, before the repair) damaged or missing
     "Compare each shard with its digest; shards that nobody asked for yet are not missing."
+    path = user_path(path)
     arrays, record = _open(path, "r+" if repair else "r")
     if repair and getattr(make_shard, "__name__", None) != record["make_shard"]:
         raise refused("make_shard", make_shard, f"{record['make_shard']!r}, the function that made the data set")
@@ -498,9 +500,9 @@ def verify(
             if recorded is not None and digest(shard) not in (recorded, found):
                 raise _other_bits(make_shard, kind, record, f"shard {index} of {str(path)!r}")
             for key in shard:  # a file whose end is damaged cannot even be written to
-                place = Path(path) / key / "c" / str(index)
+                place = path / key / "c" / str(index)
                 shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
-            _store(Path(path), record, room, shards, [(index, shard | {_KIND: kind})])
+            _store(path, record, room, shards, [(index, shard | {_KIND: kind})])
     return damaged
 
 # %% ../../nbs/core/store.ipynb #5095339f
@@ -510,7 +512,7 @@ def pack_dataset(
     partial: bool = False,  # the finished shards alone; what comes out is opened with partial, too
 ) -> Path:             # the file
     "Put a data set into one file, whole or not at all; ValueError when a shard is missing or damaged."
-    path, file = Path(path), Path(file)
+    path, file = user_path(path), user_path(file, "file")
     if file.suffix != ".zip" or file.is_dir():
         raise refused("file", file, "the name of a .zip")
     if not path.is_dir():

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import refused
+from .files import user_path
 
 # %% ../../nbs/core/tables.ipynb #9347dc08
 def _encoding(path: str | Path) -> str:
@@ -74,7 +75,7 @@ def read_columns(
     names: tuple[str, ...],  # of the columns that are wanted; further ones may hold anything
 ) -> tuple[NDArray, NDArray]:  # (n, columns) float64, and (n,) the lines of the file that they stand in, from 1
     "Columns of a table, in that order; ValueError names file, line and column of what is no finite number."
-    numbers, lines = array("d"), array("q")
+    path, numbers, lines = user_path(path), array("d"), array("q")
     for line, entries in _rows(path, names):
         values = [_number(text) for text in entries]
         for name, text, value in zip(names, entries, values):

@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 
 from .checks import choice, native, number, refused, whole
 from .device import pick_device
-from .files import write_file
+from .files import user_path, write_file
 
 # %% ../../nbs/core/training.ipynb #6b32b424
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -232,7 +232,7 @@ def load_checkpoint(
 ) -> tuple[dict[str, Tensor], dict]:        # tensors on the CPU, and the header
     "Read a checkpoint; a damaged or foreign file is a ValueError."
     try:
-        content = Path(path).read_bytes()
+        content = user_path(path, "checkpoint").read_bytes()
         tensors = load(content)
         metadata = json.loads(content[8:8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         text = metadata.pop("metanb")
@@ -594,7 +594,7 @@ def fit(
     settings = _checked(seed=seed, batch_size=batch_size, accumulate=accumulate, precision=precision,
                         ema_decay=ema_decay, clip_norm=clip_norm, warmup=warmup, decay=decay, steps=steps)
     rhythm = _Rhythm(steps, checkpoint_every, evaluate_every, max_seconds, start)
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else user_path(checkpoint, "checkpoint")
     run = _prepare(model, data, settings=settings, device=pick_device(device), path=path, compile=compile)
     run.since = start
     with _random_state(run.team.device, _seed_of(seed, run.team)), _Interrupt() as interrupt:

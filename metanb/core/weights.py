@@ -27,7 +27,7 @@ from torch import Tensor, nn
 import metanb
 from .checks import choice, refused
 from .device import pick_device
-from .files import making_folder, shipped_folder, write_json
+from .files import making_folder, shipped_folder, user_path, write_json
 
 # %% ../../nbs/core/weights.ipynb #9f4bdea6
 def _plain(value: Any) -> Any:
@@ -133,13 +133,14 @@ def save_pretrained(
     if _model_class(path) is not type(model) or not isinstance(getattr(model, "config", None), dict):
         raise refused("model", path, "networks that keep the arguments of their constructor in a dict `config`")
     _check_card(card)
-    with _replacing(Path(folder).absolute()) as new:
+    folder = user_path(folder, "folder")
+    with _replacing(folder.absolute()) as new:
         save_file(_tensors(model, half), new / WEIGHTS)
         facts = {"model": path, "config": model.config, "parameters": sum(p.numel() for p in model.parameters()),
                  "half": bool(half), "sha256": hashlib.sha256((new / WEIGHTS).read_bytes()).hexdigest(),
                  "metanb": metanb.__version__}
         write_json(new / CARD, {**card, **facts}, argument="card")
-    return Path(folder)
+    return folder
 
 # %% ../../nbs/core/weights.ipynb #2e7adbd6
 def weights(
@@ -154,7 +155,8 @@ def weights(
 # %% ../../nbs/core/weights.ipynb #fd73eedf
 def _find(name_or_folder: str | Path) -> Path:
     "Folder of weights; a name of the package comes before a folder of the same name."
-    folder = shipped_folder("weights") / name_or_folder if str(name_or_folder) in weights() else Path(name_or_folder)
+    is_name = str(name_or_folder) in weights()
+    folder = shipped_folder("weights") / name_or_folder if is_name else user_path(name_or_folder, "name_or_folder")
     if not (folder / CARD).is_file():
         allowed = f"a folder with a {CARD}, or shipped weights: {', '.join(weights()) or 'none'}"
         raise refused("name_or_folder", name_or_folder, allowed)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..core.checks import choice, refused
 from ..core.elasticity import UPPER, to_matrix
-from ..core.files import write_json
+from ..core.files import user_path, write_json
 from ..core.presets import DEFAULT
 from ..core.store import Dataset, generate, open_dataset, set_folder, set_sizes
 from ..core.tables import read_columns
@@ -161,9 +161,9 @@ def import_table(
 
     def imported_table(n, seed, sha256):
         return arrays
-    content = hashlib.sha256(Path(path).read_bytes()).hexdigest()  # another file is another data set
+    content = hashlib.sha256(user_path(path).read_bytes()).hexdigest()  # another file is another data set
     n = len(numbers)
-    return generate(Path(folder), imported_table, n=n, shard_size=n, seed=0, params={"sha256": content}, progress=False)
+    return generate(folder, imported_table, n=n, shard_size=n, seed=0, params={"sha256": content}, progress=False)
 
 # %% ../../nbs/truss/data.ipynb #d4115968
 def command(

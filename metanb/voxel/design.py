@@ -29,7 +29,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from ..core.checks import choice, native, number, refused, solid_or_void, whole
-from ..core.files import suffix_of, write_mesh
+from ..core.files import suffix_of, user_path, write_mesh
 
 # %% ../../nbs/voxel/design.ipynb #06cdf189
 def check_designs(
@@ -484,18 +484,19 @@ def import_cells(
 ) -> tuple[NDArray, NDArray, NDArray]:  # octants (n, octant, octant, octant), C / E (n, 6, 6), volume fractions (n,)
     "Published cells of a folder, in the order of the numbers in their names; raises ValueError that names the file."
     end = "binary_voxel"
-    starts = [path.name.removesuffix(end) for path in Path(folder).glob(f"*{end}")]
+    folder = user_path(folder, "folder")
+    starts = [path.name.removesuffix(end) for path in folder.glob(f"*{end}")]
     if not starts:
         raise refused("folder", str(folder), f"one that holds files named *{end}")
     starts.sort(key=lambda start: ([int(k) for k in re.findall(r"\d+", start)], start))
     packed = []
     for start in starts:
-        packed.append(np.fromfile(path := Path(folder) / f"{start}{end}", np.uint8))
+        packed.append(np.fromfile(path := folder / f"{start}{end}", np.uint8))
         if len(packed[-1]) != octant**3 // 8:
             raise ValueError(
                 f"{path} is a file of {len(packed[-1])} bytes; allowed: {octant**3 // 8} bytes, for {octant}^3 bits")
-    stiffness = np.stack([_floats(Path(folder) / f"{start}binary_C", 36) for start in starts]).reshape(-1, 6, 6)
-    shares = np.concatenate([_floats(Path(folder) / f"{start}vol", 1) for start in starts])
+    stiffness = np.stack([_floats(folder / f"{start}binary_C", 36) for start in starts]).reshape(-1, 6, 6)
+    shares = np.concatenate([_floats(folder / f"{start}vol", 1) for start in starts])
     return unpack(np.stack(packed), octant), stiffness / youngs_modulus, shares
 
 # %% ../../nbs/voxel/design.ipynb #517f2303

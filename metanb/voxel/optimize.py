@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from ..core.checks import choice, number, refused, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness, bounds, zener_ratio
-from ..core.files import write_file
+from ..core.files import user_path, write_file
 from .design import check_designs, is_connected, percolates, unfold, wedge
 from .mechanics import solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
@@ -413,7 +413,7 @@ def restore_state(
 ) -> InverseHomogenization:  # the same
     "Go back to a saved state; raises ValueError if it belongs to other settings."
     try:
-        content = io.BytesIO(Path(path).read_bytes())
+        content = io.BytesIO(user_path(path).read_bytes())
         with zipfile.ZipFile(content) as archive:
             if torn := archive.testzip():
                 raise ValueError(f"{torn} is damaged")
@@ -453,7 +453,7 @@ def optimize(
     "Optimise a cell from a random or given start; goes on where an interrupted run with the same settings stopped."
     whole("checkpoint_every", checkpoint_every, 1)
     run = InverseHomogenization(objective, volume_fraction, **settings)
-    if checkpoint is not None and Path(checkpoint).exists():
+    if checkpoint is not None and user_path(checkpoint, "checkpoint").exists():
         restore_state(run, checkpoint)
     with tqdm(total=run.task.max_steps, initial=len(run.history), disable=not progress) as bar:
         while not run.finished:
