@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import refused, shaped, whole
+from ..core.checks import refused, shaped, tensor, whole
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
 from ..core.tables import read_columns
 from .topology import LATTICES, Compound, compound, slots_of
@@ -39,8 +39,7 @@ def _integers(name: str, value: ArrayLike, allowed: range, n: int | None = None)
 
 def _floats(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     "A tensor of finite floating-point numbers of one shape."
-    value = torch.as_tensor(value)
-    value = value if value.is_floating_point() else value.double()
+    value = tensor(name, value, (...,))
     if tuple(value.shape) != shape:
         raise refused(f"{name}.shape", tuple(value.shape), f"{shape}, one row for each design")
     if not (finite := torch.isfinite(value)).all():
@@ -107,7 +106,7 @@ class TrussDesign:
         if not 1 <= len(slots) <= 3 or any(np.shape(slot) != (2,) for slot in slots):
             raise refused("slots", slots, "one to three pairs (type, tessellation)")
         values = dict(relative_density=density, U=U, V=V, R_I=R_I, R_II=R_II)
-        values = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in values.items()}
+        values = {name: tensor(name, value, (...,)).double() for name, value in values.items()}
         n = max(len(value) if value.ndim > len(_SHAPES[name]) else 1 for name, value in values.items())
         for name, value in values.items():
             batched = value.ndim > len(_SHAPES[name]) and len(value) == n

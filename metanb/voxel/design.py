@@ -29,7 +29,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import expit
 from torch import Tensor
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import choice, native, number, refused, solid_or_void, whole
 from ..core.files import suffix_of, user_path
 from ..core.printing import PrintCheck, write_mesh
 
@@ -48,11 +48,14 @@ def check_designs(
         raise refused(f"{name}.shape", shape, "(..., N, N, N), with as many voxels along each axis")
     if even and shape[-1] % 2:
         raise refused(f"{name}.shape", shape, "an even number of voxels along each axis")
+    if isinstance(designs, np.ndarray) and designs.dtype.kind in "biuf":
+        designs = native(name, designs)
     values = designs.detach() if isinstance(designs, Tensor) else designs
     if values.dtype in (bool, torch.bool) or 0 in shape:
         return designs
     if str(values.dtype).split(".")[-1].rstrip("0123456789") not in ("int", "uint", "float", "bfloat"):
         raise refused(f"{name}.dtype", values.dtype, "truth values, whole or real numbers")
+    solid_or_void(name, values)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):
         missing = f"an array with {int((values != values).sum())} that are NaN"
