@@ -3,10 +3,13 @@ import numpy as np
 import pytest
 import torch
 
+from metanb.cellular import design as cellular
 from metanb.core.elasticity import (base_stiffness, bounds, hashin_shtrikman, isotropic_moduli,
                                     isotropic_stiffness, mandel_to_voigt, voigt_to_mandel)
-from metanb.truss.design import random_designs
-from metanb.truss.inverse import least_density, nmse
+from metanb.kirigami import design as kirigami
+from metanb.truss.design import random_designs, to_table
+from metanb.truss.export import graph
+from metanb.truss.inverse import least_density, nmse, refine, topologies_of
 from metanb.truss.mechanics import effective_stiffness as truss_stiffness
 from metanb.voxel.mechanics import homogenize
 
@@ -59,3 +62,43 @@ def test_masks_and_labels_are_no_moduli(values):
         with pytest.raises(ValueError, match="values -?\\d+, \\d+.*designs > 0 makes solid all that is not 0"):
             homogenize(given)
     assert torch.equal(homogenize(cell == values[1]).C, homogenize((cell == values[1]).astype(">f4"), dtype=torch.float64).C)
+
+
+BAD = {"text": "x", "truth": True, "NaN": float("nan"), "negative": -1, "half": 0.5, "nothing": None, "object": object()}
+
+
+@pytest.mark.parametrize("seed", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("draw", [kirigami.random_designs, kirigami.admissible_designs, kirigami.admissible_share, random_designs,
+                                  cellular.random_thresholds])
+def test_seeds_are_whole_numbers(draw, seed):
+    with pytest.raises(ValueError, match="^seed is .*; allowed: a whole number of at least 0"):
+        draw(2, seed)
+
+
+LARGE = {
+    "block of trusses": (lambda: graph(random_designs(1, seed=0), repeats=(10 ** 9,) * 3), "repeats is .*at most 1000000 cells"),
+    "sheet": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=10 ** 9), "repeats is 1000000000; .*from 1 to 1000"),
+    "three copies": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=(1, 2, 3)), "repeats is .*two of them"),
+    "kirigami": (lambda: kirigami.base_angles(10 ** 9), "size is 1000000000; .*from 4 to 1000"),
+    "thresholds": (lambda: cellular.random_thresholds(10 ** 30), "n is 1000000"),
+}
+
+
+@pytest.mark.parametrize("call, words", LARGE.values(), ids=LARGE.keys())
+@pytest.mark.timeout(20)
+def test_what_no_machine_holds_is_refused_at_once(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("design", [None, "x", 1.0, [1, 2]])
+def test_what_is_no_truss_design(design):
+    for call in (to_table, topologies_of, lambda d: refine(d, np.eye(6))):
+        with pytest.raises(ValueError, match="^type of designs? is .*; allowed: TrussDesign"):
+            call(design)
+
+
+@pytest.mark.parametrize("name, value", [("stop", float("nan")), ("stop", "x"), ("iterations", 0.5)])
+def test_settings_of_a_refinement(name, value):
+    with pytest.raises(ValueError, match=f"^{name} is .*; allowed: "):
+        refine(random_designs(1, seed=0), np.eye(6), **{name: value})

@@ -157,7 +157,7 @@ def random_designs(
     seed: int = 0,
 ) -> TrussDesign:  # n designs
     "Designs of the paper's distribution; ValueError for a number below 1."
-    n, rng = whole("n", n, 1), np.random.default_rng(seed)
+    n, rng = whole("n", n, 1), np.random.default_rng(whole("seed", seed, 0))
 
     def rotations():
         axis = rng.standard_normal((n, 3))
@@ -201,7 +201,7 @@ COLUMNS = (
 def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), see COLUMNS
     "Descriptors in the columns of the authors' table."
     turns = []
-    for R in (designs.R_I, designs.R_II):
+    for R in (check_designs(designs).R_I, designs.R_II):
         axis, angle = axis_angle_of(R.detach().double())
         flip = axis[:, 2] < 0
         angle = torch.where(flip, 2 * np.pi - angle, angle)

@@ -25,9 +25,9 @@ from ..core.elasticity import PAIRS, check_stiffness, reorder, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
 from ..core.weights import from_pretrained
-from .design import BOUNDS, TrussDesign, from_table, random_designs
+from .design import BOUNDS, TrussDesign, check_designs, from_table, random_designs
 from .mechanics import effective_stiffness
-from .topology import compound, slots_of
+from .topology import LATTICES, compound, slots_of
 
 # %% ../../nbs/truss/inverse.ipynb #f11aaf2a
 def nmse(
@@ -110,7 +110,9 @@ def refine(
     shear_factor: float = 0.9,
 ) -> tuple[TrussDesign, Tensor, Tensor]:  # B designs of the same topologies, their stiffness (B, 6, 6) and NMSE (B,)
     "Moves density, stretches and rotations towards a target, within the design space; no design gets worse."
+    check_designs(design, "design")
     target, iterations = _checked(target, 1.0), whole("iterations", iterations, 1)
+    stop = number("stop", stop, least=0)
     options = dict(poisson=poisson, shear_factor=shear_factor, device="cpu")
     start = _double(design)
     before = effective_stiffness(start, **options) if stiffness is None else tensor(
@@ -180,13 +182,15 @@ def random_proposer(
 
     With more than seven lattices half of the designs are the last one alone.
     """
+    target, lattices = tensor("target", target, (6, 6)), whole("lattices", lattices, 1, len(LATTICES))
+    number("temperature", temperature, above=0)
     designs = random_designs(n, seed)
     if lattices != 7:
         types = np.random.default_rng(seed).integers(0, lattices, (n, 3))
         types[: n // 2 if lattices > 7 else 0] = lattices - 1
         designs = replace(designs, types=types)
     C = effective_stiffness(designs)
-    target = torch.as_tensor(target).to(C)
+    target = target.to(C)
     scale = (C * target).sum((1, 2)) / (C * C).sum((1, 2))
     return replace(designs, relative_density=(designs.relative_density * scale).clamp(*BOUNDS["relative_density"]))
 
@@ -195,6 +199,7 @@ def topologies_of(
     design: TrussDesign,  # K designs
 ) -> list[tuple]:         # K sets of (type, tessellation)
     "Which elementary lattices each design is made of."
+    check_designs(design, "design")
     return [slots_of(*row) for row in zip(design.types, design.tessellations)]
 
 # %% ../../nbs/truss/inverse.ipynb #ecfc2eb1
@@ -247,7 +252,8 @@ def design_for(
     "Trusses with a given stiffness: proposed, homogenised, ranked, the best of each topology refined."
     goal = _checked(target, youngs_modulus, voigt_order)
     n_candidates, keep = whole("n_candidates", n_candidates, 1), whole("keep", keep, 1)
-    n_polished = whole("n_polished", n_polished, 0)
+    n_polished, iterations = whole("n_polished", n_polished, 0), whole("iterations", iterations, 1)
+    seed = whole("seed", seed, 0)
     number("temperature", temperature, above=0)
     _warn(goal)
     draw = propose or load_proposer()
