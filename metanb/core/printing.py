@@ -47,7 +47,8 @@ class PrintCheck:
         parts = f"{self.bodies} {'body' if self.bodies == 1 else 'bodies'}, {self.cavities} cavities"
         found = f"{parts}, {self.volume:.4g} mm^3" if self.watertight else "not watertight"
         more = "" if self.deviation is None else f" ({100 * self.deviation:+.2f} %)"
-        return f"{self.path.name}: {size} mm (in {unit}), {found}{more}, thinnest wall {'at most ' * self.sampled}{self.thinnest:.3g} mm"
+        thin = f"thinnest wall {'at most ' * self.sampled}{self.thinnest:.3g} mm"
+        return f"{self.path.name}: {size} mm (in {unit}), {found}{more}, {thin}"
 
 # %% ../../nbs/core/printing.ipynb #3bd6d3a3
 def _closed(mesh: Any) -> bool:
@@ -129,7 +130,8 @@ def _checked(mesh: Any, **known) -> PrintCheck:
     "A mesh in mm is looked at."
     closed, size = _closed(mesh), tuple(map(float, mesh.extents))
     if not closed:
-        return PrintCheck(size=size, watertight=False, bodies=0, cavities=0, volume=math.nan, thinnest=math.nan, **known)
+        unknown = {"volume": math.nan, "thinnest": math.nan}
+        return PrintCheck(size=size, watertight=False, bodies=0, cavities=0, **unknown, **known)
     volume = float(mesh.volume)
     if volume < 0:
         mesh = mesh.copy()
@@ -202,8 +204,9 @@ def write_mesh(
     parts = _parts(mesh)
     bodies = parts[parts > 0]
     if len(bodies) > 1 and not loose:
+        share = f"{100 * bodies.max() / mesh.volume:.3g} % of the volume"
         raise refused("number of bodies that do not hang together", len(bodies),
-                      f"1, or any with loose=True; the largest one has {100 * bodies.max() / mesh.volume:.3g} % of the volume")
+                      f"1, or any with loose=True; the largest one has {share}")
     write_file(path, _as_3mf(mesh) if suffix == ".3mf" else _as_stl(mesh))
     if suffix == ".stl":
         return check_print(path, wanted=wanted)
