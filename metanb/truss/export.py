@@ -10,6 +10,7 @@ __all__ = ['TrussGraph', 'check_repeats', 'graph', 'write_csv', 'read_csv', 'wri
 import base64
 import csv
 import io
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,18 @@ class TrussGraph:
         return float((np.pi * self.radii**2 * self.lengths() * (self.shares if shared else 1)).sum())
 
 # %% ../../nbs/truss/export.ipynb #c2656888
+_MOST_CELLS = 1_000_000  # of a block
+
+
 def check_repeats(repeats: int | tuple[int, int, int]) -> tuple[int, int, int]:
     "Numbers of cells along three edges; one number holds for all. ValueError for anything below 1."
     three = repeats if isinstance(repeats, (tuple, list, np.ndarray)) else 3 * (repeats,)
     if len(three) != 3:
         raise refused("repeats", repeats, "a whole number of at least 1, or three of them")
-    return tuple(whole("repeats", k, 1) for k in three)
+    three = tuple(whole("repeats", k, 1) for k in three)
+    if math.prod(three) > _MOST_CELLS:
+        raise refused("repeats", repeats, f"at most {_MOST_CELLS} cells in all")
+    return three
 
 # %% ../../nbs/truss/export.ipynb #af51e107
 def graph(
