@@ -12,7 +12,7 @@ from metanb.core.coverage import Coverage
 from metanb.voxel.data import PROPERTIES, RANGES, Cells, dataset, initial_data, load, make_shard, moduli, statistics
 from metanb.voxel.design import components, family, fold, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
 from metanb.voxel.mechanics import homogenize, stiffness_of
-from metanb.voxel.objectives import poisson, random_start, reach, threshold
+from metanb.voxel.objectives import OBJECTIVES, poisson, random_start, reach, threshold
 from metanb.voxel.optimize import InverseHomogenization, optimize, restore_state, save_state
 
 SMALL = dict(octant=6, stage_steps=5, sharpness=(1, 8, 32), device="cpu")
@@ -259,3 +259,14 @@ def test_thinning_keeps_what_is_alone():
         assert (cloud(properties[kept]).thin(width=width) == np.arange(len(kept))).all()  # nothing more to remove
         assert len(cloud(properties).thin(width=width, most=500)) == 500
     assert len(cloud(np.zeros((0, 4))).thin()) == 0
+
+
+def test_a_finished_cell_says_which_constraints_it_breaks():
+    "One constraint that holds for any cell, one for none, and isotropy, which the threshold knows nothing of."
+    never, ever = (lambda C, step, sign=sign: C[3, 3] * 0 + sign * C[0, 0] / C[0, 0] for sign in (1, -1))
+    best = optimize("bulk", 0.4, octant=6, isotropy=0.05, constraints=(ever, never), max_steps=12, device="cpu")
+    assert best.constraints == pytest.approx((-1, 1, ((best.zener_ratio - 1) / 0.05) ** 2 - 1), abs=1e-9)
+    assert not best.feasible and "constraints broken by" in repr(best)
+    assert best.objective == pytest.approx(float(OBJECTIVES["bulk"](best.C, len(best.history))))
+    free = optimize("bulk", 0.4, octant=6, max_steps=12, device="cpu")
+    assert free.constraints == () and free.feasible and "constraints" not in repr(free)

@@ -297,7 +297,15 @@ class Optimum:
     bears: bool                # in one piece that reaches its own repetition along every axis
     wanted: float              # the volume fraction that was asked for
     poisson: float             # Poisson's ratio of the base material
-    history: list[dict[str, Any]]  # of the steps
+    objective: float           # of this cell
+    constraints: tuple[float, ...]  # of this cell, in the order of `Task.functions`; met where at most 0
+    history: list[dict[str, Any]]  # of the steps, whose cells are grey
+
+    @property
+    def feasible(self) -> bool:
+        "Whether each constraint holds to 1e-6, and the volume to half of what six voxels of an octant take up."
+        near = abs(self.volume_fraction - self.wanted) <= 3 / self.octant.size + 1e-12
+        return bool(near and all(value <= 1e-6 for value in self.constraints))
 
     @property
     def volume_fraction(self) -> float:
@@ -324,7 +332,9 @@ class Optimum:
         state = "carries load" if self.bears else "carries nothing along some axis" if self.connected else "in pieces"
         volume = f"volume fraction {self.volume_fraction:.4f} of {self.wanted:.4f}"
         constants = f"C11 {self.C[0, 0]:.4g}, C12 {self.C[0, 1]:.4g}, C44 {self.C[3, 3]:.4g}"
-        return f"Optimum of {len(self.history)} steps: {volume}, {constants}, {state}"
+        worst = max(self.constraints, default=0.0)
+        rules = f", constraints {'met' if worst <= 1e-6 else f'broken by {worst:.2g}'}" if self.constraints else ""
+        return f"Optimum of {len(self.history)} steps: {volume}, {constants}, {state}{rules}"
 
 # %% ../../nbs/voxel/optimize.ipynb #57d17d7f
 class InverseHomogenization:
@@ -372,12 +382,13 @@ class InverseHomogenization:
         octant = threshold(density, task.volume_fraction)
         E = torch.as_tensor(octant, dtype=torch.float64, device=self.cell.device)[None]
         found = solve(E, poisson=task.poisson, symmetry="cubic", rtol=1e-4, max_iterations=10_000)
-        cell = unfold(octant)
+        cell, C = unfold(octant), stiffness_of(found.constants)[0].cpu()
         connected = is_connected(cell)
         bears = connected and bool(percolates(cell).all())
+        goal, *constraints = (float(function(C, len(self.history))) for function in task.functions)
         return Optimum(
-            octant, density, stiffness_of(found.constants)[0].cpu(), float(found.residual.max()), connected, bears,
-            float(task.volume_fraction), float(task.poisson), list(self.history))
+            octant, density, C, float(found.residual.max()), connected, bears, float(task.volume_fraction),
+            float(task.poisson), goal, tuple(constraints), list(self.history))
 
 # %% ../../nbs/voxel/optimize.ipynb #1db224ec
 def _settings(task: Task) -> dict[str, Any]:
