@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.checks import choice, refused
-from ..core.elasticity import UPPER, to_matrix
+from ..core.elasticity import UPPER, reorder, to_matrix
 from ..core.files import user_path, write_json
 from ..core.presets import DEFAULT
 from ..core.store import Dataset, generate, open_dataset, set_folder, set_sizes
@@ -93,10 +93,12 @@ class Trusses:
     def stiffness(
         self,
         frame: str = "full",  # or "orthotropic"
+        *,
+        voigt_order: str = "standard",  # 11 22 33 23 13 12; "abaqus": 11 22 33 12 13 23
     ) -> Tensor:              # (n, 6, 6)
         "The constants as matrices."
         constants = {"full": self.C, "orthotropic": self.C_ort}[choice("frame", frame, ("full", "orthotropic"))]
-        return to_matrix(torch.as_tensor(constants))
+        return reorder(to_matrix(torch.as_tensor(constants)), voigt_order)
 
 # %% ../../nbs/truss/data.ipynb #adfeb526
 def load(
@@ -151,19 +153,24 @@ _WANTED = [*COLUMNS, *(f"{_NAMES[k]}_ort" for k in ORTHOTROPIC), *_NAMES]
 def import_table(
     path: str | Path,    # CSV file
     folder: str | Path,  # of the new data set
+    *,
+    voigt_order: str = "standard",  # of the stiffness in the file, 11 22 33 23 13 12; "abaqus": 11 22 33 12 13 23
 ) -> Dataset:
     "The authors' published table as a store of the same arrays; ValueError names file, line and column."
+    places = reorder(to_matrix(torch.arange(21)), voigt_order)[UPPER].long().numpy()
     numbers, lines = read_columns(path, _WANTED)
     from_table(numbers[:, :19], where=lambda row: f"{path}, line {lines[row]}")  # refuses descriptors out of range
     C_ort = np.full((len(numbers), 21), np.nan, np.float32)
     C_ort[:, ORTHOTROPIC] = numbers[:, 19:28]
-    arrays = {"descriptor": numbers[:, :19], "C_ort": C_ort, "C": numbers[:, 28:].astype(np.float32)}
+    C = numbers[:, 28:].astype(np.float32)
+    arrays = {"descriptor": numbers[:, :19], "C_ort": C_ort[:, places], "C": C[:, places]}
 
-    def imported_table(n, seed, sha256):
+    def imported_table(n, seed, **params):
         return arrays
-    content = hashlib.sha256(user_path(path).read_bytes()).hexdigest()  # another file is another data set
+    params = {"sha256": hashlib.sha256(user_path(path).read_bytes()).hexdigest()}  # another file is another data set
+    params |= {} if voigt_order == "standard" else {"voigt_order": voigt_order}
     n = len(numbers)
-    return generate(folder, imported_table, n=n, shard_size=n, seed=0, params={"sha256": content}, progress=False)
+    return generate(folder, imported_table, n=n, shard_size=n, seed=0, params=params, progress=False)
 
 # %% ../../nbs/truss/data.ipynb #d4115968
 def command(

@@ -21,7 +21,7 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from ..core.checks import number, refused, whole
-from ..core.elasticity import PAIRS, check_stiffness, to_matrix
+from ..core.elasticity import PAIRS, check_stiffness, reorder, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
 from ..core.weights import from_pretrained
@@ -89,13 +89,13 @@ def _at(start: TrussDesign, x: Tensor) -> TrussDesign:
     return TrussDesign(np.repeat(start.types, n, 0), np.repeat(start.tessellations, n, 0), density, U, V, R_I, R_II)
 
 # %% ../../nbs/truss/inverse.ipynb #7553cb3d
-def _checked(target: ArrayLike, youngs_modulus: float) -> Tensor:
+def _checked(target: ArrayLike, youngs_modulus: float, voigt_order: str = "standard") -> Tensor:
     "The target per modulus of the base material."
     number("youngs_modulus", youngs_modulus, above=0)
     target = torch.as_tensor(target.detach().cpu() if isinstance(target, Tensor) else np.asarray(target)).double()
     if target.shape != (6, 6):
         raise refused("target.shape", tuple(target.shape), "(6, 6), one stiffness in Voigt notation")
-    return check_stiffness(target) / youngs_modulus
+    return reorder(check_stiffness(target), voigt_order) / youngs_modulus
 
 # %% ../../nbs/truss/inverse.ipynb #16183a9f
 def refine(
@@ -240,9 +240,10 @@ def design_for(
     n_polished: int = 8,          # how many of the designs are refined; 0: none
     iterations: int = 40,         # of each refinement
     propose: Callable[..., TrussDesign] | None = None,  # see above; the shipped network without
+    voigt_order: str = "standard",  # of target and answer, 11 22 33 23 13 12; "abaqus": 11 22 33 12 13 23
 ) -> Found:                       # at most `keep`, the best first; verified: stiffness, error: NMSE
     "Trusses with a given stiffness: proposed, homogenised, ranked, the best of each topology refined."
-    goal = _checked(target, youngs_modulus)
+    goal = _checked(target, youngs_modulus, voigt_order)
     n_candidates, keep = whole("n_candidates", n_candidates, 1), whole("keep", keep, 1)
     n_polished = whole("n_polished", n_polished, 0)
     number("temperature", temperature, above=0)
@@ -262,7 +263,8 @@ def design_for(
         group=lambda designs, i: strut_set(slots_of(designs.types[i], designs.tessellations[i])),
         polish=polish if n_polished else None,
         n_candidates=n_candidates, keep=keep, target=youngs_modulus * goal, youngs_modulus=youngs_modulus)
-    return replace(found, verified=youngs_modulus * found.verified)
+    found = replace(found, verified=reorder(youngs_modulus * found.verified, voigt_order))
+    return replace(found, target=reorder(found.target, voigt_order))
 
 # %% ../../nbs/truss/inverse.ipynb #a91c14c9
 def closest(
@@ -271,9 +273,10 @@ def closest(
     youngs_modulus: float = 1.0,  # of the base material, in the unit of the target
     *,
     chunk: int = 200_000,  # designs read at a time
+    voigt_order: str = "standard",  # of the target; or "abaqus"
 ) -> tuple[TrussDesign, float]:  # one design and its NMSE
     "The stored design that is nearest to a target."
-    goal = _checked(target, youngs_modulus)
+    goal = _checked(target, youngs_modulus, voigt_order)
     best = (math.inf, -1)
     for start in range(0, len(ds), chunk):
         error = nmse(to_matrix(ds["C"][start:start + chunk]).double(), goal)
