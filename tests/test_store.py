@@ -1247,6 +1247,10 @@ weights.save_pretrained(net, {str(folder)!r}, {{"version": 2}})
         assert all(torch.all(p == 2) for p in loaded.parameters())
     for left in [*folder.iterdir(), *folder.glob(".*/*")]:
         os.utime(left, (0, 0))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="No space left on device"):
+        patch.setattr("metanb.core.files.os.fsync", full)
+        weights.save_pretrained(net, folder, {"version": 3})
+    assert_same_network(loaded, weights.from_pretrained(folder))
     assert_same_network(net, weights.from_pretrained(weights.save_pretrained(net, folder, {"version": 3})))
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "card.json", "model.safetensors"]
 

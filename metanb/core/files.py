@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import metanb
-from .checks import choice, refused
+from .checks import choice, number, refused
 
 # %% ../../nbs/core/files.ipynb #c64e1edb
 def user_path(
@@ -155,9 +155,10 @@ def read_json(path: str | Path) -> dict[str, Any]:
 # %% ../../nbs/core/files.ipynb #ae8cd021
 def number_name(
     value: float,
-) -> str:  # 60 for 60.0
+    argument: str = "value",  # its name in an error
+) -> str:                     # 60 for 60.0
     "A number for the name of a file, with all its digits."
-    return repr(float(value)).removesuffix(".0")
+    return repr(number(argument, value)).removesuffix(".0")
 
 # %% ../../nbs/core/files.ipynb #bf88ddf9
 def suffix_of(

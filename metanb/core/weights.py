@@ -109,8 +109,11 @@ def _replace(folder: Path, content: bytes, facts: dict) -> None:
     beside = f".{glob.escape(folder.name)}.[0-9]*"  # of versions until 0.3
     aside = [path for word in ("old", "new") for path in folder.parent.glob(f"{beside}.{word}") if path.is_dir()]
     remove_stale(path for path in aside if {file.name for file in path.iterdir()} <= {WEIGHTS, CARD})
-    remove_stale(folder.glob(f".{'?' * 16}.new"))
     with making_folder(folder, "folder"):
+        waiting = _waiting(folder, str(read_json(folder / CARD).get("sha256")))
+        if waiting.is_file():  # a kill came before it got its name
+            os.replace(waiting, folder / WEIGHTS)
+        remove_stale(folder.glob(f".{'?' * 16}.new"))
         new = _waiting(folder, facts["sha256"])
         try:
             write_file(new, content, argument="folder")

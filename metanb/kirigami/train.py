@@ -127,7 +127,7 @@ def weights_name(
     beta_max: float,  # data set [degrees]
 ) -> str:             # name of its weights
     "How the weights of a model are called: `kirigami/ddpm_60`."
-    return f"kirigami/{name}_{number_name(beta_max)}"
+    return f"kirigami/{name}_{number_name(beta_max, 'beta_max')}"
 
 # %% ../../nbs/kirigami/train.ipynb #df7f69e1
 def shipped_history(
