@@ -19,7 +19,7 @@ from metanb.core.batch import environment, find_notebooks, notebooks_folder, pla
 from metanb.core.files import data_root, read_json, write_json
 from metanb.core.runs import command_line, main
 
-PARAMETERS = 'preset = "test"  # size\nseed = 0\ndevice = "auto"\nout = "."\nn = 3  # how many\nscale = 1.0\nmodel = "ddpm"'
+PARAMETERS = 'preset = "test"  # size\nseed = 0\ndevice = "auto"\nout = "."\nn = 3  # how many\nscale = 1.0  # in (0, 5]: of the line\nmodel = "ddpm"'
 GOOD = """
 import json, os
 from pathlib import Path
@@ -279,6 +279,11 @@ REFUSED = {
     "parameter without value": (["run", "-p", "n"], ["'n'", "name=value"]),
     "parameter of another type": (["run", "-p", "n=many"], ["n of figures/toy_fig01_good is 'many'", "int"]),
     "fraction for a whole number": (["run", "-p", "n=2.5"], ["n of figures/toy_fig01_good is '2.5'", "int"]),
+    "negative seed": (["run", "-p", "seed=-1"], ["seed of figures/toy_fig01_good is -1", "a whole number from 0"]),
+    "seed that no generator takes": (["run", "-p", f"seed={10 ** 19}"], ["seed of figures/toy_fig01_good", "from 0 to"]),
+    "beyond the interval": (["run", "-p", "scale=6"], ["scale of figures/toy_fig01_good is 6", "in (0, 5]"]),
+    "open end of the interval": (["run", "-p", "scale=0"], ["scale of figures/toy_fig01_good is 0", "in (0, 5]"]),
+    "infinite": (["run", "-p", "scale=1e999"], ["scale of figures/toy_fig01_good is inf"]),
     "parameter that an option sets": (["run", "-p", "preset=demo"], ["--preset"]),
     "missing notebook": (["run", "truss_fig01"], ["truss_fig01", "metanb list"]),
     "one of two missing": (["run", "toy", "voxel"], ["'voxel'"]),

@@ -1287,14 +1287,14 @@ def writers():
     import trimesh
 
     from metanb.cellular.calculix import write_deck
-    from metanb.core import files, plotting, training
+    from metanb.core import files, plotting, printing, training
     from metanb.kirigami.design import export_dxf, export_svg
     from metanb.truss import export
     figure = __import__("matplotlib.figure").figure.Figure()
     truss = export.TrussGraph(np.eye(3)[:2], np.array([[0, 1]]), np.ones(1), np.ones(1))
     return {
         "a.svg": lambda path: export_svg(np.zeros((4, 4)), path), "a.dxf": lambda path: export_dxf(np.zeros((4, 4)), path),
-        "a.stl": lambda path: files.write_mesh(trimesh.creation.box(), path), "a.inp": lambda path: write_deck(np.eye(2, dtype=bool) | True, path),
+        "a.stl": lambda path: printing.write_mesh(trimesh.creation.box(), path), "a.inp": lambda path: write_deck(np.eye(2, dtype=bool) | True, path),
         "a.json": lambda path: files.write_json(path, {}), "a.png": lambda path: plotting.save_figure(figure, path.parent, "a"),
         "a_nodes.csv": lambda path: export.write_csv(truss, path.parent, "a"), "a.vtu": lambda path: export.write_vtu(truss, path),
         "a.ckpt": lambda path: training.save_checkpoint(path, {"x": torch.ones(2)}, header={}),

@@ -82,7 +82,7 @@ def random_thresholds(
     t_max: float = 0.6,  # upper end of the uniform distribution; 3/5 in the paper, 1/2 in its script
 ) -> NDArray[np.float64]:  # (n,) in [0, t_max) [standard deviations of the field]
     "The thresholds of `random_designs` with the same seed."
-    n, seed = whole("n", n, least=0), whole("seed", seed, least=0)
+    n, seed = whole("n", n, 0, 1_000_000), whole("seed", seed, least=0)
     return _draw_thresholds(_generators(seed, 0, n), number("t_max", t_max, least=0, most=3))
 
 # %% ../../nbs/cellular/design.ipynb #3651d11a
@@ -94,7 +94,7 @@ def random_fields(
     amplitude_exponent: float = 3.0,
 ) -> NDArray[np.float64]:  # (n, N, N)
     "The first field that `random_designs` tries for each design of the same seed."
-    n, seed = whole("n", n, least=0), whole("seed", seed, least=0)
+    n, seed = whole("n", n, 0, 1_000_000), whole("seed", seed, least=0)
     field_amplitude(quarter, amplitude_exponent)  # its checks
     generators = _generators(seed, 0, n)
     _draw_thresholds(generators, 1.0)  # passed over, it comes before the fields
@@ -208,7 +208,7 @@ def random_designs(
     min_contact: float = 0.1,  # share of solid pixels on each side of a quarter
 ) -> NDArray[np.bool_]:  # (n, 2 quarter, 2 quarter)
     "Mirrored cells from thresholded Gaussian random fields (Section 4.1); design i depends on the seed and i alone."
-    n, seed = whole("n", n, least=0), whole("seed", seed, least=0)
+    n, seed = whole("n", n, 0, 1_000_000), whole("seed", seed, least=0)
     field_amplitude(quarter, amplitude_exponent)  # its checks
     min_contact = number("min_contact", min_contact, least=0, most=1)
     t_max = number("t_max", t_max, least=0, most=3)

@@ -14,7 +14,9 @@ import ast
 import difflib
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import metanb
-from .checks import choice, refused, whole
+from .checks import choice, number, refused, whole
 from .files import is_checkout, read_json, user_path, write_file, write_json
 from .presets import PRESETS
 
@@ -144,6 +146,21 @@ def read_value(
     return value
 
 # %% ../../nbs/core/batch.ipynb #d7301baa
+_INTERVAL = re.compile(r"\bin ([\[(])(\S+), (\S+)([\])])")
+
+
+def _in_interval(name: str, value: Any, comment: str) -> Any:
+    "A number that lies in the interval which its comment names; other values as they are."
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    found = _INTERVAL.search(comment)
+    low, high = (float(found[2]), float(found[3])) if found else (-math.inf, math.inf)
+    left = "least" if found and found[1] == "[" else "above"
+    right = "most" if found and found[4] == "]" else "below"
+    number(name, value, **{end: bound for end, bound in ((left, low), (right, high)) if math.isfinite(bound)})
+    return value
+
+# %% ../../nbs/core/batch.ipynb #e7ffd1d8
 def notebook_parameters(
     notebook: Notebook,
     given: Mapping[str, str],   # name -> value as written, see `parse_parameters`
@@ -166,7 +183,9 @@ def notebook_parameters(
             default = ast.literal_eval(known[name]["default"])
         except (ValueError, SyntaxError):
             default = None
-        values[name] = read_value(text, default, f"{name} of {notebook.key}")
+        label = f"{name} of {notebook.key}"
+        value = _in_interval(label, read_value(text, default, label), known[name]["help"])
+        values[name] = whole(label, value, 0, 2 ** 63 - 1) if name == "seed" else value
         if isinstance(default, str) and os.sep in text and name != "out" and user_path(text, name).exists():
             values[name] = str(user_path(text).absolute())  # the notebook stands elsewhere
     return values

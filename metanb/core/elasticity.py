@@ -18,11 +18,19 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .checks import choice, number, refused
+from .checks import alike, choice, number, refused, shaped, tensor, whole
 
 # %% ../../nbs/core/elasticity.ipynb #4938081b
 PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # Voigt order
 _SCALE = (1.0, 1.0, 1.0, math.sqrt(2), math.sqrt(2), math.sqrt(2))
+
+
+def _inverse(C: Tensor, name: str = "C") -> Tensor:  # (..., 6, 6)
+    "Compliance; ValueError where a matrix has none."
+    S, info = torch.linalg.inv_ex(C)
+    if (info != 0).any() or not torch.isfinite(S).all():
+        raise refused(f"determinant of {name}", 0.0, "stiffnesses that can be inverted (see nearest_admissible)")
+    return S
 
 
 def _mandel_scale(like: Tensor) -> Tensor:
@@ -30,24 +38,28 @@ def _mandel_scale(like: Tensor) -> Tensor:
     return s[:, None] * s
 
 # %% ../../nbs/core/elasticity.ipynb #bbecbb92
-def voigt_to_mandel(C: Tensor) -> Tensor:  # (..., 6, 6)
+def voigt_to_mandel(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Mandel notation."
+    C = tensor("C", C, (..., 6, 6))
     return C * _mandel_scale(C)
 
 # %% ../../nbs/core/elasticity.ipynb #3111ae42
-def mandel_to_voigt(C: Tensor) -> Tensor:  # (..., 6, 6)
+def mandel_to_voigt(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Voigt notation."
+    C = tensor("C", C, (..., 6, 6))
     return C / _mandel_scale(C)
 
 # %% ../../nbs/core/elasticity.ipynb #a35c9331
-def voigt_to_tensor(C: Tensor) -> Tensor:  # (..., 3, 3, 3, 3)
-    "Stiffness as a fourth-order tensor."
+def voigt_to_tensor(C: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3, 3, 3)
+    "Stiffness (..., 6, 6) as a fourth-order tensor."
+    C = tensor("C", C, (..., 6, 6))
     index = torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]], device=C.device)
     return C[..., index[:, :, None, None], index[None, None]]
 
 # %% ../../nbs/core/elasticity.ipynb #ff23c23f
-def tensor_to_voigt(C: Tensor) -> Tensor:  # (..., 6, 6)
+def tensor_to_voigt(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness (..., 3, 3, 3, 3) in Voigt notation."
+    C = tensor("C", C, (..., 3, 3, 3, 3))
     i, j = (torch.tensor(x, device=C.device) for x in zip(*PAIRS))
     return C[..., i[:, None], j[:, None], i[None], j[None]]
 
@@ -70,19 +82,21 @@ def reorder(
 UPPER = tuple(np.triu_indices(6))  # rows and columns of the 21 constants
 
 
-def to_matrix(constants: ArrayLike) -> Tensor:  # (..., 6, 6)
+def to_matrix(constants: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness from its upper triangle (..., 21)."
-    constants = torch.as_tensor(constants)
+    constants = tensor("constants", constants, (..., 21))
     C = constants.new_zeros(*constants.shape[:-1], 6, 6)
     C[..., UPPER[0], UPPER[1]] = constants
     C[..., UPPER[1], UPPER[0]] = constants
     return C
 
 # %% ../../nbs/core/elasticity.ipynb #3db3b9c8
-def axis_angle(axis: Tensor, angle: Tensor) -> Tensor:  # (..., 3, 3)
+def axis_angle(axis: ArrayLike | Tensor, angle: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
     "Rotation about unit axes (..., 3) by angles (...) [radians]."
+    axis = tensor("axis", axis, (..., 3))
+    axis, angle = alike(axis, tensor("angle", angle, (...,), like=axis), "axis and angle", (1, 0))
     norm = axis.detach().norm(dim=-1)
-    if not torch.allclose(norm, torch.ones_like(angle), atol=1e-5):
+    if not torch.allclose(norm, torch.ones_like(norm), atol=1e-5):
         raise refused("norm of axis", float(norm.min()), "unit vectors")
     x, y, z = axis.unbind(-1)
     zero = torch.zeros_like(x)
@@ -91,8 +105,11 @@ def axis_angle(axis: Tensor, angle: Tensor) -> Tensor:  # (..., 3, 3)
     return torch.eye(3, dtype=axis.dtype, device=axis.device) + s * K + (1 - c) * K @ K
 
 # %% ../../nbs/core/elasticity.ipynb #2ffe4bfd
-def axis_angle_of(R: Tensor) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), angles (...) in [0, pi]
+def axis_angle_of(R: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), angles (...) in [0, pi]
     "Axis and angle of rotations (..., 3, 3); the axis of no rotation is z."
+    R = tensor("R", R, (..., 3, 3))
+    if not is_rotation(R.detach(), 1e-3).all():
+        raise refused("R", R, "rotations: orthogonal, with determinant 1")
     skew = torch.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], -1)
     sine, cosine = 0.5 * skew.norm(dim=-1), 0.5 * (R.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)
     angle = torch.atan2(sine, cosine)
@@ -109,22 +126,25 @@ def axis_angle_of(R: Tensor) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), an
     return axis / axis.norm(dim=-1, keepdim=True), angle
 
 # %% ../../nbs/core/elasticity.ipynb #7dda4e91
-def is_rotation(R: Tensor, tolerance: float = 1e-5) -> Tensor:  # (...) bool
+def is_rotation(R: ArrayLike | Tensor, tolerance: float = 1e-5) -> Tensor:  # (...) bool
     "Whether matrices (..., 3, 3) are orthogonal with determinant 1."
+    R, tolerance = tensor("R", R, (..., 3, 3)), number("tolerance", tolerance, above=0)
     eye = torch.eye(3, dtype=R.dtype, device=R.device)
     return ((R @ R.transpose(-1, -2) - eye).abs().amax((-1, -2)) < tolerance) & (torch.linalg.det(R) > 0)
 
 # %% ../../nbs/core/elasticity.ipynb #5886edc2
-def rotation_from_six(six: Tensor) -> Tensor:  # (..., 3, 3)
+def rotation_from_six(six: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
     "Rotation from its first two columns (..., 6), which need not be orthonormal."
+    six = tensor("six", six, (..., 6))
     a, b = six[..., :3], six[..., 3:]
     x = torch.nn.functional.normalize(a, dim=-1)
     y = torch.nn.functional.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
 # %% ../../nbs/core/elasticity.ipynb #ea6bc007
-def six_from_rotation(R: Tensor) -> Tensor:  # (..., 6)
+def six_from_rotation(R: ArrayLike | Tensor) -> Tensor:  # (..., 6)
     "The first two columns of rotations (..., 3, 3)."
+    R = tensor("R", R, (..., 3, 3))
     return torch.cat([R[..., 0], R[..., 1]], -1)
 
 # %% ../../nbs/core/elasticity.ipynb #c39ba022
@@ -136,20 +156,23 @@ def _mandel_rotation(R: Tensor) -> Tensor:  # (..., 6, 6), orthogonal
     return s * rows[:, None] * rows * A
 
 # %% ../../nbs/core/elasticity.ipynb #4c5b97a6
-def rotate_stiffness(C: Tensor, R: Tensor) -> Tensor:  # (..., 6, 6)
+def rotate_stiffness(C: ArrayLike | Tensor, R: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness (..., 6, 6) in Voigt notation of the material turned by R (..., 3, 3)."
+    C = tensor("C", C, (..., 6, 6))
+    C, R = alike(C, tensor("R", R, (..., 3, 3), like=C), "C and R", (2, 2))
     Q = _mandel_rotation(R)
     return mandel_to_voigt(Q @ voigt_to_mandel(C) @ Q.transpose(-1, -2))
 
 # %% ../../nbs/core/elasticity.ipynb #b5367b18
-def check_stiffness(C: Tensor, name: str = "target", tolerance: float = 1e-6) -> Tensor:  # (..., 6, 6)
+def check_stiffness(
+    C: ArrayLike | Tensor,  # (..., 6, 6)
+    name: str = "target",   # in errors
+    tolerance: float = 1e-6,
+) -> Tensor:                # (..., 6, 6)
     "C itself, symmetrised; ValueError if it is not finite, not symmetric or not positive definite."
-    C = torch.as_tensor(C)
-    C = C if C.is_floating_point() else C.double()
-    if C.shape[-2:] != (6, 6):
-        raise refused(f"{name}.shape", tuple(C.shape), "(..., 6, 6)")
-    if not torch.isfinite(C).all():
-        raise refused(f"number of entries of {name} that are not finite", int((~torch.isfinite(C)).sum()), "none")
+    C, tolerance = tensor(name, C, (..., 6, 6)), number("tolerance", tolerance, least=0)
+    if C.requires_grad:
+        tensor(name, C.detach(), (..., 6, 6))
     skew, size = (C - C.transpose(-1, -2)).abs().amax((-1, -2)), C.abs().amax((-1, -2))
     if (skew > tolerance * size).any():
         share = float(f"{float((skew / size).max()):.2g}")
@@ -163,8 +186,9 @@ def check_stiffness(C: Tensor, name: str = "target", tolerance: float = 1e-6) ->
     return C
 
 # %% ../../nbs/core/elasticity.ipynb #7ed6283e
-def nearest_admissible(C: Tensor, least: float = 1e-3) -> Tensor:  # (..., 6, 6)
+def nearest_admissible(C: ArrayLike | Tensor, least: float = 1e-3) -> Tensor:  # (..., 6, 6)
     "The nearest symmetric stiffness whose eigenvalues are at least `least` times the largest one."
+    C, least = tensor("C", C, (..., 6, 6)), number("least", least, above=0, most=1)
     M = voigt_to_mandel(0.5 * (C + C.transpose(-1, -2)))
     values, vectors = torch.linalg.eigh(M)
     if (values[..., -1] <= 0).any():
@@ -173,11 +197,11 @@ def nearest_admissible(C: Tensor, least: float = 1e-3) -> Tensor:  # (..., 6, 6)
     return mandel_to_voigt(vectors * values[..., None, :] @ vectors.transpose(-1, -2))
 
 # %% ../../nbs/core/elasticity.ipynb #810e51eb
-def isotropic_stiffness(bulk: float | Tensor, shear: float | Tensor) -> Tensor:  # (..., 6, 6)
-    "Stiffness of an isotropic material by its bulk and shear modulus."
-    bulk, shear = torch.as_tensor(bulk), torch.as_tensor(shear)
-    floats = (x.to(torch.promote_types(x.dtype, torch.get_default_dtype())) for x in (bulk, shear))
-    bulk, shear = torch.broadcast_tensors(*floats)
+def isotropic_stiffness(bulk: ArrayLike | Tensor, shear: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+    "Stiffness of an isotropic material by its bulk and shear modulus (...)."
+    bulk = tensor("bulk", bulk, (...,))
+    bulk, shear = alike(bulk, tensor("shear", shear, (...,), like=bulk), "bulk and shear", (0, 0))
+    bulk, shear = torch.broadcast_tensors(bulk, shear)
     one = torch.zeros(6, 6, dtype=bulk.dtype, device=bulk.device)
     one[:3, :3] = 1
     spread = torch.diag(torch.tensor([2.0, 2, 2, 1, 1, 1], dtype=bulk.dtype, device=bulk.device)) - 2 / 3 * one
@@ -195,7 +219,8 @@ def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
 # %% ../../nbs/core/elasticity.ipynb #a74dc491
 def cubic_target(C11: float, C12: float, C44: float) -> Tensor:  # (6, 6)
     "Cubic stiffness; ValueError where it is not positive definite."
-    C = torch.diag(torch.tensor(3 * [C11 - C12] + 3 * [C44]).double())
+    C11, C12, C44 = number("C11", C11), number("C12", C12), number("C44", C44)
+    C = torch.diag(torch.tensor(3 * [C11 - C12] + 3 * [C44], dtype=torch.float64))
     C[:3, :3] += C12
     return check_stiffness(C, "C11, C12, C44")
 
@@ -204,16 +229,14 @@ CONSTANTS = ("11", "12", "13", "22", "23", "33", "44", "55", "66")  # nine place
 
 
 def orthotropic(
-    constants: ArrayLike,  # (9,) C11 C12 C13 C22 C23 C33 C44 C55 C66
-) -> Tensor:               # (6, 6)
+    constants: ArrayLike | Tensor,  # (9,) C11 C12 C13 C22 C23 C33 C44 C55 C66
+) -> Tensor:                        # (6, 6)
     "An orthotropic stiffness; ValueError for constants that are not finite or not positive definite."
-    values = np.asarray(constants, float)
-    if values.shape != (9,):
-        raise refused("constants.shape", values.shape, f"(9,), C{' C'.join(CONSTANTS)}")
-    C = torch.zeros(6, 6, dtype=torch.float64)
+    values = tensor("constants", constants, (9,)).double()
+    C = torch.zeros(6, 6, dtype=torch.float64, device=values.device)
     for name, value in zip(CONSTANTS, values):
         i, j = int(name[0]) - 1, int(name[1]) - 1
-        C[i, j] = C[j, i] = float(value)
+        C[i, j] = C[j, i] = value
     return check_stiffness(C, "constants")
 
 # %% ../../nbs/core/elasticity.ipynb #61719624
@@ -223,53 +246,64 @@ def orthotropic_target(
     shear: tuple[float, float, float],    # G23, G13, G12
 ) -> Tensor:                              # (6, 6), in the unit of the moduli
     "Orthotropic stiffness from engineering constants; ValueError where it is not positive definite."
-    S = torch.diag(torch.tensor([1 / x for x in (*young, *shear)]).double())
-    for (i, j), value in zip(((0, 1), (0, 2), (1, 2)), poisson):
-        S[i, j] = S[j, i] = -value / young[i]
-    return check_stiffness(torch.linalg.inv(S), "young, poisson, shear")
+    moduli = [*shaped("young", young, (3,), dtype=float, above=0), *shaped("shear", shear, (3,), dtype=float, above=0)]
+    S = torch.diag(torch.tensor([1 / x for x in moduli], dtype=torch.float64))
+    for (i, j), value in zip(((0, 1), (0, 2), (1, 2)), shaped("poisson", poisson, (3,), dtype=float)):
+        S[i, j] = S[j, i] = -value / moduli[i]
+    return check_stiffness(_inverse(S, "compliance of young, poisson, shear"), "young, poisson, shear")
 
 # %% ../../nbs/core/elasticity.ipynb #d72a4d93
-def isotropic_moduli(C: Tensor) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...)
+def isotropic_moduli(C: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...)
     "Moduli of the isotropic stiffness nearest to C (..., 6, 6), its Voigt averages."
     M = voigt_to_mandel(C)
     bulk = M[..., :3, :3].sum((-1, -2)) / 9
     return bulk, (M.diagonal(dim1=-2, dim2=-1).sum(-1) - 3 * bulk) / 10
 
 # %% ../../nbs/core/elasticity.ipynb #242e31e9
-def universal_anisotropy(C: Tensor) -> Tensor:  # (...)
+def universal_anisotropy(C: ArrayLike | Tensor) -> Tensor:  # (...)
     "5 G_V / G_R + K_V / K_R - 6 (Ranganathan and Ostoja-Starzewski 2008); 0 if isotropic."
-    S = torch.linalg.inv(voigt_to_mandel(C))
+    S = _inverse(voigt_to_mandel(C))
     k = S[..., :3, :3].sum((-1, -2))  # 1 / K_R
     g = (S.diagonal(dim1=-2, dim2=-1).sum(-1) - k / 3) / 5  # 1 / (2 G_R)
     bulk, shear = isotropic_moduli(C)
     return 10 * shear * g + bulk * k - 6
 
 # %% ../../nbs/core/elasticity.ipynb #649b0181
-def zener_ratio(C: Tensor) -> Tensor:  # (...)
-    "2 C44 / (C11 - C12) of a cubic stiffness; 1 if isotropic."
-    return 2 * C[..., 3, 3] / (C[..., 0, 0] - C[..., 0, 1])
+def zener_ratio(C: ArrayLike | Tensor) -> Tensor:  # (...)
+    "2 C44 / (C11 - C12) of a cubic stiffness (..., 6, 6); 1 if isotropic."
+    C = tensor("C", C, (..., 6, 6))
+    deviator = C[..., 0, 0] - C[..., 0, 1]
+    if (deviator == 0).any():
+        raise refused("C11 - C12", 0.0, "stiffnesses where it is not 0")
+    return 2 * C[..., 3, 3] / deviator
 
 # %% ../../nbs/core/elasticity.ipynb #f2eadb7f
-def engineering_constants(C: Tensor) -> dict[str, Tensor]:
-    "E1, E2, E3, G23, G13, G12, and nu_ij = - strain j / strain i in tension along i."
-    S = torch.linalg.inv(C)
+def engineering_constants(C: ArrayLike | Tensor) -> dict[str, Tensor]:
+    "E1, E2, E3, G23, G13, G12, and nu_ij = - strain j / strain i in tension along i, of C (..., 6, 6)."
+    S = _inverse(tensor("C", C, (..., 6, 6)))
     young = {f"E{i + 1}": 1 / S[..., i, i] for i in range(3)}
     shear = {f"G{name}": 1 / S[..., k, k] for name, k in (("23", 3), ("13", 4), ("12", 5))}
     pairs = ((i, j) for i in range(3) for j in range(3) if i != j)
     return young | shear | {f"nu{i + 1}{j + 1}": -S[..., i, j] / S[..., i, i] for i, j in pairs}
 
 # %% ../../nbs/core/elasticity.ipynb #1f7b4f49
-def youngs_modulus(C: Tensor, direction: Tensor) -> Tensor:  # (..., n)
+def youngs_modulus(C: ArrayLike | Tensor, direction: ArrayLike | Tensor) -> Tensor:  # (..., n)
     "Young's modulus of C (..., 6, 6) in unit directions (n, 3)."
+    C = tensor("C", C, (..., 6, 6))
+    C, direction = alike(C, tensor("direction", direction, ("n", 3), like=C), "C and direction", (2, 2))
+    norm = direction.detach().norm(dim=-1)
+    if not torch.allclose(norm, torch.ones_like(norm), atol=1e-5):
+        raise refused("norm of direction", float(norm[(norm - 1).abs().argmax()]), "unit vectors")
     n = torch.stack([direction[:, i] * direction[:, j] for i, j in PAIRS], -1)  # stress of uniaxial tension
-    return 1 / torch.einsum("ni,...ij,nj->...n", n, torch.linalg.inv(C), n)
+    return 1 / torch.einsum("ni,...ij,nj->...n", n, _inverse(C), n)
 
 # %% ../../nbs/core/elasticity.ipynb #57405b87
 def elastic_surface(
-    C: Tensor,      # (..., 6, 6)
-    n: int = 61,    # polar angles; twice as many around
+    C: ArrayLike | Tensor,  # (..., 6, 6)
+    n: int = 61,            # polar angles; twice as many around
 ) -> tuple[Tensor, Tensor]:  # points (..., n, 2n, 3) and modulus (..., n, 2n)
     "Young's modulus as the distance from the origin in every direction."
+    C, n = tensor("C", C, (..., 6, 6)), whole("n", n, 2, 2000)
     angles = (torch.linspace(0, math.pi, n, dtype=C.dtype), torch.linspace(0, 2 * math.pi, 2 * n, dtype=C.dtype))
     polar, around = torch.meshgrid(*angles, indexing="ij")
     d = torch.stack([polar.sin() * around.cos(), polar.sin() * around.sin(), polar.cos()], -1).to(C.device)
@@ -277,16 +311,20 @@ def elastic_surface(
     return E[..., None] * d, E
 
 # %% ../../nbs/core/elasticity.ipynb #fb1d59d2
-def voigt_bound(base: Tensor, volume_fraction: float) -> Tensor:  # (6, 6)
-    "Stiffness that no porous structure of that base (6, 6) and volume fraction exceeds."
-    return base * volume_fraction
+def voigt_bound(base: ArrayLike | Tensor, volume_fraction: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+    "Stiffness that no porous structure of that base (6, 6) and volume fraction (...) exceeds."
+    base = tensor("base", base, (6, 6))
+    return base * tensor("volume_fraction", volume_fraction, (...,), like=base, least=0, most=1)[..., None, None]
 
 # %% ../../nbs/core/elasticity.ipynb #7180fbea
-def hashin_shtrikman(bulk: float, shear: float, volume_fraction: float | Tensor) -> tuple[Tensor, Tensor]:
+def hashin_shtrikman(
+    bulk: float,   # K_0 of the base material, as its shear modulus and the results: in one unit
+    shear: float,  # G_0
+    volume_fraction: ArrayLike | Tensor,  # (...), in [0, 1]
+) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...) float64
     "Upper bounds of bulk and shear modulus of an isotropic porous material (Hashin and Shtrikman 1963)."
-    f = torch.as_tensor(volume_fraction, dtype=torch.float64)
-    if not ((f >= 0) & (f <= 1)).all():
-        raise refused("volume_fraction", volume_fraction, "in [0, 1]")
+    bulk, shear = number("bulk", bulk, above=0), number("shear", shear, above=0)
+    f = tensor("volume_fraction", volume_fraction, (...,), least=0, most=1).double()
     empty = 1 - f
     K = bulk + empty / (-1 / bulk + 3 * f / (3 * bulk + 4 * shear))
     G = shear + empty / (-1 / shear + 6 * f * (bulk + 2 * shear) / (5 * shear * (3 * bulk + 4 * shear)))
@@ -294,9 +332,9 @@ def hashin_shtrikman(bulk: float, shear: float, volume_fraction: float | Tensor)
 
 # %% ../../nbs/core/elasticity.ipynb #677c78be
 def bounds(
-    volume_fraction: float | Tensor,  # in [0, 1]
+    volume_fraction: ArrayLike | Tensor,  # (...), in [0, 1]
     *,
-    poisson: float = 0.3,  # of the base material
-) -> tuple[Tensor, Tensor]:  # bulk and shear modulus, relative to the base material's Young's modulus
+    poisson: float = 0.3,    # of the base material
+) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...), relative to the base material's Young's modulus
     "Hashin and Shtrikman's upper bounds of a porous cell; that of the shear modulus holds for isotropic ones."
     return hashin_shtrikman(*map(float, isotropic_moduli(base_stiffness(poisson))), volume_fraction)

@@ -139,7 +139,7 @@ def plot_modulus(
 
     from metanb.core.elasticity import check_stiffness, elastic_surface, youngs_modulus
 
-    C = check_stiffness(torch.as_tensor(C).detach().cpu().double(), "C")
+    C = check_stiffness(C, "C").detach().cpu().double()
     points, E = elastic_surface(C, n)
     reach = float(E.max()) if reach is None else reach
     middle = 0.25 * (E[1:, 1:] + E[1:, :-1] + E[:-1, 1:] + E[:-1, :-1]).numpy()
@@ -169,7 +169,7 @@ def projections(
 
     from metanb.core.elasticity import check_stiffness, youngs_modulus
 
-    C = check_stiffness(torch.as_tensor(C).detach().cpu().double(), "C")
+    C = check_stiffness(C, "C").detach().cpu().double()
     around, polar = np.meshgrid(np.linspace(0, 2 * np.pi, n + 1), np.linspace(0, np.pi, 91), indexing="ij")
     flat = np.stack([np.cos(around), np.sin(around)], -1)
     outlines = []

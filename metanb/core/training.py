@@ -25,12 +25,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-from .checks import choice, number, refused, whole
+from .checks import choice, native, number, refused, whole
 from .device import pick_device
 from .files import user_path, write_file
 
@@ -74,6 +75,11 @@ def permutation(
     return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(n))
 
 # %% ../../nbs/core/training.ipynb #11a43424
+def _tensor(data: ArrayLike | Tensor) -> Tensor:
+    "Data of a training; arrays in the byte order of this machine."
+    return data if isinstance(data, Tensor) else torch.as_tensor(native("data", data))
+
+
 class Batches:
     "Batches of one tensor, or of a tuple of tensors with equal length, as a function of the step."
 
@@ -89,7 +95,7 @@ class Batches:
         self.single = not isinstance(data, (tuple, list))
         items = (data,) if self.single else tuple(data)
         self.shapes = [x.shape if isinstance(x, Packed) else None for x in items]
-        tensors = tuple(x.bits if isinstance(x, Packed) else torch.as_tensor(x) for x in items)
+        tensors = tuple(x.bits if isinstance(x, Packed) else _tensor(x) for x in items)
         lengths = [x.shape[0] if x.ndim else 0 for x in tensors]
         if not lengths or min(lengths) < 1 or len(set(lengths)) > 1:
             allowed = "one tensor or a tuple of tensors, with one common length of at least 1"

@@ -198,7 +198,7 @@ def surface_trace(
     from metanb.core.elasticity import check_stiffness, elastic_surface
 
     try:
-        points, E = elastic_surface(check_stiffness(torch.as_tensor(C).detach().double().cpu(), "C"), n)
+        points, E = elastic_surface(check_stiffness(C, "C").detach().double().cpu(), n)
     except ValueError:
         points, E = torch.zeros(n, 2 * n, 3), torch.zeros(n, 2 * n)
     x, y, z = np.moveaxis(points.numpy().astype(np.float32), -1, 0)

@@ -39,8 +39,8 @@ def base_angles(
 ) -> NDArray[np.float64]:  # (n, m) angles [degrees]
     "The alternating pattern of Fig. 1a: 0 degrees (vertical) where i + j is even, 90 where it is odd."
     sides = (size, size) if np.ndim(size) == 0 else tuple(size)
-    if len(sides) != 2 or any(whole("size", k, 4) % 2 for k in sides):
-        raise refused("size", size, "an even number of cuts, or two (rows, columns), each at least 4")
+    if len(sides) != 2 or any(whole("size", k, 4, 1000) % 2 for k in sides):
+        raise refused("size", size, "an even number of cuts, or two (rows, columns), each from 4 to 1000")
     n, m = sides
     return 90.0 * ((np.arange(n)[:, None] + np.arange(m)) % 2)
 
@@ -53,14 +53,14 @@ def random_designs(
     size: int | tuple[int, int] = 6,  # cuts per side
 ) -> NDArray[np.float64]:  # (n, size, size) angles [degrees]
     "Cells whose cuts are turned independently and uniformly by up to `beta_max` (Section 3); most are not admissible."
-    n, base = _check_request(n, beta_max, size)
+    n, seed, base = _check_request(n, seed, beta_max, size)
     return base + np.random.default_rng(seed).uniform(-beta_max, beta_max, (n, *base.shape))
 
 # %% ../../nbs/kirigami/design.ipynb #608313a4
-def _check_request(n, beta_max, size, least=0):
-    "Shared limits of everything that draws cells: their number, and the base pattern of that size."
+def _check_request(n, seed, beta_max, size, least=0):
+    "Shared limits of everything that draws cells: their number, their seed, and the base pattern of that size."
     number("beta_max", beta_max, above=0, most=90)
-    return whole("n", n, least), base_angles(size)
+    return whole("n", n, least), whole("seed", seed, 0), base_angles(size)
 
 # %% ../../nbs/kirigami/design.ipynb #6794dd55
 _HALF = CUT_LENGTH / 2
@@ -294,7 +294,7 @@ def admissible_designs(
     start: ArrayLike | None = None,  # (n, size, size) admissible cells to start from; the base pattern without
 ) -> NDArray[np.float64]:  # (n, size, size) angles [degrees], base - beta_max <= alpha <= base + beta_max
     "Admissible cells by Gibbs sampling of the uniform distribution over all of them (Section 3 of the paper)."
-    n, base = _check_request(n, beta_max, size)
+    n, seed, base = _check_request(n, seed, beta_max, size)
     sweeps = whole("sweeps", sweeps, 0)
     cells = np.tile(base, (n, 1, 1))
     if start is not None:
@@ -341,7 +341,7 @@ def admissible_share(
     size: int | tuple[int, int] = 6,  # cuts per side
 ) -> tuple[float, float]:  # share of admissible cells among uniformly random ones, and its standard error
     "Share of `random_designs` without intersections, each cell abandoned at its first intersection (Fig. 4a)."
-    n, base = _check_request(n, beta_max, size, least=1)
+    n, seed, base = _check_request(n, seed, beta_max, size, least=1)
     rng, survivors = np.random.default_rng(seed), 0
     for first in range(0, n, 100_000):
         survivors += _survivors(rng, min(100_000, n - first), base, beta_max)
@@ -421,7 +421,9 @@ def cut_pattern(
 ) -> tuple[NDArray[np.float64], tuple[float, float]]:  # (k, 2, 2) cuts; size of the sheet [mm]; origin lower left
     "Cuts of a finite sheet of `repeats` cells."
     cell = _one_cell(alpha)
-    copies = [whole("repeats", r, 1) for r in ((repeats, repeats) if np.ndim(repeats) == 0 else repeats)]
+    copies = [whole("repeats", r, 1, 1000) for r in ((repeats, repeats) if np.ndim(repeats) == 0 else repeats)]
+    if len(copies) != 2:
+        raise refused("repeats", repeats, "a whole number from 1 to 1000, or two of them")
     pitch = number("edge", edge, above=0) / cell.shape[1]  # distance between neighbouring centres [mm]
     sheet = np.tile(cell, copies)
     rows, columns = sheet.shape

@@ -96,9 +96,11 @@ class Trusses:
         *,
         voigt_order: str = "standard",  # 11 22 33 23 13 12; "abaqus": 11 22 33 12 13 23
     ) -> Tensor:              # (n, 6, 6)
-        "The constants as matrices."
+        "The constants as matrices, NaN where a table did not have them."
         constants = {"full": self.C, "orthotropic": self.C_ort}[choice("frame", frame, ("full", "orthotropic"))]
-        return reorder(to_matrix(torch.as_tensor(constants)), voigt_order)
+        constants = torch.as_tensor(constants)
+        unknown = to_matrix(constants.isnan().double()) > 0  # the authors' table has nine of those of C_ort
+        return reorder(to_matrix(constants.nan_to_num()).masked_fill(unknown, torch.nan), voigt_order)
 
 # %% ../../nbs/truss/data.ipynb #adfeb526
 def load(

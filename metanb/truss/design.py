@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import refused, shaped, whole
+from ..core.checks import refused, shaped, tensor, whole
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
 from ..core.tables import read_columns
 from .topology import LATTICES, Compound, compound, slots_of
@@ -39,8 +39,7 @@ def _integers(name: str, value: ArrayLike, allowed: range, n: int | None = None)
 
 def _floats(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     "A tensor of finite floating-point numbers of one shape."
-    value = torch.as_tensor(value)
-    value = value if value.is_floating_point() else value.double()
+    value = tensor(name, value, (...,))
     if tuple(value.shape) != shape:
         raise refused(f"{name}.shape", tuple(value.shape), f"{shape}, one row for each design")
     if not (finite := torch.isfinite(value)).all():
@@ -107,7 +106,7 @@ class TrussDesign:
         if not 1 <= len(slots) <= 3 or any(np.shape(slot) != (2,) for slot in slots):
             raise refused("slots", slots, "one to three pairs (type, tessellation)")
         values = dict(relative_density=density, U=U, V=V, R_I=R_I, R_II=R_II)
-        values = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in values.items()}
+        values = {name: tensor(name, value, (...,)).double() for name, value in values.items()}
         n = max(len(value) if value.ndim > len(_SHAPES[name]) else 1 for name, value in values.items())
         for name, value in values.items():
             batched = value.ndim > len(_SHAPES[name]) and len(value) == n
@@ -158,7 +157,7 @@ def random_designs(
     seed: int = 0,
 ) -> TrussDesign:  # n designs
     "Designs of the paper's distribution; ValueError for a number below 1."
-    n, rng = whole("n", n, 1), np.random.default_rng(seed)
+    n, rng = whole("n", n, 1), np.random.default_rng(whole("seed", seed, 0))
 
     def rotations():
         axis = rng.standard_normal((n, 3))
@@ -202,7 +201,7 @@ COLUMNS = (
 def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), see COLUMNS
     "Descriptors in the columns of the authors' table."
     turns = []
-    for R in (designs.R_I, designs.R_II):
+    for R in (check_designs(designs).R_I, designs.R_II):
         axis, angle = axis_angle_of(R.detach().double())
         flip = axis[:, 2] < 0
         angle = torch.where(flip, 2 * np.pi - angle, angle)

@@ -400,9 +400,9 @@ class _Files:
             design = self.design()
             coarse = float(smallest_diameter(design, self.edge.value)[0]) / 3.01
             with tempfile.TemporaryDirectory() as folder:
-                paths = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value,
+                files = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value,
                                resolution=coarse)
-                self.links.value = " ".join(map(_link, paths))
+                self.links.value = " ".join(map(_link, files.paths))
         except (ValueError, ImportError) as error:
             self.links.value = message(wrong=[str(error)])
         finally:
@@ -474,7 +474,7 @@ def target_explorer(
     targets = {f"bone sample {k + 1}": C for k, C in enumerate(bones())} if targets is None else dict(targets)
     if not targets:
         raise refused("targets", targets, "at least one name and its (6, 6) stiffness")
-    targets = {name: check_stiffness(torch.as_tensor(np.asarray(C, float)), f"targets[{name!r}]")
+    targets = {name: check_stiffness(C, f"targets[{name!r}]").detach().cpu().double()
                for name, C in targets.items()}
     app = _TargetExplorer(targets, youngs_modulus, unit, n_candidates, keep)
     rows = [widgets.HBox([app.target.constants[name] for name in CONSTANTS[k:k + 3]]) for k in (0, 3, 6)]

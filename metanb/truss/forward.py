@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
-from ..core.checks import choice, refused
+from ..core.checks import choice, refused, tensor
 from ..core.elasticity import UPPER, rotate_stiffness, rotation_from_six, six_from_rotation
 from ..core.training import Phase
 from ..core.weights import keeps_config
@@ -133,7 +133,8 @@ class AffineForward(nn.Module):
         "Lattices (B, 14), density (B,), stretch (B, 3, 3) and constants per density in the polar frame (B, 21)."
         soft = RelaxedDesign.of(design, torch.float64)
         R, S = _turn_and_shape(soft)
-        z = rotate_constants(torch.as_tensor(constants).double() * ISOMETRIC.double(), R.transpose(-1, -2))
+        z = tensor("constants", constants, ("B", 21)).double() * ISOMETRIC.double()
+        z = rotate_constants(z, R.transpose(-1, -2))
         there, density = presence(soft.types, soft.tessellations), soft.relative_density
         return tuple(x.float() for x in (there, density, S, z / density[:, None]))
 
@@ -229,8 +230,9 @@ class ForwardModel(nn.Module):
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, ...]:
         "Inputs and outputs of F1 and F2, of designs and their C_ort and C (B, 21): each network sees what is exact."
         soft = RelaxedDesign.of(design, torch.float64)
-        short, full = (torch.as_tensor(x).double() * ISOMETRIC.double() for x in (orthotropic, constants))
-        few = short[:, self.kept]
+        kept = tensor("orthotropic", orthotropic[:, self.kept], ("B", len(self.kept)))  # the authors' table has nine
+        few = kept.double() * ISOMETRIC.double()[self.kept]
+        full = tensor("constants", constants, ("B", 21)).double() * ISOMETRIC.double()
         inputs = torch.cat([rotate_constants(self.widen(few), soft.R_I), soft.V], 1)
         outputs = rotate_constants(full, soft.R_II.transpose(1, 2))
         return tuple(x.float() for x in (_descriptor(soft), few, inputs, outputs))
@@ -269,7 +271,7 @@ class BlackBox(nn.Module):
 
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, Tensor]:
         "Inputs and isometric constants of designs; C_ort is not needed."
-        return self.inputs(RelaxedDesign.of(design)), torch.as_tensor(constants).float() * ISOMETRIC
+        return self.inputs(RelaxedDesign.of(design)), tensor("constants", constants, ("B", 21)).float() * ISOMETRIC
 
     def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
         "Scales of inputs and outputs from the data."

@@ -20,14 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.checks import number, refused, whole
+from ..core.checks import alike, number, refused, tensor, whole
 from ..core.elasticity import PAIRS, check_stiffness, reorder, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
 from ..core.weights import from_pretrained
-from .design import BOUNDS, TrussDesign, from_table, random_designs
+from .design import BOUNDS, TrussDesign, check_designs, from_table, random_designs
 from .mechanics import effective_stiffness
-from .topology import compound, slots_of
+from .topology import LATTICES, compound, slots_of
 
 # %% ../../nbs/truss/inverse.ipynb #f11aaf2a
 def nmse(
@@ -35,8 +35,8 @@ def nmse(
     target: ArrayLike,  # (..., 6, 6) stiffness wanted, in the same unit
 ) -> Tensor:            # (...), where C is
     "Normalised squared error (Bastek et al. 2022, Eq. 8) as a ratio of sums; ValueError for a target that is zero."
-    C = torch.as_tensor(C)
-    target = torch.as_tensor(target, device=C.device)
+    C = tensor("C", C, (..., 6, 6))
+    C, target = alike(C, tensor("target", target, (..., 6, 6), like=C), "C and target", (2, 2))
     size = (target ** 2).sum((-2, -1))
     if not (size > 0).all():
         raise refused("sum of squares of target", size.min(), "above 0, a stiffness with at least one constant")
@@ -48,7 +48,8 @@ def least_density(
     youngs_modulus: float = 1.0,  # of the base material, in the unit of the target
 ) -> Tensor:              # (...)
     "The smallest relative density with which slender struts can have this stiffness."
-    return torch.as_tensor(target)[..., :3, :3].sum((-2, -1)) / youngs_modulus
+    target, youngs_modulus = tensor("target", target, (..., 6, 6)), number("youngs_modulus", youngs_modulus, above=0)
+    return target[..., :3, :3].sum((-2, -1)) / youngs_modulus
 
 # %% ../../nbs/truss/inverse.ipynb #f208ae69
 BONE_MODULUS = 114.0  # Young's modulus of Ti-6Al-4V [GPa]
@@ -92,10 +93,10 @@ def _at(start: TrussDesign, x: Tensor) -> TrussDesign:
 def _checked(target: ArrayLike, youngs_modulus: float, voigt_order: str = "standard") -> Tensor:
     "The target per modulus of the base material."
     number("youngs_modulus", youngs_modulus, above=0)
-    target = torch.as_tensor(target.detach().cpu() if isinstance(target, Tensor) else np.asarray(target)).double()
+    target = check_stiffness(target).detach().double().cpu()
     if target.shape != (6, 6):
         raise refused("target.shape", tuple(target.shape), "(6, 6), one stiffness in Voigt notation")
-    return reorder(check_stiffness(target), voigt_order) / youngs_modulus
+    return reorder(target, voigt_order) / youngs_modulus
 
 # %% ../../nbs/truss/inverse.ipynb #16183a9f
 def refine(
@@ -109,10 +110,13 @@ def refine(
     shear_factor: float = 0.9,
 ) -> tuple[TrussDesign, Tensor, Tensor]:  # B designs of the same topologies, their stiffness (B, 6, 6) and NMSE (B,)
     "Moves density, stretches and rotations towards a target, within the design space; no design gets worse."
+    check_designs(design, "design")
     target, iterations = _checked(target, 1.0), whole("iterations", iterations, 1)
+    stop = number("stop", stop, least=0)
     options = dict(poisson=poisson, shear_factor=shear_factor, device="cpu")
     start = _double(design)
-    before = effective_stiffness(start, **options) if stiffness is None else torch.as_tensor(stiffness).double().cpu()
+    before = effective_stiffness(start, **options) if stiffness is None else tensor(
+        "stiffness", stiffness, ("B", 6, 6)).double().cpu()
     designs, constants = [], []
     for i in range(len(design)):
         better, C = _least_squares(start[[i]], target, iterations, stop, options)
@@ -178,13 +182,15 @@ def random_proposer(
 
     With more than seven lattices half of the designs are the last one alone.
     """
+    target, lattices = tensor("target", target, (6, 6)), whole("lattices", lattices, 1, len(LATTICES))
+    number("temperature", temperature, above=0)
     designs = random_designs(n, seed)
     if lattices != 7:
         types = np.random.default_rng(seed).integers(0, lattices, (n, 3))
         types[: n // 2 if lattices > 7 else 0] = lattices - 1
         designs = replace(designs, types=types)
     C = effective_stiffness(designs)
-    target = torch.as_tensor(target).to(C)
+    target = target.to(C)
     scale = (C * target).sum((1, 2)) / (C * C).sum((1, 2))
     return replace(designs, relative_density=(designs.relative_density * scale).clamp(*BOUNDS["relative_density"]))
 
@@ -193,6 +199,7 @@ def topologies_of(
     design: TrussDesign,  # K designs
 ) -> list[tuple]:         # K sets of (type, tessellation)
     "Which elementary lattices each design is made of."
+    check_designs(design, "design")
     return [slots_of(*row) for row in zip(design.types, design.tessellations)]
 
 # %% ../../nbs/truss/inverse.ipynb #ecfc2eb1
@@ -245,7 +252,8 @@ def design_for(
     "Trusses with a given stiffness: proposed, homogenised, ranked, the best of each topology refined."
     goal = _checked(target, youngs_modulus, voigt_order)
     n_candidates, keep = whole("n_candidates", n_candidates, 1), whole("keep", keep, 1)
-    n_polished = whole("n_polished", n_polished, 0)
+    n_polished, iterations = whole("n_polished", n_polished, 0), whole("iterations", iterations, 1)
+    seed = whole("seed", seed, 0)
     number("temperature", temperature, above=0)
     _warn(goal)
     draw = propose or load_proposer()
@@ -289,7 +297,7 @@ def cauchy_limit(
     C: Tensor,  # (6, 6)
 ) -> float:
     "NMSE of the nearest tensor that is symmetric in all four indices."
-    C, groups = torch.as_tensor(C).double(), {}
+    C, groups = tensor("C", C, (6, 6)).double(), {}
     for place in product(range(6), repeat=2):
         groups.setdefault(tuple(sorted(PAIRS[place[0]] + PAIRS[place[1]])), []).append(place)
     nearest = torch.zeros_like(C)

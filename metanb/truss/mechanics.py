@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import choice, number, refused
+from ..core.checks import choice, number, refused, tensor
 from ..core.device import pick_device
 from .design import TrussDesign, check_designs, check_one
 from .topology import Compound, Reduced, compound, reduced, slot_set, slots_of
@@ -263,7 +263,8 @@ def graded_stiffness(
 ) -> Tensor:          # (B, 6, 6) per Young's modulus of the base material
     "Homogenised stiffness of one topology whose struts differ in thickness; ValueError for bad areas and mechanisms."
     poisson, shear_factor = _check_beam(poisson, shear_factor)
-    areas = torch.as_tensor(areas).to(F)
+    F = tensor("F", F, ("B", 3, 3))
+    areas = tensor("areas", areas, (...,), like=F).to(F)
     _check_graded(graph, F, areas)
     patterns, pattern = np.unique((areas > 0).numpy(force=True), axis=0, return_inverse=True)
     out = [None] * len(F)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Generator, Tensor, nn
 
-from ..core.checks import number, shaped, whole
+from ..core.checks import number, shaped, tensor, whole
 from ..core.elasticity import rotate_stiffness, rotation_from_six
 from ..core.training import Phase
 from ..core.weights import keeps_config
@@ -295,7 +295,7 @@ class InverseModel(InverseChain):
         batch: int = 8192,
     ) -> TrussDesign:              # one design for each target
         "Designs for targets; ValueError for wrong shapes and settings out of range."
-        C = torch.as_tensor(C, device=self.mean.device).float()
+        C = tensor("C", C, (...,), like=self.mean).to(self.mean.device).float()
         _check_targets(C)
         temperature, n_candidates = number("temperature", temperature, above=0), whole("n_candidates", n_candidates, 1)
         generator, found = Generator(C.device).manual_seed(seed), []

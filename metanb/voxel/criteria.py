@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.checks import number, tensor
 from ..core.elasticity import (bounds, check_stiffness, isotropic_moduli, universal_anisotropy, youngs_modulus,
                                     zener_ratio)
 from .design import components, percolates, touches_boundary, volume_fraction
@@ -21,7 +22,7 @@ def is_cubic_stiffness(
     tolerance: float = 1e-3,  # largest deviation, relative to the largest entry
 ) -> bool:
     "Whether a stiffness is that of a cubic material along the axes of the cell."
-    C = torch.as_tensor(C).double()
+    C, tolerance = tensor("C", C, (6, 6)).double(), number("tolerance", tolerance, least=0)
     off = (C[:3, :3].sum() - C[:3, :3].diagonal().sum()) / 6
     axial, shear = C[:3, :3].diagonal().mean() - off, C[3:, 3:].diagonal().mean()
     ideal = torch.diag(torch.cat([axial.expand(3), shear.expand(3)]))

@@ -9,6 +9,7 @@ __all__ = ['FAMILIES', 'CUBIC_FAMILIES', 'check_designs', 'unfold', 'is_mirror_s
            'import_cells', 'surface_mesh', 'export_mesh', 'plot_cell']
 
 # %% ../../nbs/voxel/design.ipynb #e15b8c03
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -28,8 +29,9 @@ from scipy.spatial.transform import Rotation
 from scipy.special import expit
 from torch import Tensor
 
-from ..core.checks import choice, number, refused, whole
-from ..core.files import suffix_of, user_path, write_mesh
+from ..core.checks import choice, native, number, refused, solid_or_void, whole
+from ..core.files import suffix_of, user_path
+from ..core.printing import PrintCheck, write_mesh
 
 # %% ../../nbs/voxel/design.ipynb #06cdf189
 def check_designs(
@@ -46,11 +48,14 @@ def check_designs(
         raise refused(f"{name}.shape", shape, "(..., N, N, N), with as many voxels along each axis")
     if even and shape[-1] % 2:
         raise refused(f"{name}.shape", shape, "an even number of voxels along each axis")
+    if isinstance(designs, np.ndarray) and designs.dtype.kind in "biuf":
+        designs = native(name, designs)
     values = designs.detach() if isinstance(designs, Tensor) else designs
     if values.dtype in (bool, torch.bool) or 0 in shape:
         return designs
     if str(values.dtype).split(".")[-1].rstrip("0123456789") not in ("int", "uint", "float", "bfloat"):
         raise refused(f"{name}.dtype", values.dtype, "truth values, whole or real numbers")
+    solid_or_void(name, values)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):
         missing = f"an array with {int((values != values).sum())} that are NaN"
@@ -505,12 +510,62 @@ def _repeats(repeats: int | Sequence[int]) -> tuple[int, int, int]:
     return tuple(whole("repeats", count, 1) for count in along)
 
 
+_NOTCH = 0.005  # [voxel] by which the middle of an edge is moved that two voxels share
+
+
+def _faces_towards(block: NDArray, axis: int, side: int) -> NDArray:  # (triangles, 3, 3) [voxel]
+    "Triangles of the faces between solid and void across one axis; `block` has a rim of void."
+    out, u, v = np.roll(np.eye(3, dtype=int), -axis, 0)  # right-handed
+    out = out if side else -out
+    u, v = (u, v) if side else (v, u)
+
+    def solid(at):
+        return block[tuple(at.T)]
+
+    at = np.argwhere(block)
+    at = at[~solid(at + out)]
+    middle = at - 0.5 + 0.5 * out  # the rim is one voxel wide
+    corners = [middle + 0.5 * (a * u + b * v) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    sides = (-v, u, v, -u)  # where the edge from each corner to the next one lies
+    shared = np.stack([~solid(at + e) & solid(at + e + out) for e in sides], 1)
+    plain = ~shared.any(1)
+    triangles = [np.stack([corners[i][plain] for i in three], 1) for three in ((0, 1, 2), (0, 2, 3))]
+    for i, e in enumerate(sides):
+        a, b = corners[i], corners[(i + 1) % 4]
+        notch = 0.5 * (a + b) - _NOTCH * (e + out)
+        whole_edge, cut = ~plain & ~shared[:, i], shared[:, i]
+        triangles += [np.stack([p[which] for p in (a, b, middle)], 1) for which, a, b in
+                      ((whole_edge, a, b), (cut, a, notch), (cut, notch, b))]
+    return np.concatenate(triangles)
+
+
+def _voxel_surface(solid: NDArray) -> tuple[NDArray, NDArray]:  # vertices (n, 3) [voxel], faces (m, 3)
+    "The faces of solid voxels as triangles, two to an edge."
+    block = np.pad(solid, 1)
+    corners = np.concatenate([_faces_towards(block, axis, side) for axis in range(3) for side in (0, 1)]).reshape(-1, 3)
+    _, first, number_of = np.unique(np.rint(corners / _NOTCH).astype(np.int64) @ [1 << 42, 1 << 21, 1],
+                                    return_index=True, return_inverse=True)
+    return corners[first], number_of.reshape(-1, 3)
+
+
+def _smooth_surface(block: NDArray) -> tuple[NDArray, NDArray]:  # vertices (n, 3) [voxel], faces (m, 3)
+    "Marching cubes slightly above one half, bevelled at the sides of the block."
+    from skimage.measure import marching_cubes
+
+    level = 0.501
+    apart = np.where(block > 0.5, level + 0.005, level - 0.005)  # no corners of triangles that coincide
+    field = np.pad(np.where(abs(block - level) < 0.005, apart, block), 1)
+    vertices, faces, _, _ = marching_cubes(field, level, gradient_direction="ascent")
+    return vertices.astype(float) - 0.5, faces
+
+# %% ../../nbs/voxel/design.ipynb #88600470
 def surface_mesh(
     cell: NDArray | Tensor,            # (N, N, N), grey ones are cut at one half
     repeats: int | Sequence[int] = 1,  # of the cell along each axis, or along all
-) -> Any:                              # a trimesh.Trimesh, watertight, coordinates [cell edges] from 0 to repeats
+    *,
+    smooth: bool = False,  # marching cubes, for pictures; otherwise the faces of the voxels
+) -> Any:                  # a trimesh.Trimesh, watertight, coordinates [cell edges] from 0 to repeats
     "The closed surface of a block of cells; raises ValueError for a cell without solid."
-    from skimage.measure import marching_cubes
     from trimesh import Trimesh
 
     cell, along = check_designs(cell, "cell", even=False), _repeats(repeats)
@@ -519,12 +574,9 @@ def surface_mesh(
         raise refused("cell.shape", cell.shape, "a single cell (N, N, N)")
     if not (cell > 0.5).any():
         raise ValueError("cell is an array with 0 solid voxels; allowed: at least one")
-    level = 0.501
-    apart = np.where(cell > 0.5, level + 0.005, level - 0.005)  # no corners of triangles that coincide
-    cell = np.where(abs(cell - level) < 0.005, apart, cell)
-    field = np.pad(np.tile(cell, along), 1)
-    vertices, faces, _, _ = marching_cubes(field, level, gradient_direction="ascent")
-    return Trimesh((vertices.astype(float) - 0.5) / len(cell), faces, process=False)
+    block = np.tile(cell, along)
+    vertices, faces = _smooth_surface(block) if smooth else _voxel_surface(block > 0.5)
+    return Trimesh(vertices / len(cell), faces, process=False)
 
 # %% ../../nbs/voxel/design.ipynb #7353a173
 def export_mesh(
@@ -533,13 +585,16 @@ def export_mesh(
     *,
     repeats: int | Sequence[int] = 1,  # of the cell along each axis, or along all
     edge: float = 10.0,      # of one cell [mm]
-) -> Path:
+    smooth: bool = False,    # marching cubes instead of the faces of the voxels; see the deviation of the result
+    loose: bool = False,     # write also a block in several bodies
+) -> PrintCheck:  # `wanted` is the volume of the solid voxels
     "Write the surface of a block of cells for printing; raises ValueError."
     suffix_of(path, (".stl", ".3mf"))
     edge = number("edge", edge, above=0)
-    mesh = surface_mesh(cell, repeats)
+    mesh = surface_mesh(cell, repeats, smooth=smooth)
     mesh.apply_scale(edge)
-    return write_mesh(mesh, path)
+    solid = float((torch.as_tensor(cell) > 0.5).double().mean())
+    return write_mesh(mesh, path, wanted=solid * math.prod(_repeats(repeats)) * edge**3, loose=loose)
 
 # %% ../../nbs/voxel/design.ipynb #591e0606
 def plot_cell(
@@ -553,7 +608,7 @@ def plot_cell(
     import matplotlib.pyplot as plt
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-    mesh = surface_mesh(cell, repeats)
+    mesh = surface_mesh(cell, repeats, smooth=True)
     ax = plt.figure(figsize=(3, 3)).add_subplot(projection="3d") if ax is None else ax
     light = 0.35 + 0.65 * np.clip(mesh.face_normals @ np.array([0.4, -0.6, 0.7]), 0, 1)
     shades = light[:, None] * np.asarray(color)

@@ -45,7 +45,7 @@ def _mesh_trace(cell, cut=False):
     n = len(cell) // 2
     if cut and cell.sum() > cell[n:, :n, n:].sum():
         cell[n:, :n, n:] = 0
-    mesh = surface_mesh(cell)
+    mesh = surface_mesh(cell, smooth=True)
     return dict(zip("xyz", mesh.vertices.T.astype(np.float32))) | dict(zip("ijk", mesh.faces.T.astype(np.int32)))
 
 
@@ -368,9 +368,9 @@ class _Finished:
         self.files.layout.display = ""
         try:
             with tempfile.TemporaryDirectory() as folder:
-                path = export_mesh(unfold(self.optimum.octant), Path(folder) / "cell.stl", repeats=self.cells.value,
-                                   edge=self.edge.value)
-                content = path.read_bytes()
+                found = export_mesh(unfold(self.optimum.octant), Path(folder) / "cell.stl", repeats=self.cells.value,
+                                    edge=self.edge.value)
+                content = found.path.read_bytes()
             button = download_link(f"{self.name}.stl", content, label="download STL")
             self.link.value = f"{button} {len(content) / 1e6:.1f} MB"
         except ValueError as error:

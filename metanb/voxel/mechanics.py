@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import choice, native, number, refused, solid_or_void, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness
 from .operators import SLAB, Octant, Periodic, energies
@@ -221,13 +221,14 @@ def _solve_block(
     return (E[:, None] * energy).mean((2, 3, 4)), energy, u, torch.cat(iterations, 1), torch.cat(residuals, 1)
 
 # %% ../../nbs/voxel/mechanics.ipynb #1ed5a695
-def _check_solver(dtype: torch.dtype, rtol: float, preconditioner: str, max_iterations: int) -> None:
-    "Raises ValueError for settings out of range."
+def _check_solver(dtype: torch.dtype, rtol: float, preconditioner: str, max_iterations: int) -> float:
+    "The tolerance as a float; ValueError for settings out of range."
     choice("preconditioner", preconditioner, PRECONDITIONERS)
     least = 10 * torch.finfo(dtype).eps
-    if number("rtol", rtol, above=0, below=1) < least:
+    if (tolerance := number("rtol", rtol, above=0, below=1)) < least:
         raise refused("rtol", rtol, f"from {math.ceil(least * 1e20) / 1e20:.3g} to 1 for {dtype}")
     whole("max_iterations", max_iterations, 1)
+    return tolerance
 
 # %% ../../nbs/voxel/mechanics.ipynb #bfc80366
 def solve(
@@ -245,7 +246,7 @@ def solve(
     if E.ndim != 4 or E.dtype not in (torch.float32, torch.float64) or not bool((E >= 0).all()):
         raise refused("E", E, "(B, n, n, n) of float32 or float64, 0 or more")
     choice("symmetry", symmetry, ("cubic", "mirror", "none"))
-    _check_solver(E.dtype, rtol, preconditioner, max_iterations)
+    rtol = _check_solver(E.dtype, rtol, preconditioner, max_iterations)
     base_stiffness(poisson)
     cases = (0, 3) if symmetry == "cubic" else tuple(range(6))
     pairs = {"cubic": CUBIC, "mirror": ORTHOTROPIC, "none": FULL}[symmetry]
@@ -309,14 +310,15 @@ def _fold(E: Tensor) -> Tensor:  # (B, N/2, N/2, N/2)
 # %% ../../nbs/voxel/mechanics.ipynb #872ff939
 def _tensor(designs: NDArray | Tensor) -> Tensor:
     "Designs as a tensor of real numbers."
-    try:
-        designs = designs if isinstance(designs, Tensor) else torch.as_tensor(np.ascontiguousarray(designs))
-    except (TypeError, RuntimeError):
-        raise refused("designs", designs, "an array or a tensor of numbers") from None
+    if not isinstance(designs, Tensor):
+        array = native("designs", designs, "an array or a tensor of real numbers, or truth values")
+        array = np.ascontiguousarray(array)
+        designs = torch.from_numpy(array.astype(float) if array.dtype == np.longdouble else array)
     if designs.is_complex():
         raise refused("designs.dtype", designs.dtype, "real moduli, or booleans")
     if designs.ndim not in (3, 4) or len(set(designs.shape[-3:])) != 1 or designs.shape[-1] < 2:
         raise refused("designs.shape", tuple(designs.shape), "(N, N, N) or (B, N, N, N) with N of at least 2")
+    solid_or_void("designs", designs)
     return designs
 
 
@@ -377,7 +379,7 @@ def homogenize(
     home = tensor.device
     stay = isinstance(designs, Tensor) and device == "auto"
     E = _moduli(tensor.to(home if stay else pick_device(device)), e_void, dtype)
-    _check_solver(E.dtype, rtol, preconditioner, max_iterations)
+    rtol = _check_solver(E.dtype, rtol, preconditioner, max_iterations)
     known = _known(E, symmetry)
     options = {"poisson": poisson, "rtol": rtol, "preconditioner": preconditioner, "max_iterations": max_iterations}
     C = E.new_zeros(len(E), 6, 6, dtype=torch.float64)
