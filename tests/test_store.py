@@ -587,6 +587,21 @@ def test_every_damaged_byte_of_a_packed_set_is_noticed(tmp_path, whole):
     assert silent < 100
 
 
+def make_flagged(n, seed):
+    return make_cells(n, seed) | {"flags": np.random.default_rng(seed).random((n, 7)) < 0.5}
+
+
+def test_a_set_as_npz_is_the_set(tmp_path):
+    "With flags whose number is no multiple of eight."
+    file = store.export_npz(store.generate(tmp_path / "set", make_flagged, **OPTIONS | {"n": 20}).path, tmp_path / "set.npz")
+    arrays = dict(np.load(file))
+    record = json.loads(str(arrays.pop("record")))
+    assert record["bits"] == {"flags": 7} and arrays["flags"].shape == (20, 1)
+    flags = np.unpackbits(arrays["flags"], axis=-1, count=7).astype(bool)
+    np.testing.assert_array_equal(flags, store.open_dataset(tmp_path / "set")["flags"][:])
+    np.testing.assert_array_equal(arrays["angle"], store.open_dataset(tmp_path / "set")["angle"][:])
+
+
 def test_a_packed_set_travels_and_leaves_nothing_behind(tmp_path, whole):
     ds = store.generate(tmp_path / "set", make_cells, **OPTIONS)
     (tmp_path / "set" / "angle" / "half.partial").write_bytes(b"half")
