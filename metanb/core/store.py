@@ -28,7 +28,7 @@ from .workers import as_completed
 
 # %% auto #0
 __all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 'open_dataset', 'generate', 'set_sizes',
-           'set_folder', 'verify', 'pack_dataset', 'datasets', 'shipped']
+           'set_folder', 'verify', 'pack_dataset', 'export_npz', 'datasets', 'shipped']
 
 # %% ../../nbs/core/store.ipynb #95ebaea7
 def shard_seed(
@@ -527,6 +527,34 @@ def pack_dataset(
                 archive.writestr(zipfile.ZipInfo(name), part.read_bytes())
 
     return write_file(file, pack, argument="file")
+
+# %% ../../nbs/core/store.ipynb #86414a38
+def export_npz(
+    path: str | Path,  # of a data set: its folder, or the .zip of a packed one
+    file: str | Path,  # the .npz to write; one that is there is replaced
+    partial: bool = False,  # the finished shards alone
+) -> Path:             # the file
+    """Write a data set as compressed NumPy arrays, truth values as bits along the last axis. To load it:
+
+        arrays = dict(np.load("set.npz"))
+        record = json.loads(str(arrays.pop("record")))
+        for name, count in record["bits"].items():
+            arrays[name] = np.unpackbits(arrays[name], axis=-1, count=count).astype(bool)
+    """
+    file = user_path(file, "file")
+    if file.suffix != ".npz" or file.is_dir():
+        raise refused("file", file, "the name of a .npz")
+    ds = open_dataset(path, partial)
+    arrays = {key: ds[key][:] for key in ds.keys()}
+    flags = [key for key, array in arrays.items() if array.dtype == bool and array.ndim > 1]
+    record = ds.attributes | {"bits": {key: arrays[key].shape[-1] for key in flags}}
+    arrays |= {key: np.packbits(arrays[key], axis=-1) for key in flags}
+
+    def write(place: Path) -> None:
+        with open(place, "wb") as stream:
+            np.savez_compressed(stream, record=json.dumps(record), **arrays)
+
+    return write_file(file, write, argument="file")
 
 # %% ../../nbs/core/store.ipynb #01522d9e
 def datasets(
