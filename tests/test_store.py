@@ -28,6 +28,7 @@ from metanb.core.unet import UNet
 from shards import LOGGED, fail_once, make_cells, make_logged
 
 OPTIONS = dict(n=50, shard_size=8, seed=5, progress=False)
+ROOT = Path(__file__).parents[1]
 LAST = 6  # index of its last shard
 WITH_TESTS = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])  # for processes that need the functions of shards.py
 
@@ -1227,12 +1228,125 @@ def test_refused_saves_change_nothing(tmp_path, net, monkeypatch):
             weights.save_pretrained(net, folder, bad, **options)
         with pytest.raises(ValueError, match="half is True|card is"):
             weights.save_pretrained(net, tmp_path / "deep" / "er", bad, **options)
-    rename = Path.rename
-    monkeypatch.setattr(Path, "rename", lambda self, to: (_ for _ in ()).throw(Killed) if self.suffix == ".new" else rename(self, to))
-    with pytest.raises(Killed):  # between moving the old weights away and the new ones into place
-        weights.save_pretrained(net, folder, {})
     assert before == {file.name: file.read_bytes() for file in folder.iterdir()}
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_kill_leaves_the_old_weights_or_the_new(tmp_path, net, step):
+    "A process ends before the first, second or third of the renames of a save; nothing of it is tidied up."
+    folder = weights.save_pretrained(net, tmp_path / "net", {"version": 1})
+    (folder / "README.md").write_text("mine")
+    code = f"""
+import os
+import torch
+from metanb.core import weights
+rename, left = os.replace, [{step}]
+def replace(a, b):
+    if not left[0]: os._exit(9)
+    left[0] -= 1
+    rename(a, b)
+os.replace = replace
+net = weights.from_pretrained({str(folder)!r})
+with torch.no_grad():
+    for p in net.parameters(): p.fill_(2.0)
+weights.save_pretrained(net, {str(folder)!r}, {{"version": 2}})
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
+    version = weights.card(folder)["version"]
+    assert version == (2 if step == 2 else 1)  # the card is the second
+    loaded = weights.from_pretrained(folder)
+    if version == 1:
+        assert_same_network(net, loaded)
+    else:
+        assert all(torch.all(p == 2) for p in loaded.parameters())
+    for left in [*folder.iterdir(), *folder.glob(".*/*")]:
+        os.utime(left, (0, 0))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="No space left on device"):
+        patch.setattr("metanb.core.files.os.fsync", full)
+        weights.save_pretrained(net, folder, {"version": 3})
+    assert_same_network(loaded, weights.from_pretrained(folder))
+    assert_same_network(net, weights.from_pretrained(weights.save_pretrained(net, folder, {"version": 3})))
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "card.json", "model.safetensors"]
+
+
+def test_what_a_user_keeps_with_weights_stays(tmp_path, net):
+    folder, link = weights.save_pretrained(net, tmp_path / "net", {}), tmp_path / "link"
+    link.symlink_to(folder, target_is_directory=True)
+    (folder / "notes").mkdir()
+    (folder / "notes/thesis.tex").write_text("precious")
+    weights.save_pretrained(net, link, {"version": 2})
+    assert link.is_symlink() and weights.card(folder)["version"] == 2 and (folder / "notes/thesis.tex").read_text() == "precious"
+
+
+def test_weights_that_version_03_moved_aside_come_back(tmp_path, net):
+    folder = weights.save_pretrained(net, tmp_path / "net", {})
+    folder.rename(tmp_path / ".net.123.old")  # and then it was killed
+    assert_same_network(net, weights.from_pretrained(folder))
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+def test_settings_that_differ_have_places_of_their_own():
+    betas = (22, 22.5, 22.7, 22.70000001)
+    from metanb.kirigami.train import weights_name
+
+    names = [weights_name("ddpm", beta) for beta in betas]
+    assert names == ["kirigami/ddpm_22", "kirigami/ddpm_22.5", "kirigami/ddpm_22.7", "kirigami/ddpm_22.70000001"]
+
+
+def full(*args, **options):
+    raise OSError(28, "No space left on device")
+
+
+def writers():
+    import trimesh
+
+    from metanb.cellular.calculix import write_deck
+    from metanb.core import files, plotting, printing, training
+    from metanb.kirigami.design import export_dxf, export_svg
+    from metanb.truss import export
+    figure = __import__("matplotlib.figure").figure.Figure()
+    truss = export.TrussGraph(np.eye(3)[:2], np.array([[0, 1]]), np.ones(1), np.ones(1))
+    return {
+        "a.svg": lambda path: export_svg(np.zeros((4, 4)), path), "a.dxf": lambda path: export_dxf(np.zeros((4, 4)), path),
+        "a.stl": lambda path: printing.write_mesh(trimesh.creation.box(), path), "a.inp": lambda path: write_deck(np.eye(2, dtype=bool) | True, path),
+        "a.json": lambda path: files.write_json(path, {}), "a.png": lambda path: plotting.save_figure(figure, path.parent, "a"),
+        "a_nodes.csv": lambda path: export.write_csv(truss, path.parent, "a"), "a.vtu": lambda path: export.write_vtu(truss, path),
+        "a.ckpt": lambda path: training.save_checkpoint(path, {"x": torch.ones(2)}, header={}),
+    }
+
+
+@pytest.mark.parametrize("name", writers())
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, name):
+    path, write = tmp_path / name, writers()[name]
+    write(path)
+    assert path.stat().st_size > 0
+    path.write_bytes(b"old")
+    monkeypatch.setattr("metanb.core.files.os.fsync", full)
+    with pytest.raises(ValueError, match=f"{name}.*allowed: a file that can be written.*No space left on device"):
+        write(path)
+    assert path.read_bytes() == b"old" and not list(tmp_path.glob(".*"))
+
+
+def test_checkpoints_on_a_full_disk(tmp_path, monkeypatch):
+    "safetensors has an error of its own for a disk."
+    from safetensors import SafetensorError
+
+    from metanb.core import training
+    def fail(*args, **options):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    monkeypatch.setattr(training, "save_file", fail)
+    with pytest.raises(ValueError, match="checkpoint is .*No space left"):
+        training.save_checkpoint(tmp_path / "a.ckpt", {"x": torch.ones(2)}, header={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_come_into_being_at_one_place():
+    "Logs, which others write to, are the exceptions."
+    plain = re.compile(r"""\.write_(text|bytes)\(|\bopen\([^)\n]*,\s*["'][wax]|\.savefig\((?!buffer)|np\.save\(""")
+    found = [f"{path.parent.name}/{path.name}: {line.strip()}" for path in (ROOT / "metanb").glob("*/*.py") if path.name != "files.py"
+             for line in path.read_text().splitlines() if plain.search(line) and "/ f\"{job}.log\"" not in line and '/ "log.txt"' not in line]
+    assert found == []
 
 
 def test_weights_are_replaced_and_other_folders_are_not(tmp_path, net):

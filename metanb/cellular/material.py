@@ -86,7 +86,7 @@ def concave_hull(
                       in (("plastic_strain", plastic_strain), ("yield_stress", yield_stress)))
     Hardening(strain, np.ones_like(strain))  # its checks of the strains
     if stress.shape != strain.shape or not len(stress) or stress.min() <= 0:
-        raise refused("yield_stress", stress, f"{len(strain)} positive values, as many as in plastic_strain, at least one")
+        raise refused("yield_stress", stress, f"{len(strain)} positive, as many as of plastic_strain, at least one")
     kept: list[int] = []
     for i, height in enumerate(rising := np.maximum.accumulate(stress)):
         def slope(k, i=i, height=height):

@@ -9,7 +9,6 @@ import hashlib
 import inspect
 import json
 import shutil
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
@@ -23,7 +22,7 @@ import zarr
 from tqdm.auto import tqdm
 
 from .checks import choice, refused, whole
-from .files import data_root, making_folder, shipped_folder, user_path, write_file
+from .files import data_root, making_folder, remove_stale, shipped_folder, user_path, write_file
 from .presets import sizes
 from .workers import as_completed
 
@@ -433,9 +432,7 @@ def generate(
                                                   disable=not progress))
             if n > held["n"]:  # now they are all there
                 _note(path, n=max(n, _open(path)[1]["n"]))
-        for file in path.rglob("*.partial"):  # of killed processes; young ones may belong to a second process at work
-            if time.time() - file.stat().st_mtime > 60:
-                file.unlink(missing_ok=True)
+        remove_stale(path.rglob("*.partial"), 60)  # what zarr has not yet renamed
     return _first_rows(path, n)
 
 # %% ../../nbs/core/store.ipynb #7d732c29
@@ -503,6 +500,8 @@ def verify(
                 place = path / key / "c" / str(index)
                 shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
             _store(path, record, room, shards, [(index, shard | {_KIND: kind})])
+    if repair:
+        remove_stale(path.rglob("*.partial"), 60)
     return damaged
 
 # %% ../../nbs/core/store.ipynb #5095339f

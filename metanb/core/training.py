@@ -224,7 +224,14 @@ def save_checkpoint(
     plain = {name: x.detach().to("cpu", copy=True).contiguous() for name, x in tensors.items()}
     text = json.dumps(header)
     metadata = {"metanb": text, "sha256": _sha256(plain, text)}
-    write_file(path, lambda part: save_file(plain, part, metadata=metadata), argument="checkpoint")
+
+    def write(part: Path) -> None:
+        try:
+            save_file(plain, part, metadata=metadata)
+        except SafetensorError as error:  # of the disk: a full one is no OSError there
+            raise OSError(str(error)) from None
+
+    write_file(path, write, argument="checkpoint")
 
 # %% ../../nbs/core/training.ipynb #23f0bce9
 def load_checkpoint(

@@ -7,27 +7,26 @@ __all__ = ['Network', 'WEIGHTS', 'CARD', 'keeps_config', 'save_pretrained', 'wei
 
 # %% ../../nbs/core/weights.ipynb #ef34c484
 import functools
+import glob
 import hashlib
 import inspect
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 import metanb
 from .checks import choice, refused
 from .device import pick_device
-from .files import making_folder, shipped_folder, user_path, write_json
+from .files import making_folder, read_json, remove_stale, shipped_folder, user_path, write_file, write_json
 
 # %% ../../nbs/core/weights.ipynb #9f4bdea6
 def _plain(value: Any) -> Any:
@@ -92,23 +91,37 @@ def _tensors(model: nn.Module, half: bool) -> dict[str, Tensor]:
     return tensors
 
 # %% ../../nbs/core/weights.ipynb #db4f9dc7
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    "A folder beside `folder` that takes its place at the end; after an error nothing has changed."
-    if folder.is_file() or folder.exists() and any(folder.iterdir()) and not (folder / CARD).is_file():
-        raise refused("folder", folder, "a new folder, or one with weights; not a file, nor one with other files")
-    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("new", "old"))
-    with making_folder(new, "folder"):
-        try:
-            yield new
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
-        finally:
-            if old.exists() and not folder.exists():
+def _waiting(folder: Path, sha256: str) -> Path:
+    "Where weights wait for the card that names them."
+    return folder / f".{sha256[:16]}.new"
+
+
+def _recover(folder: Path) -> None:
+    "Bring back what a version until 0.3 moved aside, if it was killed before it put the new folder there."
+    for old in sorted(folder.parent.glob(f".{glob.escape(folder.name)}.[0-9]*.old")):
+        if not os.path.lexists(folder) and (old / CARD).is_file():
+            with suppress(OSError):
                 old.rename(folder)
-            for left in (new, old):
-                shutil.rmtree(left, ignore_errors=True)
+
+
+def _replace(folder: Path, content: bytes, facts: dict) -> None:
+    "Put weights and their card into a folder."
+    beside = f".{glob.escape(folder.name)}.[0-9]*"  # of versions until 0.3
+    aside = [path for word in ("old", "new") for path in folder.parent.glob(f"{beside}.{word}") if path.is_dir()]
+    remove_stale(path for path in aside if {file.name for file in path.iterdir()} <= {WEIGHTS, CARD})
+    with making_folder(folder, "folder"):
+        waiting = _waiting(folder, str(read_json(folder / CARD).get("sha256")))
+        if waiting.is_file():  # a kill came before it got its name
+            os.replace(waiting, folder / WEIGHTS)
+        remove_stale(folder.glob(f".{'?' * 16}.new"))
+        new = _waiting(folder, facts["sha256"])
+        try:
+            write_file(new, content, argument="folder")
+            write_json(folder / CARD, facts, argument="folder")
+        finally:
+            if new.exists() and read_json(folder / CARD).get("sha256") == facts["sha256"]:
+                os.replace(new, folder / WEIGHTS)
+            new.unlink(missing_ok=True)
 
 # %% ../../nbs/core/weights.ipynb #3a819d9d
 def _check_card(card: Any) -> None:
@@ -128,18 +141,20 @@ def save_pretrained(
     *,
     half: bool = False,        # 16-bit floats: half the size, three decimal digits
 ) -> Path:                     # the folder
-    "Write weights and their card, whole or not at all."
+    "Write weights and their card, whole or not at all; other files of the folder stay."
     path = f"{type(model).__module__}.{type(model).__qualname__}".removeprefix("metanb.")
     if _model_class(path) is not type(model) or not isinstance(getattr(model, "config", None), dict):
         raise refused("model", path, "networks that keep the arguments of their constructor in a dict `config`")
     _check_card(card)
     folder = user_path(folder, "folder")
-    with _replacing(folder.absolute()) as new:
-        save_file(_tensors(model, half), new / WEIGHTS)
-        facts = {"model": path, "config": model.config, "parameters": sum(p.numel() for p in model.parameters()),
-                 "half": bool(half), "sha256": hashlib.sha256((new / WEIGHTS).read_bytes()).hexdigest(),
-                 "metanb": metanb.__version__}
-        write_json(new / CARD, {**card, **facts}, argument="card")
+    _recover(folder)
+    held = [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+    if folder.is_file() or held and CARD not in held:
+        raise refused("folder", folder, "a new folder, or one with weights; not a file, nor one with other files")
+    content = save(_tensors(model, half))
+    facts = {"model": path, "config": model.config, "parameters": sum(p.numel() for p in model.parameters()),
+             "half": bool(half), "sha256": hashlib.sha256(content).hexdigest(), "metanb": metanb.__version__}
+    _replace(folder, content, {**card, **facts})
     return folder
 
 # %% ../../nbs/core/weights.ipynb #2e7adbd6
@@ -157,6 +172,7 @@ def _find(name_or_folder: str | Path) -> Path:
     "Folder of weights; a name of the package comes before a folder of the same name."
     is_name = str(name_or_folder) in weights()
     folder = shipped_folder("weights") / name_or_folder if is_name else user_path(name_or_folder, "name_or_folder")
+    _recover(folder)
     if not (folder / CARD).is_file():
         allowed = f"a folder with a {CARD}, or shipped weights: {', '.join(weights()) or 'none'}"
         raise refused("name_or_folder", name_or_folder, allowed)
@@ -181,8 +197,10 @@ def from_pretrained(
 ) -> nn.Module:                  # in evaluation mode, 32-bit floats
     "Build the network of a card and load its weights."
     device, facts, file = pick_device(device), card(name_or_folder), _find(name_or_folder) / WEIGHTS
-    content = file.read_bytes() if file.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+    places = file, _waiting(file.parent, str(facts["sha256"]))  # the second where a kill came before it got its name
+    found = (place.read_bytes() for place in places if place.is_file())
+    content = next((c for c in found if hashlib.sha256(c).hexdigest() == facts["sha256"]), None)
+    if content is None:
         allowed = "the file whose SHA-256 the card names; this one is missing, truncated or damaged"
         raise refused("weights", file, allowed)
     try:

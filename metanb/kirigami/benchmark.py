@@ -21,7 +21,7 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import refused, shaped, whole
-from ..core.files import write_file
+from ..core.files import number_name, write_file
 from ..core.metrics import row
 from ..core.presets import DEFAULT
 from ..core.weights import from_pretrained, weights
@@ -201,7 +201,7 @@ def command(
         raise refused("model", unknown[0], ", ".join(shipped) or "none are shipped")
     chosen = {name: shipped[name] for name in names or (() if module else shipped)}
     chosen |= {path: find_generator(path) for path in module or ()}
-    plan = {beta: [name for name in chosen if name not in shipped or f"{beta:g}" in ranges(name)]
+    plan = {beta: [name for name in chosen if name not in shipped or number_name(beta) in ranges(name)]
             for beta in beta_max or (60.0, 90.0)}  # asked for all: those without weights for a range are left out
     for beta, entries in plan.items():
         without = [name for name in names or () if name not in entries]

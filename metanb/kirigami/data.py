@@ -17,7 +17,7 @@ import typer
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.checks import refused
-from ..core.files import write_json
+from ..core.files import number_name, write_json
 from ..core.presets import DEFAULT
 from ..core.store import Dataset, generate, open_dataset, set_folder, set_sizes
 from ..core.workers import Jobs, Scheduler, workers
@@ -59,7 +59,7 @@ def dataset(
     chosen = set_sizes(SIZES, preset, given)
     # No cell at all: refuses bad arguments before anything is written.
     admissible_designs(0, beta_max=beta_max, size=size, sweeps=chosen["sweeps"])
-    name = f"kirigami_{size}x{size}_beta{beta_max:g}_sweeps{chosen['sweeps']}"
+    name = f"kirigami_{size}x{size}_beta{number_name(beta_max)}_sweeps{chosen['sweeps']}"
     path = set_folder(folder, f"{name}_shard{chosen['shard_size']}_seed{seed}", f"{name}_n{chosen['n']}_seed{seed}")
     params = dict(beta_max=float(beta_max), sweeps=chosen["sweeps"], size=size)
     return generate(path, make_shard, n=chosen["n"], shard_size=chosen["shard_size"], seed=seed, params=params,

@@ -18,6 +18,7 @@ from torch import nn
 
 from ..core.checks import choice, refused
 from ..core.device import pick_device
+from ..core.files import number_name
 from ..core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
 from ..core.training import Fit, fit, thin
@@ -126,7 +127,7 @@ def weights_name(
     beta_max: float,  # data set [degrees]
 ) -> str:             # name of its weights
     "How the weights of a model are called: `kirigami/ddpm_60`."
-    return f"kirigami/{name}_{beta_max:g}"
+    return f"kirigami/{name}_{number_name(beta_max, 'beta_max')}"
 
 # %% ../../nbs/kirigami/train.ipynb #df7f69e1
 def shipped_history(

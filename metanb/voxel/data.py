@@ -24,7 +24,7 @@ import metanb
 from ..core.checks import number, refused, whole
 from ..core.coverage import Coverage
 from ..core.elasticity import base_stiffness, bounds
-from ..core.files import write_file
+from ..core.files import number_name, write_file
 from ..core.plotting import CYCLE
 from ..core.presets import DEFAULT
 from ..core.store import Dataset, datasets, generate, open_dataset, set_folder, set_sizes, shipped
@@ -103,7 +103,8 @@ def dataset(
     high = number("high", params["high"], above=0, most=1)
     number("low", params["low"], above=0, most=high)
     base_stiffness(params["poisson"])
-    name, end = f"voxel_{2 * chosen['octant']}", "".join(f"_{key}{value:g}" for key, value in sorted(settings.items()))
+    end = "".join(f"_{key}{number_name(value)}" for key, value in sorted(settings.items()))
+    name = f"voxel_{2 * chosen['octant']}"
     path = set_folder(folder, f"{name}_shard{chosen['shard_size']}_seed{seed}{end}",
                       f"{name}_n{chosen['n']}_seed{seed}{end}")
     params = {key: chosen[key] for key in ("octant", "stage_steps")} | {"sharpness": list(chosen["sharpness"])} | params
