@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import shutil
 import zipfile
@@ -549,12 +550,9 @@ def export_npz(
     flags = [key for key, array in arrays.items() if array.dtype == bool and array.ndim > 1]
     record = ds.attributes | {"bits": {key: arrays[key].shape[-1] for key in flags}}
     arrays |= {key: np.packbits(arrays[key], axis=-1) for key in flags}
-
-    def write(place: Path) -> None:
-        with open(place, "wb") as stream:
-            np.savez_compressed(stream, record=json.dumps(record), **arrays)
-
-    return write_file(file, write, argument="file")
+    content = io.BytesIO()
+    np.savez_compressed(content, record=json.dumps(record), **arrays)
+    return write_file(file, content.getvalue(), argument="file")
 
 # %% ../../nbs/core/store.ipynb #01522d9e
 def datasets(
