@@ -21,6 +21,7 @@ import torch
 
 from metanb.cellular.design import random_designs
 from metanb.cellular.mechanics import compress
+from metanb.cellular.settings import Meshing
 from metanb.core.files import write_file
 
 PATH = Path(__file__).parent / "data" / "cellular_symmetry.json"
@@ -33,7 +34,7 @@ def main():
     batches = {
         "base": [(cells, {})],
         "again": [(cells, {})],
-        "left_right": [(cells[:, :, ::-1], {"imperfection": -0.02})],
+        "left_right": [(cells[:, :, ::-1], {"imperfection": -Meshing().imperfection})],
         "still": [(cells, {"imperfection": 0.0})],
         "up_down": [(cells[:, ::-1], {"imperfection": 0.0})],
         "shifted": [(np.roll(cells, SHIFT, 2), {})],

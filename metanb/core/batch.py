@@ -146,7 +146,8 @@ def read_value(
     return value
 
 # %% ../../nbs/core/batch.ipynb #d7301baa
-_INTERVAL = re.compile(r"\bin ([\[(])(\S+), (\S+)([\])])")
+_NUMBER = r"[-+]?(?:[\d.]+(?:[eE][-+]?\d+)?|inf)"
+_INTERVAL = re.compile(rf"\bin ([\[(])({_NUMBER}), ({_NUMBER})([\])])")
 
 
 def _in_interval(name: str, value: Any, comment: str) -> Any:

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from ..core.checks import choice, number, refused, whole
 from ..core.device import pick_device
-from ..core.elasticity import base_stiffness, bounds, zener_ratio
+from ..core.elasticity import base_stiffness, bounds
 from ..core.files import user_path, write_file
 from .design import check_designs, is_connected, percolates, unfold, wedge
 from .mechanics import solve, stiffness_of
@@ -319,8 +319,8 @@ class Optimum:
 
     @property
     def zener_ratio(self) -> float:
-        "1 if isotropic."
-        return float(zener_ratio(self.C))
+        "1 if isotropic; NaN or infinite of a cell that carries nothing."
+        return float(2 * self.C[3, 3] / (self.C[0, 0] - self.C[0, 1]))
 
     @property
     def shares(self) -> tuple[float, float]:
