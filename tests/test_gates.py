@@ -118,6 +118,13 @@ def test_no_state_of_widgets_is_stored(notebook):
     assert [kind for kind in kinds if "widget" in kind] == []
 
 
+@pytest.mark.parametrize("notebook", LIBRARY, ids=name)
+def test_no_notebook_leaves_another_default_type(notebook):
+    "Several are tested in one process, one after the other."
+    types = re.findall(r"set_default_dtype\(torch\.(\w+)\)", "\n".join(cell["source"] for cell in cells(notebook, "code")))
+    assert types[-1:] in ([], ["float32"])
+
+
 def test_import_is_light_and_leaves_nothing(tmp_path):
     "What `import metanb` loads and writes; users keep their own nbdev and fastcore, and need no PyTorch for help."
     program = "import metanb, sys; print(sorted({'torch', 'nbdev', 'fastcore', 'numpy', 'matplotlib'} & set(sys.modules)))"
