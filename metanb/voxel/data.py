@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GOALS', 'SOURCES', 'PROPERTIES', 'RANGES', 'SIZES', 'SHIPPED', 'FAMILY_SIZES', 'make_shard', 'dataset', 'Cells',
-           'load', 'initial_data', 'make_families', 'families', 'coverage', 'moduli', 'statistics', 'draw_coverage',
-           'command']
+           'load', 'initial_data', 'make_families', 'families', 'tensor_error', 'coverage', 'moduli', 'statistics',
+           'draw_coverage', 'command']
 
 # %% ../../nbs/voxel/data.ipynb #1da7f347
 import json
@@ -20,10 +20,10 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 import metanb
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import choice, number, refused, shaped, whole
 from ..core.coverage import Coverage
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import number_name, write_file
@@ -210,8 +210,9 @@ def make_families(
     known = None if parents is None else _parents(parents)
     octants, kinds, wanted = random_cells(n, seed, octant=octant, parents=known, opening=opening)
     found = label(octants, rtol=rtol, poisson=poisson, device=device)
+    C = found.constants.numpy(force=True).astype(np.float32)
     return {
-        "free": np.packbits(to_wedge(octants), axis=1), "stiffness": found.constants.numpy(force=True).astype(np.float32),
+        "free": np.packbits(to_wedge(octants), axis=1), "stiffness": C,
         "volume_fraction": octants.mean((1, 2, 3)).astype(np.float32), "wanted": wanted.astype(np.float32),
         "goal": (len(GOALS) + kinds).astype(np.uint8), "residual": found.residual.amax(1).numpy(force=True)}
 
@@ -245,6 +246,16 @@ def families(
     name = f"voxel_{2 * chosen['octant']}_families_shard{chosen['shard_size']}_seed{seed}"
     return generate(set_folder(folder, name, name), make_families, n=chosen["n"], shard_size=chosen["shard_size"],
                     seed=seed, params=params, device=device, executor=executor, progress=progress)
+
+# %% ../../nbs/voxel/data.ipynb #83d8a6fd
+def tensor_error(
+    constants: ArrayLike,  # (..., 3) C11, C12, C44 found
+    target: ArrayLike,     # (..., 3) wanted
+) -> NDArray:              # (...)
+    "Eq. 4; ValueError for shapes that do not fit."
+    constants, target = (shaped(name, value, (..., 3), dtype=float)
+                         for name, value in (("constants", constants), ("target", target)))
+    return (abs(constants - target) / np.ptp(RANGES[:3], axis=1)).mean(-1)
 
 # %% ../../nbs/voxel/data.ipynb #8ec8be80
 def coverage(

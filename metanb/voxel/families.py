@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'TOLERANCE', 'wave_field', 'strut_field', 'plate_field', 'sh
            'blend_field', 'draw_field', 'random_cells', 'label']
 
 # %% ../../nbs/voxel/families.ipynb #83001613
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import permutations
 
@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from torch import Tensor
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import choice, refused, whole
 from .design import check_designs, wedge
 from .mechanics import Solution, solve
-from .octants import from_wedge, main_part, opened, to_wedge
+from .octants import from_wedge, main_part, opened
 
 # %% ../../nbs/voxel/families.ipynb #94163401
 _MOST = 6  # largest wave number along an axis
@@ -132,7 +131,8 @@ def shell_field(
     x, f = _points(octant), _FAR
     for _ in range(rng.integers(1, 3)):
         a, b = _place(rng), _place(rng)
-        f = np.minimum(f, rng.uniform(0.6, 1.6) * abs(_segment(x, a, a if rng.random() < 0.5 else b) - rng.uniform(0.08, 0.4)))
+        distance = _segment(x, a, a if rng.random() < 0.5 else b)
+        f = np.minimum(f, rng.uniform(0.6, 1.6) * abs(distance - rng.uniform(0.08, 0.4)))
     return np.minimum(f, strut_field(rng, octant)) if rng.random() < 0.5 else f
 
 # %% ../../nbs/voxel/families.ipynb #ee5ea30b
@@ -200,7 +200,8 @@ def blend_field(
 
 # %% ../../nbs/voxel/families.ipynb #eb0b4187
 KINDS: Mapping[str, float] = {  # how often each is drawn
-    "waves": 0.27, "struts": 0.14, "plates": 0.07, "shells": 0.05, "mixed": 0.05, "rough": 0.04, "grown": 0.2, "blend": 0.18}
+    "waves": 0.27, "struts": 0.14, "plates": 0.07, "shells": 0.05, "mixed": 0.05, "rough": 0.04, "grown": 0.2,
+    "blend": 0.18}
 
 
 def draw_field(
