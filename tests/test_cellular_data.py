@@ -14,7 +14,7 @@ from metanb.cellular.mechanics import compress
 from metanb.cellular.result import ENERGIES, CompressionResult
 from metanb.cellular.settings import FRAMES, Loading, Marching, Meshing
 from metanb.core.runs import main
-from metanb.core.store import open_dataset, shard_seed, verify
+from metanb.core.store import generate, open_dataset, pack_dataset, shard_seed, verify
 from metanb.core.workers import processes
 
 SMALL = dict(preset="test", n=7, quarter=5, shard_size=2, seed=3, progress=False)
@@ -133,13 +133,51 @@ def test_what_contact_carries_through_voids_is_stored(monkeypatch, tmp_path):
     assert np.all(np.abs(held.field("contact22") - everywhere).max((2, 3)) <= held.field_error("contact22") * 1.001)
 
 
-def test_sets_of_version_0_2_are_read():
-    "They hold neither P22 nor what contact carries, and other rules."
-    held = data.load(data.shipped(data.SHIPPED))
-    assert held.fields == ("u1", "u2", "sigma22", "plastic_strain") and "penalty" in held.flags and "contact" in held.energies
-    assert np.isfinite(held.field("sigma22", slice(0, 1))).all()
+def test_sets_of_version_0_2_are_read(tmp_path):
+    "They hold neither P22 nor what contact carries nor snaps, and other rules."
+    shape, rng = (3, 4, 100), np.random.default_rng(0)
+    solid = rng.random((3, 10, 10)) < 0.6
+    names = ("u1", "u2", "sigma22", "plastic_strain")
+    field = {name: np.where(solid[:, None], rng.normal(size=(3, 4, 10, 10)), 0) for name in names}
+
+    def make_shard(n, seed, **params):
+        packed = {name: data.quantise(value, solid) for name, value in field.items()}
+        return {"design": np.packbits(solid, axis=-1), **{name: levels for name, (levels, _) in packed.items()},
+                "limits": np.stack([limits for _, limits in packed.values()], 1), **{name: np.ones(shape[:2], np.float32) for name in data.CURVES},
+                "energies": np.ones((3, 8, 4), np.float32), "flags": np.eye(3, 7, 4, dtype=bool),
+                **{name: np.ones(3, kind) for name, kind in data.NUMBERS.items()}}
+    params = {"quarter": 5, "max_strain": 0.2, "frames": [0.25, 0.5, 0.75, 1.0], "platens": "attached"}
+    held = data.load(generate(tmp_path / "old", make_shard, n=3, shard_size=3, seed=0, params=params, progress=False))
+    assert held.fields == names and "penalty" in held.flags and "contact" in held.energies and held.snapped is None
+    assert held.flags["penalty"].tolist() == [True, False, False] and held.flags["damping"].tolist() == [False, True, False]
+    for name in names:
+        assert np.all(np.abs(held.field(name) - field[name]).max((2, 3)) <= held.field_error(name) * 1.001)
     with pytest.raises(ValueError, match="name is 'P22'; allowed: u1, u2, sigma22, plastic_strain"):
         held.field("P22")
+    assert data.statistics(held)["snapped"] is None
+
+
+def test_a_copy_with_some_fields_is_read(made, tmp_path):
+    held = data.load(made)
+    keys = [key for key in held.dataset.keys() if key not in ("sigma22", "u1")]
+    few = data.load(pack_dataset(held.dataset.path, tmp_path / "few.zip", keys=keys))
+    assert few.fields == ("u2", "P22", "contact22", "plastic_strain")
+    for name in few.fields:
+        assert np.array_equal(few.field(name), held.field(name))
+    with pytest.raises(ValueError, match="name is 'sigma22'; allowed: u2, P22, contact22, plastic_strain"):
+        few.field_error("sigma22")
+
+
+def test_the_shipped_set():
+    held = data.initial_data()
+    assert len(held) == 256 and held.pixels == 48 and held.fields == data.FIELDS and held.passed.mean() >= 0.98
+    assert np.array_equal(held.designs(slice(0, 32)), random_designs(32, shard_seed(0, 0), quarter=24))
+    facts = data.statistics(held)
+    assert facts == json.loads(held.dataset.path.with_name(f"{held.dataset.path.stem}_statistics.json").read_text())
+    carried = -(held.field("P22", slice(0, 8)) + held.field("contact22", slice(0, 8))).mean(-1)  # (8, F, ny)
+    step = (held.field_error("P22", slice(0, 8)) + held.field_error("contact22", slice(0, 8)))[..., None]
+    apart = np.abs(carried - held.stress[:8, :, None])[:, 1:]
+    assert np.all(apart <= 0.03 * held.stress[:8, 1:, None] + step[:, 1:])
 
 
 # ---------------------------------------------------------------- sets

@@ -614,6 +614,24 @@ def test_a_packed_set_travels_and_leaves_nothing_behind(tmp_path, whole):
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["deep", "set.zip"]
 
 
+def test_a_smaller_copy_is_packed(tmp_path, whole):
+    ds = store.generate(tmp_path / "set", make_cells, **OPTIONS)
+    size = OPTIONS["shard_size"]
+    few = store.open_dataset(store.pack_dataset(ds.path, tmp_path / "few.zip", n=size + 1, keys=["angle"], level=19))
+    assert len(few) == size + 1 and few.keys() == ["angle"] and store.verify(few.path, progress=False) == []
+    np.testing.assert_array_equal(few["angle"][:], whole["angle"][:size + 1])
+    again = store.open_dataset(store.pack_dataset(ds.path, tmp_path / "all.zip", level=19))
+    assert_same(contents(again.path), whole)
+    np.testing.assert_array_equal(again.digests[:], ds.digests[:])
+    for options, message in (({"n": 0}, "n is 0"), ({"n": len(ds) + 1000}, "missing"), ({"keys": ["nothing"]}, r"keys\[0\] is 'nothing'"), ({"level": 30}, "level is 30")):
+        with pytest.raises(ValueError, match=message):
+            store.pack_dataset(ds.path, tmp_path / "no.zip", **options)
+    (ds.path / "sha256" / "c" / "0" / "0").unlink()
+    with pytest.raises(ValueError, match="first shards are finished"):
+        store.pack_dataset(ds.path, tmp_path / "no.zip", partial=True, level=5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all.zip", "few.zip", "set"]
+
+
 def test_a_failed_pack_keeps_the_file_that_was_there(tmp_path, monkeypatch):
     store.generate(tmp_path / "set", make_cells, **OPTIONS)
     file = store.pack_dataset(tmp_path / "set", tmp_path / "set.zip")

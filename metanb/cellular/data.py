@@ -182,11 +182,13 @@ class Responses:
     stress_bottom: NDArray   # (N, F) from the lower platen alone [MPa]
     energies: dict[str, NDArray]  # each (N, F) [MPa pixel^2]
     flags: dict[str, NDArray]     # each (N,) bool, True = the rule is broken
-    fields: tuple[str, ...]       # names of the fields; sets of version 0.2 hold no P22 and contact22
+    fields: tuple[str, ...]       # names of the fields that it holds; sets of version 0.2 have no P22 and contact22
+    columns: tuple[str, ...]      # the fields whose limits it holds
     penetration: NDArray     # (N,) deepest contact [pixel]
     min_jacobian: NDArray    # (N,) smallest corner area / undeformed corner area
     steps: NDArray           # (N,) steps of the solver up to the last frame it reached
     repeats: NDArray         # (N,) repetitions with more steps
+    snapped: NDArray | None = None  # (N, F) bool, a snap since the frame before; sets of version 0.2 do not know
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -226,7 +228,7 @@ class Responses:
         return np.ptp(self._limits(name, rows), axis=-1) / (2 * LEVELS)
 
     def _limits(self, name: str, rows: slice) -> NDArray:
-        return self.dataset["limits"][rows][:, self.fields.index(choice("name", name, self.fields))]
+        return self.dataset["limits"][rows][:, self.columns.index(choice("name", name, self.fields))]
 
 # %% ../../nbs/cellular/data.ipynb #4540b0ff
 class _Layout(NamedTuple):
@@ -248,8 +250,9 @@ def load(
 ) -> Responses:
     "Open a data set of compressed cells; `ValueError` when there is none, or when it is not finished."
     ds = source if isinstance(source, Dataset) else open_dataset(source, partial)
-    layout = _LAYOUT if "P22" in ds.keys() else _EARLIER
-    if ds.attributes["make_shard"] != make_shard.__name__ or not {"design", "limits", *layout.fields} <= set(ds.keys()):
+    layout = _LAYOUT if "snapped" in ds.keys() else _EARLIER
+    needed = {"design", "limits", "flags", "energies", *CURVES, *NUMBERS}
+    if ds.attributes["make_shard"] != make_shard.__name__ or not needed <= set(ds.keys()):
         raise refused("source", ds.path, f"a data set of compressed cells (this one holds {', '.join(ds.keys())})")
     flags, energies, params = ds["flags"][:], ds["energies"][:], ds.attributes["params"]
     if flags.shape[1] != len(layout.flags):
@@ -259,12 +262,14 @@ def load(
         ds, params["max_strain"] * np.array(params["frames"]),
         energies=dict(zip(ENERGIES, energies.swapaxes(0, 1), strict=True)),
         flags=dict(zip(layout.flags, flags.T, strict=True)),
-        fields=layout.fields,
+        fields=tuple(name for name in layout.fields if name in ds.keys()),
+        columns=layout.fields,
+        snapped=ds["snapped"][:] if "snapped" in ds.keys() else None,
         **{name: ds[name][:] for name in (*CURVES, *NUMBERS)},
     )
 
 # %% ../../nbs/cellular/data.ipynb #545d372e
-SHIPPED = "cellular_48x48_attached_n256_seed0"
+SHIPPED = {24: "cellular_48x48_attached_n256_seed0"}  # pixels along a quarter -> data set
 
 # %% ../../nbs/cellular/data.ipynb #931bf4f5
 def initial_data(
@@ -273,10 +278,11 @@ def initial_data(
     seed: int = 0,
     **options,             # of `dataset`
 ) -> Responses:
-    "The data set of that size: the shipped one at demo with seed 0, else computed on first use."
-    as_shipped = preset == "demo" and seed == 0 and not options.keys() - {"progress", "device"}
-    if as_shipped and SHIPPED in datasets():
-        return load(shipped(SHIPPED))
+    "The data set of that size: a shipped one at demo with seed 0, else computed on first use."
+    quarter = options.get("quarter", SIZES["demo"]["quarter"])
+    name = SHIPPED.get(quarter) if preset == "demo" and seed == 0 else None
+    if not options.keys() - {"progress", "device", "quarter"} and name in datasets():
+        return load(shipped(name))
     return load(dataset(preset=preset, seed=seed, **options))
 
 # %% ../../nbs/cellular/data.ipynb #9d5d91ad
@@ -285,12 +291,28 @@ def _densities(data: Responses) -> NDArray[np.float64]:  # (N,)
     return np.concatenate([relative_density(data.designs(rows)) for rows in data.dataset.shards])
 
 # %% ../../nbs/cellular/data.ipynb #76aa8d1d
+def _shares(data: Responses) -> dict[str, float | None]:
+    "Of the designs that reached the last frame."
+    whole, late = ~data.flags["unfinished"], data.strain > 0.01
+    energies = {name: value[whole][:, late] for name, value in data.energies.items()}
+    internal = energies["elastic"] + energies["plastic"] + energies["artificial"]
+    largest = {name: (value / internal).max(1, initial=0.0) for name, value in energies.items()}
+    stress = data.stress[whole]
+    fall = 1 - (stress / np.maximum.accumulate(stress, 1)).min(1, initial=1.0)
+    snapped = None if data.snapped is None else data.snapped[whole].any(1)
+    shares = {"strict": (largest["artificial"] < 0.01) & (largest["damping"] < 0.01), "softening": fall > 0.05,
+              "contact": largest["contact"] > 1e-5, "snapped": snapped}
+    return {name: float(mine.mean()) if mine is not None and len(mine) else None for name, mine in shares.items()}
+
+# %% ../../nbs/cellular/data.ipynb #b2601fe4
 def statistics(
     data: Responses,
     *,
     quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> dict:  # JSON values
-    "What a set holds: densities, stresses [MPa] at each frame, shares that passed and broke each rule, steps, bytes."
+    """What a set holds: densities, stresses [MPa] at each frame, steps, bytes, and shares of the designs: those that passed and broke each rule,
+    kept the paper's rule (`strict`: artificial energy and damped work each below 1 % of the internal energy beyond 1 % strain), fell by 5 % of their
+    peak (`softening`), met themselves (`contact`: a hundred thousandth of the internal energy in its springs) and `snapped`."""
     quantiles = [number(f"quantiles[{i}]", q, least=0, most=1) for i, q in enumerate(quantiles)]
     density = _densities(data)
     finished = data.stress[~data.flags["unfinished"]]
@@ -303,6 +325,7 @@ def statistics(
         "passed": float(data.passed.mean()),
         "repeated": float((data.repeats > 0).mean()),
         "flags": {name: float(flag.mean()) for name, flag in data.flags.items()},
+        **_shares(data),
         "relative_density": {"mean": float(density.mean()), "standard_deviation": float(density.std()),
                              "quantiles": np.quantile(density, quantiles).tolist()},
         "quantiles": quantiles,

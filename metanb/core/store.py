@@ -11,11 +11,12 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -157,9 +158,9 @@ def _room(arrays: dict[str, zarr.Array], record: dict) -> int:
     return min(room, arrays[DIGEST].shape[0] * record["shard_size"])  # lengthened last
 
 
-def _create(path: Path, record: dict, shard: dict[str, np.ndarray], room: int) -> dict[str, zarr.Array]:
+def _create(path: Path, record: dict, shard: dict[str, np.ndarray], room: int, level: int = 0) -> dict[str, zarr.Array]:
     "Make the group, an array for each key of a shard and one for the digests, or lengthen them."
-    size, codecs = record["shard_size"], (zarr.codecs.ZstdCodec(level=0, checksum=False), zarr.codecs.Crc32cCodec())
+    size, codecs = record["shard_size"], (zarr.codecs.ZstdCodec(level=level, checksum=False), zarr.codecs.Crc32cCodec())
     held = _open(path)[0] if (path / "zarr.json").is_file() else {}
     if held.keys() - {DIGEST} != shard.keys() and _finished(held, held[DIGEST].shape[0] if DIGEST in held else 0):
         allowed = f"{', '.join(sorted(held.keys() - {DIGEST}))}, as in {str(path)!r}; or choose another path"
@@ -506,10 +507,33 @@ def verify(
     return damaged
 
 # %% ../../nbs/core/store.ipynb #5095339f
+def _copied(ds: Dataset, folder: Path, keys: list[str], level: int) -> Path:
+    "Write some arrays of a data set whose first shards are finished to a new folder, compressed anew."
+    size, n_shards, held = ds.attributes["shard_size"], len(ds.shards), None
+    if ds.finished.tolist() != list(range(n_shards)):  # a shard follows from its place
+        raise refused("path", ds.path, f"for a copy data sets whose first shards are finished; here {ds.finished.tolist()} are")
+    for index, rows in enumerate(shard_rows(n_shards * size, size)):
+        shard = {key: ds.arrays[key][rows] for key in keys}
+        held = _create(folder, ds.attributes, shard, n_shards * size, level) if held is None else held
+        _write(held, index, rows, shard)
+    return folder
+
+
+def _zipped(folder: Path, parts: list[Path], file: Path) -> None:
+    "One file of many, stored as they are."
+    with zipfile.ZipFile(file, "w") as archive:  # ZipInfo has a fixed date
+        for part in sorted(parts, key=lambda p: p.relative_to(folder).as_posix()):
+            archive.writestr(zipfile.ZipInfo(part.relative_to(folder).as_posix()), part.read_bytes())
+
+# %% ../../nbs/core/store.ipynb #3622004d
 def pack_dataset(
     path: str | Path,  # folder of a data set
     file: str | Path,  # the .zip to write; one that is there is replaced
     partial: bool = False,  # the finished shards alone; what comes out is opened with partial, too
+    *,
+    n: int | None = None,                # the first rows alone
+    keys: Sequence[str] | None = None,   # some of the arrays
+    level: int | None = None,            # compress anew with zstd, 1 to 22
 ) -> Path:             # the file
     "Put a data set into one file, whole or not at all; ValueError when a shard is missing or damaged."
     path, file = user_path(path), user_path(file, "file")
@@ -517,15 +541,18 @@ def pack_dataset(
         raise refused("file", file, "the name of a .zip")
     if not path.is_dir():
         raise refused("path", path, "a folder with a data set")
-    ds = open_dataset(path, partial)
+    ds = open_dataset(path, partial) if n is None else _first_rows(path, whole("n", n, 1))
+    keys = None if keys is None else [choice(f"keys[{i}]", key, ds.keys()) for i, key in enumerate(keys)]
+    level = None if level is None else whole("level", level, 1, 22)
     if damaged := sorted({*verify(path, progress=False)} & {*ds.finished.tolist()}):
         raise refused("path", path, f"data sets that are whole; shards {damaged} are damaged: repair them with verify")
-    parts = sorted((part.relative_to(path).as_posix(), part) for part in _files(ds))
 
     def pack(place: Path) -> None:
-        with zipfile.ZipFile(place, "w") as archive:  # stored as they are; ZipInfo has a fixed date
-            for name, part in parts:
-                archive.writestr(zipfile.ZipInfo(name), part.read_bytes())
+        if (n, keys, level) == (None, None, None):
+            return _zipped(path, _files(ds), place)
+        with TemporaryDirectory() as folder:
+            copy = _copied(ds, Path(folder) / "set", keys or ds.keys(), level or 0)
+            _zipped(copy, [part for part in copy.rglob("*") if part.is_file()], place)
 
     return write_file(file, pack, argument="file")
 
