@@ -324,12 +324,10 @@ def statistics(
     *,
     quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> dict:  # JSON values
-    """What a set holds: densities, stresses [MPa] at each frame, steps, bytes, and shares of the designs.
-
-    Shares of those that passed and broke each rule, kept the paper's rule (`strict`: artificial energy and damped work
-    each below 1 % of the internal energy beyond 1 % strain), fell by 5 % of their peak (`softening`), met themselves
-    (`contact`: a hundred thousandth of the internal energy in its springs) and `snapped`.
-    """
+    """What a set holds: densities, stresses [MPa] at each frame, steps, bytes, and shares of the designs: those that
+    passed and broke each rule, kept the paper's rule (`strict`: artificial energy and damped work each below 1
+    % of the internal energy beyond 1 % strain), fell by 5 % of their peak (`softening`), met themselves
+    (`contact`: a hundred thousandth of the internal energy in its springs) and `snapped`."""
     quantiles = [number(f"quantiles[{i}]", q, least=0, most=1) for i, q in enumerate(quantiles)]
     density = _densities(data)
     finished = data.stress[~data.flags["unfinished"]]
