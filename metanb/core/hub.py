@@ -60,7 +60,7 @@ def _card(ds: Dataset, name: str, columns: Mapping[str, str], license: str) -> s
     lines = ["---", f"license: {license}", f"pretty_name: {json.dumps(name)}",
              "tags: [mechanical-metamaterials, inverse-design]", "configs:",
              "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet", "---", "",
-             f"# {name}", "", f"{len(ds)} mechanical metamaterials and their properties, by metanb {metanb.__version__}.",
+             f"# {name}", "", f"{len(ds)} metamaterials and their properties, by metanb {metanb.__version__}.",
              "", "## Columns", "",
              "| column | type | shape of a row | what it is |", "|---|---|---|---|"]
     for key in ds.keys():
