@@ -74,7 +74,7 @@ class Lessons:
         "Of what is learned from."
         return Coverage(self.properties, PROPERTIES, RANGES)
 
-
+# %% ../../nbs/voxel/train.ipynb #55db368f
 def lessons(
     *sets: Cells,          # of one size of octants
     width: float = 0.02,   # of the boxes
