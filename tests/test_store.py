@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from metanb.core import store, weights, workers
+from metanb.core import hub, store, weights, workers
 from metanb.core.runs import main
 from metanb.core.unet import UNet
 from shards import LOGGED, fail_once, make_cells, make_logged
@@ -600,6 +600,44 @@ def test_a_set_as_npz_is_the_set(tmp_path):
     flags = np.unpackbits(arrays["flags"], axis=-1, count=7).astype(bool)
     np.testing.assert_array_equal(flags, store.open_dataset(tmp_path / "set")["flags"][:])
     np.testing.assert_array_equal(arrays["angle"], store.open_dataset(tmp_path / "set")["angle"][:])
+
+
+def test_a_set_as_parquet_is_the_set(tmp_path, capsys):
+    "Read back by pyarrow alone, in another process; the card says shapes, units, license and where it comes from."
+    pytest.importorskip("pyarrow", reason="the extra hub is not installed")
+    ds = store.generate(tmp_path / "kirigami_set", make_flagged, **OPTIONS | {"n": 20, "shard_size": 8})
+    main_ends(["export", str(ds.path), str(tmp_path / "hub")])
+    card = (tmp_path / "hub/README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlicense: apache-2.0\n") and "| `flags` | bool | 7 |" in card and '"seed": 5' in card
+    reader = f"import os; os.chdir({str(tmp_path / 'hub')!r})\n" + re.search("```python\n(.*?)```", card, re.DOTALL)[1]
+    reader += "import sys; assert not [m for m in sys.modules if m.startswith(('metanb', 'zarr'))]\nnp.savez('read.npz', **arrays)\n"
+    subprocess.run([sys.executable, "-c", reader], check=True)
+    read = dict(np.load(tmp_path / "hub/read.npz"))
+    assert {key: a.dtype.kind for key, a in read.items()} == {"angle": "f", "count": "i", "flags": "b"}
+    assert_same(read, contents(ds.path))
+    with pytest.raises(ValueError, match=r"shard 1 is damaged"):  # before anything is written
+        damage = ds.path / "angle/c/1"
+        next(p for p in (damage, *damage.rglob("*")) if p.is_file()).write_bytes(b"no")
+        hub.export_parquet(ds.path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def main_ends(arguments) -> int:
+    "The exit code of a command."
+    try:
+        main(arguments)
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def test_parquet_needs_its_extra(tmp_path, monkeypatch, capsys):
+    ds = store.generate(tmp_path / "set", make_cells, **OPTIONS | {"n": 20})
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main_ends(["export", str(ds.path), str(tmp_path / "hub")]) == 2
+    assert "pip install 'metanb[hub]'" in capsys.readouterr().err and not (tmp_path / "hub").exists()
+    assert main_ends(["export", str(ds.path), str(tmp_path / "set.npz")]) == 0 == main_ends(["export", str(ds.path), str(tmp_path / "set.zip")])
+    assert (tmp_path / "set.npz").is_file() and len(store.open_dataset(tmp_path / "set.zip")) == 20
 
 
 def test_a_packed_set_travels_and_leaves_nothing_behind(tmp_path, whole):

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAGE', 'VERBS', 'Result', 'results', 'summary_text', 'picture', 'section', 'overview', 'write_summary',
-           'space_commands', 'forward', 'list_command', 'run_command', 'summary_command', 'command_line', 'main']
+           'space_commands', 'forward', 'list_command', 'run_command', 'summary_command', 'export_command',
+           'command_line', 'main']
 
 # %% ../../nbs/core/runs.ipynb #6e868248
 import ast
@@ -209,6 +210,31 @@ def summary_command(
     folder = run_folder(run)
     typer.echo(f"{summary_text(folder)}\n\n{write_summary(folder)}")
 
+# %% ../../nbs/core/runs.ipynb #d9b8ed7c
+def _described(path: str) -> dict[str, str]:
+    "What the arrays of a data set are; its name begins with its space."
+    space = Path(path).name.partition("_")[0]
+    if not (Path(metanb.__file__).parent / space / "data.py").is_file():
+        return {}
+    return importlib.import_module(f"metanb.{space}.data").ARRAYS
+
+# %% ../../nbs/core/runs.ipynb #154e1104
+def export_command(
+    path: Annotated[str, typer.Argument(
+        metavar="SET", help="Folder or .zip of a data set, or the name of a shipped one.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="A .npz, a .zip, or a folder for parquet and its card.")],
+    partial: Annotated[bool, typer.Option("--partial", help="The finished shards alone.")] = False,
+) -> None:
+    "Hand a data set on: as .npz for NumPy alone, packed as .zip, or as parquet for everything else."
+    from metanb.core.hub import export_parquet
+    from metanb.core.store import datasets, export_npz, pack_dataset, shipped
+
+    path = str(shipped(path).path) if path in datasets() else path
+    if Path(to).suffix in (".npz", ".zip"):
+        typer.echo((export_npz if Path(to).suffix == ".npz" else pack_dataset)(path, to, partial=partial))
+    else:
+        typer.echo(export_parquet(path, to, columns=_described(path), partial=partial))
+
 # %% ../../nbs/core/runs.ipynb #6a82d8a2
 VERBS = {"data": "Make the data sets", "train": "Train the networks", "benchmark": "Score the generators"}
 
@@ -222,7 +248,8 @@ def command_line(
              "no_args_is_help": True}
     about = "Reproduce the papers: run their notebooks, make their data, train their networks."
     app = typer.Typer(help=f"{about} --debug shows the traceback of an error.", **style)
-    for name, function in {"list": list_command, "run": run_command, "summary": summary_command}.items():
+    for name, function in {"list": list_command, "run": run_command, "summary": summary_command,
+                           "export": export_command}.items():
         app.command(name)(function)
     hands_on = {"allow_extra_args": True, "ignore_unknown_options": True}
     for verb, spaces in space_commands(package).items():

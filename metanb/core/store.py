@@ -511,7 +511,8 @@ def _copied(ds: Dataset, folder: Path, keys: list[str], level: int) -> Path:
     "Write some arrays of a data set whose first shards are finished to a new folder, compressed anew."
     size, n_shards, held = ds.attributes["shard_size"], len(ds.shards), None
     if ds.finished.tolist() != list(range(n_shards)):  # a shard follows from its place
-        raise refused("path", ds.path, f"for a copy data sets whose first shards are finished; here {ds.finished.tolist()} are")
+        here = f"here {ds.finished.tolist()} are"
+        raise refused("path", ds.path, f"for a copy data sets whose first shards are finished; {here}")
     for index, rows in enumerate(shard_rows(n_shards * size, size)):
         shard = {key: ds.arrays[key][rows] for key in keys}
         held = _create(folder, ds.attributes, shard, n_shards * size, level) if held is None else held
