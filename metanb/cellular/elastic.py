@@ -20,7 +20,7 @@ from ..core.device import pick_device
 def square_stiffness(
     poisson: float = 0.35,  # in (-1, 0.5)
 ) -> NDArray[np.float64]:   # (8, 8)
-    "Stiffness of a square of side 1, Young's modulus 1, plane strain; corners counter-clockwise from the lower left, x before y."
+    "Stiffness of a square, Young's modulus 1, plane strain; corners counter-clockwise from the lower left, x before y."
     nu = number("poisson", poisson, above=-1, below=0.5)
     across, along, hourglass = (np.array(signs, float) for signs in ((-1, 1, 1, -1), (-1, -1, 1, 1), (1, -1, 1, -1)))
     B = np.zeros((3, 8))
@@ -85,14 +85,15 @@ def linear_response(
     batch: int = 256,           # cells solved together
     device: str = "auto",
 ) -> LinearResponse:
-    "Linear elastic answers of mirrored cells between rigid platens; double precision. `ValueError` for what is out of range."
+    "Linear elastic answers of mirrored cells between rigid platens in double precision; `ValueError` if out of range."
     quarters = native("quarters", quarters, "a boolean array (N, n, m)")
     if quarters.dtype != bool or quarters.ndim != 3 or 0 in quarters.shape[1:]:
         raise refused("quarters", f"{quarters.dtype} {quarters.shape}", "bool (N, n, m)")
     choice("platens", platens, ("attached", "lubricated"))
     number("void", void, above=0, most=1)
     whole("batch", batch, least=1)
-    parts = [_solve(part, poisson, platens, void, pick_device(device)) for part in np.split(quarters, range(batch, len(quarters), batch))]
+    batches = np.split(quarters, range(batch, len(quarters), batch))
+    parts = [_solve(part, poisson, platens, void, pick_device(device)) for part in batches]
     return LinearResponse(*(np.concatenate(part) for part in zip(*parts)))
 
 # %% ../../nbs/cellular/elastic.ipynb #6734b5ee
