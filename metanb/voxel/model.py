@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HIGH', 'LOW', 'DROP', 'NETWORKS', 'N_KNOWN', 'to_condition', 'Told', 'BitNetwork', 'WedgeNetwork', 'OctantNetwork',
-           'even_schedule', 'sign_from', 'CellDiffusion', 'generate']
+           'even_schedule', 'sign_from', 'CellDiffusion', 'generate', 'refresh']
 
 # %% ../../nbs/voxel/model.ipynb #fa8e78ea
 import math
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
-from ..core.checks import choice, refused, whole
+from ..core.checks import choice, number, refused, whole
 from ..core.device import integers, normal, uniform
-from ..core.diffusion import Diffusion, drop_condition, sample_ddim
+from ..core.diffusion import DenoisingModel, Diffusion, drop_condition, sample_ddim
 from ..core.schedules import Schedule, add_noise
 from ..core.training import Phase
 from ..core.unet import UNet
@@ -165,7 +165,23 @@ DROP = ((0.1, None), (0.05, [0, 1, 2]), (0.5, [3]))  # how often all, the tensor
 NETWORKS = {"wedge": WedgeNetwork, "octant": OctantNetwork}
 N_KNOWN = 2048  # cells whose properties a model remembers
 
+# %% ../../nbs/voxel/model.ipynb #fd01e125
+def _cross_entropy(model: DenoisingModel, x0: Tensor, condition: Tensor, generator: Generator) -> Tensor:  # ()
+    "Of the voxels, at times spread evenly over the batch, with some conditions hidden."
+    for probability, columns in DROP:
+        condition = drop_condition(condition, probability, columns=columns, generator=generator)
+    T, B = model.schedule.steps, len(x0)
+    place = torch.arange(B, device=x0.device) + uniform((1,), generator, x0.device)
+    step = (place * (T / B)).long().clamp_max(T - 1)
+    x = add_noise(x0, normal(x0.shape, generator, x0), model.schedule.alpha_bar.to(x0.device)[step])
+    t, guess = (step + 1).float() / T, torch.zeros_like(x)
+    if integers(2, (1,), generator).item():
+        with torch.no_grad():
+            guess = model.network(torch.cat([x, guess], 1), t, condition)
+    logits = model.network.logits(torch.cat([x, guess], 1), t, condition).float()
+    return F.binary_cross_entropy_with_logits(logits, (x0 + 1) / 2, weight=model.times.expand_as(x0))
 
+# %% ../../nbs/voxel/model.ipynb #4fcd3ecb
 @keeps_config
 class CellDiffusion(Diffusion):
     "Cells out of noise, for given properties."
@@ -211,38 +227,7 @@ class CellDiffusion(Diffusion):
 
     def loss(self, batch: tuple[Tensor, Tensor], generator: Generator) -> Tensor:  # ()
         "Cross entropy of the voxels."
-        x0, condition = self.encode(batch), self.conditions(batch)
-        for probability, columns in DROP:
-            condition = drop_condition(condition, probability, columns=columns, generator=generator)
-        T, B = self.schedule.steps, len(x0)
-        place = torch.arange(B, device=x0.device) + uniform((1,), generator, x0.device)
-        step = (place * (T / B)).long().clamp_max(T - 1)
-        x = add_noise(x0, normal(x0.shape, generator, x0), self.schedule.alpha_bar.to(x0.device)[step])
-        t, guess = (step + 1).float() / T, torch.zeros_like(x)
-        if integers(2, (1,), generator).item():
-            with torch.no_grad():
-                guess = self.network(torch.cat([x, guess], 1), t, condition)
-        logits = self.network.logits(torch.cat([x, guess], 1), t, condition).float()
-        return F.binary_cross_entropy_with_logits(logits, (x0 + 1) / 2, weight=self.times.expand_as(x0))
-
-    @torch.no_grad()
-    def refresh(
-        self,
-        octants: NDArray,   # (B, n, n, n) bool, cubic
-        condition: Tensor,  # (B, 4)
-        generator: Generator,
-        *,
-        log_snr: float = -1.0,  # to which noise is added
-        n_steps: int = 8,
-        guidance_scale: float = 1.0,
-    ) -> NDArray[np.bool_]:  # (B, n, n, n)
-        "Add noise to cells and remove it again: close to the same cells, mended or moved to a new condition."
-        T, device = self.schedule.steps, self.known.device
-        top = min(T, max(1, round(T * (log_snr - HIGH) / (LOW - HIGH))))
-        grid = sorted({max(1, round(top * k / n_steps)) for k in range(1, n_steps + 1)})
-        x0 = self.encode((torch.as_tensor(to_wedge(octants), device=device), None))
-        x = add_noise(x0, normal(x0.shape, generator, x0), self.schedule[top])
-        return self.decode(sample_ddim(self.denoiser(condition, guidance_scale=guidance_scale), x, grid, generator))
+        return _cross_entropy(self, self.encode(batch), self.conditions(batch), generator)
 
 # %% ../../nbs/voxel/model.ipynb #e1614902
 @torch.no_grad()
@@ -263,3 +248,24 @@ def generate(
                for part in condition.split(batch_size)]
     model.train(was)
     return np.concatenate(octants)
+
+# %% ../../nbs/voxel/model.ipynb #7439be42
+@torch.no_grad()
+def refresh(
+    model: CellDiffusion,
+    octants: NDArray,   # (B, n, n, n) bool, cubic
+    properties: ArrayLike,  # (B, 4) what the model is told; NaN where not given
+    *,
+    seed: int = 0,
+    log_snr: float = -1.0,  # to which noise is added
+    n_steps: int = 8,
+    guidance_scale: float = 2.0,
+) -> NDArray[np.bool_]:  # (B, n, n, n)
+    "Add noise to cells and remove it again: close to the same cells, mended or moved to a new condition."
+    T, place, condition = model.schedule.steps, model.known.device, to_condition(properties)
+    generator = torch.Generator(place).manual_seed(whole("seed", seed, 0))
+    top = min(T, max(1, round(T * (number("log_snr", log_snr) - HIGH) / (LOW - HIGH))))
+    grid = sorted({max(1, round(top * k / n_steps)) for k in range(1, 1 + whole("n_steps", n_steps, 1))})
+    x0 = model.encode((torch.as_tensor(to_wedge(octants), device=place), None))
+    x = add_noise(x0, normal(x0.shape, generator, x0), model.schedule[top])
+    return model.decode(sample_ddim(model.denoiser(condition, guidance_scale=guidance_scale), x, grid, generator))
