@@ -23,7 +23,7 @@ from ..core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
 from ..core.store import datasets, shipped
 from ..core.training import Fit, Packed, fit, thin
-from .data import PROPERTIES, RANGES, SHIPPED, Cells, families, load, tensor_error
+from .data import PROPERTIES, RANGES, Cells, families, load, tensor_error
 from .families import label
 from .model import CellDiffusion, generate, to_condition
 from .octants import is_heldout, is_sound, main_part, to_wedge, twin_order
@@ -103,10 +103,11 @@ def data_for(
     folder: str | Path | None = None,  # where the sets are kept
     progress: bool = True,
 ) -> Lessons:
-    "Cells of wide families, computed on first use, and with octants of 16 the optimised ones of the package."
-    sets = [load(families(preset=preset, octant=octant, n=n, folder=folder, progress=progress))]
-    if octant == 16 and SHIPPED in datasets():
-        sets.append(load(shipped(SHIPPED)))
+    "The sets of the package with octants of that size; where they hold no families, or n is given, computed ones, too."
+    names = [name for name in datasets() if name.startswith(f"voxel_{2 * octant}_")]
+    sets = [load(shipped(name)) for name in names]
+    if n is not None or not any("families" in name for name in names):
+        sets.append(load(families(preset=preset, octant=octant, n=n, folder=folder, progress=progress)))
     return lessons(*sets)
 
 # %% ../../nbs/voxel/train.ipynb #4e77bf8e
@@ -210,8 +211,8 @@ def command(
 ) -> None:
     """Train diffusion models of voxel cells and save their weights with cards.
 
-    Models: bits_16 (what is trained without --model), bits_32, unet. They learn from --n cells of wide families, which
-    are computed first, and with octants of 16 from the optimised cells of the package.
+    Models: bits_16 (what is trained without --model), bits_32, unet. They learn from the sets of the package with
+    octants of their size, and from --n cells of wide families, which are computed first.
     """
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or ["bits_16"], TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
