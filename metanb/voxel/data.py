@@ -76,9 +76,10 @@ def make_shard(
 # %% ../../nbs/voxel/data.ipynb #c20251d1
 ARRAYS = {  # what a set holds, for its card
     "octant": "one eighth of the cell as bits, see `voxel.design.unpack`",
+    "free": "or its free voxels alone, see `voxel.octants.from_wedge`",
     "stiffness": "C11, C12, C44 [E of the base]",
     "volume_fraction": "share of solid voxels",
-    "goal": f"objective: {', '.join(f'{i} {name}' for i, name in enumerate(GOALS))}",
+    "goal": f"objective or family: {', '.join(f'{i} {name}' for i, name in enumerate(SOURCES))}",
     "wanted": "volume fraction that was asked for", "connected": "whether the solid is one piece",
     "bears": "whether it carries load along every axis", "residual": "relative residual of the homogenisation",
     "steps": "of the optimisation",

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ..core.checks import choice, refused, whole
+from ..core.checks import choice, number, refused, shaped, whole
+from ..core.device import pick_device
 from .design import check_designs, wedge
 from .mechanics import Solution, solve
-from .octants import from_wedge, main_part, opened
+from .octants import from_wedge, main_part, opened, wedge_size
 
 # %% ../../nbs/voxel/families.ipynb #94163401
 _MOST = 6  # largest wave number along an axis
@@ -142,7 +143,8 @@ def cut(
     octant: int,      # n
 ) -> NDArray:         # (W,) bool
     "The lowest values, up to the first voxel with which the volume fraction is reached."
-    order = np.argsort(values, kind="stable")
+    share, size = number("share", share, least=0, most=1), wedge_size(octant)
+    order = np.argsort(shaped("values", values, (size,)), kind="stable")
     filled = np.cumsum(wedge(octant)[2][order]) / octant**3
     solid = np.zeros(len(values), bool)
     solid[order[:1 + int(np.searchsorted(filled, share - 1e-12))]] = True
@@ -266,8 +268,9 @@ def label(
     rtol: float = TOLERANCE,
     poisson: float = 0.3,  # of the base material
     max_iterations: int = 150,
-    device: str | torch.device = "cpu",
+    device: str = "cpu",
 ) -> Solution:             # with constants (B, 3) C11, C12, C44, relative to the base material's modulus
     "Homogenise cubic octants in single precision; where the residual is not reached, it tells."
-    E = torch.as_tensor(np.ascontiguousarray(octants), dtype=torch.float32, device=device)
+    octants = np.ascontiguousarray(check_designs(octants, "octants", even=False))
+    E = torch.as_tensor(octants, dtype=torch.float32, device=pick_device(device))
     return solve(E, symmetry="cubic", poisson=poisson, rtol=rtol, max_iterations=max_iterations, strict=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 from torch import Tensor
 
-from ..core.checks import number, refused, whole
+from ..core.checks import native, number, refused, whole
 from .design import check_designs, wedge
 
 # %% ../../nbs/voxel/octants.ipynb #ad730c0b
@@ -44,6 +44,7 @@ def from_wedge(
     free: NDArray | Tensor,  # (..., W)
 ) -> NDArray | Tensor:       # (..., n, n, n)
     "Cubic octants from the values of the voxels i <= j <= k."
+    free = free if isinstance(free, Tensor) else native("free", free, "an array of numbers or truth values (..., W)")
     n = round((6 * free.shape[-1]) ** (1 / 3) - 1) if free.ndim else 0
     if n < 1 or wedge_size(n) != free.shape[-1]:
         raise refused("free.shape", tuple(free.shape), "(..., W) with W = n (n + 1) (n + 2) / 6")
@@ -125,7 +126,9 @@ def is_heldout(
 ) -> NDArray:       # (B,) bool
     "Whether cells are kept from every network and from all that is derived; twins are, or are not, together."
     number("share", share, least=0, most=1)
-    free = np.asarray(free).astype(bool)
+    free = native("free", free, "truth values (B, W)").astype(bool)
+    if free.ndim != 2:
+        raise refused("free.shape", free.shape, "(B, W)")
     pair = [np.packbits(x, axis=1) for x in (free, free[:, twin_order(len(from_wedge(free[0])))])] if len(free) else []
     texts = (min(a.tobytes(), b.tobytes()) for a, b in zip(*pair))
     heads = [int.from_bytes(hashlib.sha256(text).digest()[:8], "big") / 2**64 for text in texts]
