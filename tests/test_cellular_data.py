@@ -168,10 +168,11 @@ def test_a_copy_with_some_fields_is_read(made, tmp_path):
         few.field_error("sigma22")
 
 
-def test_the_shipped_set():
-    held = data.initial_data()
-    assert len(held) == 256 and held.pixels == 48 and held.fields == data.FIELDS and held.passed.mean() >= 0.98
-    assert np.array_equal(held.designs(slice(0, 32)), random_designs(32, shard_seed(0, 0), quarter=24))
+@pytest.mark.parametrize("quarter, n, shard", [(24, 256, 32), (12, 640, 128)])
+def test_the_shipped_sets(quarter, n, shard):
+    held = data.initial_data(quarter=quarter)
+    assert len(held) == n and held.pixels == 2 * quarter and held.fields == data.FIELDS and held.passed.mean() >= 0.97
+    assert np.array_equal(held.designs(slice(0, shard)), random_designs(shard, shard_seed(0, 0), quarter=quarter))
     facts = data.statistics(held)
     assert facts == json.loads(held.dataset.path.with_name(f"{held.dataset.path.stem}_statistics.json").read_text())
     carried = -(held.field("P22", slice(0, 8)) + held.field("contact22", slice(0, 8))).mean(-1)  # (8, F, ny)

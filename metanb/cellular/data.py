@@ -283,7 +283,10 @@ def load(
     )
 
 # %% ../../nbs/cellular/data.ipynb #545d372e
-SHIPPED = {24: "cellular_48x48_attached_n256_seed0"}  # pixels along a quarter -> data set
+SHIPPED = {  # pixels along a quarter -> data set
+    24: "cellular_48x48_attached_n256_seed0",
+    12: "cellular_24x24_attached_n640_seed0",
+}
 
 # %% ../../nbs/cellular/data.ipynb #931bf4f5
 def initial_data(
