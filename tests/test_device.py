@@ -234,7 +234,9 @@ def test_training_sampling_and_resuming(device, sets, tmp_path, monkeypatch, spa
     whole = train(space, name, tmp_path / "whole", *line)
     train(space, name, tmp_path / "again", *line, "--max-minutes", "1e-9")
     resumed = train(space, name, tmp_path / "again", *line)
-    assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert whole.keys() == resumed.keys()
+    for key, tensor in whole.items():
+        torch.testing.assert_close(resumed[key], tensor, rtol=0, atol=0, equal_nan=True)  # places that hold nothing are NaN
 
 
 # what was at fault once

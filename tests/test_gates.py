@@ -118,6 +118,12 @@ def test_no_state_of_widgets_is_stored(notebook):
     assert [kind for kind in kinds if "widget" in kind] == []
 
 
+@pytest.mark.parametrize("notebook", [*LIBRARY, *RUN], ids=name)
+def test_notebooks_name_their_kernel(notebook):
+    "Without it no code is coloured on the pages, and Sphinx warns."
+    assert json.loads(notebook.read_text())["metadata"].get("kernelspec", {}).get("name") == "python3"
+
+
 @pytest.mark.parametrize("notebook", LIBRARY, ids=name)
 def test_no_notebook_leaves_another_default_type(notebook):
     "Several are tested in one process, one after the other."
