@@ -92,7 +92,8 @@ def refused(arguments, capsys) -> str:
 def test_a_full_disk(full, cells, capsys, name):
     disk, make_room = full
     arguments = asked(name, disk, cells)
-    (disk / COMMANDS[name][0]).exists() or name == "parquet" or (disk / COMMANDS[name][0]).write_bytes(b"old")
+    if name != "parquet":
+        (disk / COMMANDS[name][0]).write_bytes(b"old")
     before = {path.name for path in disk.iterdir()}
     line = refused(arguments, capsys)
     assert "No space left on device" in line and str(disk) in line

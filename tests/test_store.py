@@ -661,7 +661,7 @@ def test_a_smaller_copy_is_packed(tmp_path, whole):
     again = store.open_dataset(store.pack_dataset(ds.path, tmp_path / "all.zip", level=19))
     assert_same(contents(again.path), whole)
     np.testing.assert_array_equal(again.digests[:], ds.digests[:])
-    for options, message in (({"n": 0}, "n is 0"), ({"n": len(ds) + 1000}, "missing"), ({"keys": ["nothing"]}, r"keys\[0\] is 'nothing'"), ({"level": 30}, "level is 30")):
+    for options, message in (({"n": 0}, "n is 0"), ({"n": len(ds) + 1000}, "missing"), ({"keys": ["nothing"]}, r"keys\[0\] is 'nothing'"), ({"keys": []}, r"keys is \[\]; allowed: None for all"), ({"level": 30}, "level is 30")):
         with pytest.raises(ValueError, match=message):
             store.pack_dataset(ds.path, tmp_path / "no.zip", **options)
     (ds.path / "sha256" / "c" / "0" / "0").unlink()

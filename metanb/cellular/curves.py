@@ -55,11 +55,13 @@ def nearest(
     "The look-up that any generator has to beat."
     curves, targets = _stresses("curves", curves, ("N", "F")), _stresses("targets", targets, ("T", "F"))
     k = whole("k", k, least=1, most=len(curves))
-    without = np.full(len(targets), -1) if without is None else shaped("without", without, (len(targets),), dtype=int)
+    without = np.full(len(targets), -1) if without is None else shaped(
+        "without", without, (len(targets),), dtype=int, least=-1, most=len(curves) - 1)
     index, error = (np.zeros((len(targets), k), kind) for kind in (int, float))
     for i, target in enumerate(targets):
         e = np.nan_to_num(nrmse(curves, target), nan=np.inf)
-        e[without[i]:without[i] + 1 or None] = np.inf if without[i] >= 0 else e[without[i]:without[i] + 1 or None]
+        if without[i] >= 0:
+            e[without[i]] = np.inf
         index[i] = np.argsort(e, kind="stable")[:k]
         error[i] = e[index[i]]
     return Nearest(index, error)

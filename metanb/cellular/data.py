@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from .curves import largest_fall
 from .design import random_designs, relative_density
 from .mechanics import compress
 from .result import ENERGIES, FLAGS, CompressionResult
@@ -314,10 +315,8 @@ def _shares(data: Responses) -> dict[str, float | None]:
     energies = {name: value[whole][:, late] for name, value in data.energies.items()}
     internal = energies["elastic"] + energies["plastic"] + energies["artificial"]
     largest = {name: (value / internal).max(1, initial=0.0) for name, value in energies.items()}
-    stress = data.stress[whole]
-    fall = 1 - (stress / np.maximum.accumulate(stress, 1)).min(1, initial=1.0)
     snapped = None if data.snapped is None else data.snapped[whole].any(1)
-    shares = {"strict": (largest["artificial"] < 0.01) & (largest["damping"] < 0.01), "softening": fall > 0.05,
+    shares = {"strict": (largest["artificial"] < 0.01) & (largest["damping"] < 0.01), "softening": largest_fall(data.stress[whole]) > 0.05,
               "contact": largest["contact"] > 1e-5, "snapped": snapped}
     return {name: float(mine.mean()) if mine is not None and len(mine) else None for name, mine in shares.items()}
 
@@ -327,10 +326,12 @@ def statistics(
     *,
     quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
 ) -> dict:  # JSON values
-    """What a set holds: densities, stresses [MPa] at each frame, steps, bytes, and shares of the designs: those that
-    passed and broke each rule, kept the paper's rule (`strict`: artificial energy and damped work each below 1
-    % of the internal energy beyond 1 % strain), fell by 5 % of their peak (`softening`), met themselves
-    (`contact`: a hundred thousandth of the internal energy in its springs) and `snapped`."""
+    """What a set holds: densities, stresses [MPa] at each frame, steps, bytes, and shares of the designs.
+
+    Those that passed and broke each rule; kept the paper's (`strict`: artificial energy and damped work each below
+    1 % of the internal energy, beyond 1 % of strain); fell by 5 % of a peak (`softening`); met themselves (`contact`:
+    a hundred thousandth of the internal energy is in its springs); and `snapped`.
+    """
     quantiles = [number(f"quantiles[{i}]", q, least=0, most=1) for i, q in enumerate(quantiles)]
     density = _densities(data)
     finished = data.stress[~data.flags["unfinished"]]

@@ -91,7 +91,8 @@ def stored_result(
     named = {name: getattr(data, name)[one] for name in scalars}
     fields = {name: data.field(name, one) for name in data.fields}
     energies, flags = ({key: value[one] for key, value in table.items()} for table in (data.energies, data.flags))
-    result = CompressionResult(strain=data.strain, energies=energies, flags=flags, **named, **fields)
+    snapped = None if data.snapped is None else data.snapped[one]
+    result = CompressionResult(strain=data.strain, energies=energies, flags=flags, snapped=snapped, **named, **fields)
     return data.designs(one)[0], result
 
 # %% ../../nbs/cellular/plotting.ipynb #70cb4432

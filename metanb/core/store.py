@@ -544,6 +544,8 @@ def pack_dataset(
         raise refused("path", path, "a folder with a data set")
     ds = open_dataset(path, partial) if n is None else _first_rows(path, whole("n", n, 1))
     keys = None if keys is None else [choice(f"keys[{i}]", key, ds.keys()) for i, key in enumerate(keys)]
+    if keys == []:
+        raise refused("keys", keys, f"None for all, or some of {', '.join(ds.keys())}")
     level = None if level is None else whole("level", level, 1, 22)
     if damaged := sorted({*verify(path, progress=False)} & {*ds.finished.tolist()}):
         raise refused("path", path, f"data sets that are whole; shards {damaged} are damaged: repair them with verify")
