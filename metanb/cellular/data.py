@@ -316,7 +316,8 @@ def _shares(data: Responses) -> dict[str, float | None]:
     internal = energies["elastic"] + energies["plastic"] + energies["artificial"]
     largest = {name: (value / internal).max(1, initial=0.0) for name, value in energies.items()}
     snapped = None if data.snapped is None else data.snapped[whole].any(1)
-    shares = {"strict": (largest["artificial"] < 0.01) & (largest["damping"] < 0.01), "softening": largest_fall(data.stress[whole]) > 0.05,
+    shares = {"strict": (largest["artificial"] < 0.01) & (largest["damping"] < 0.01),
+              "softening": largest_fall(data.stress[whole]) > 0.05,
               "contact": largest["contact"] > 1e-5, "snapped": snapped}
     return {name: float(mine.mean()) if mine is not None and len(mine) else None for name, mine in shares.items()}
 

@@ -81,7 +81,7 @@ def lessons(
     most: int | None = None,  # cells that are kept in each; all without
     seed: int = 0,         # of which are kept
 ) -> Lessons:
-    "The good cells of data sets, each once, thinned to an even density with `most`, and apart from them the held-out ones."
+    "The good cells of data sets, each once (with `most`, thinned to an even density), apart from the held-out ones."
     if not sets or len({cells.octant for cells in sets}) != 1:
         raise refused("octants of the sets", [cells.octant for cells in sets], "one or more sets, all of one size")
     free = np.concatenate([to_wedge(cells.octants()[cells.good]) for cells in sets])
