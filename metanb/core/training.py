@@ -32,7 +32,7 @@ from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
 from .checks import choice, native, number, refused, whole
-from .device import pick_device
+from .device import has_fast_bf16, pick_device
 from .files import user_path, write_file
 
 # %% ../../nbs/core/training.ipynb #6b32b424
@@ -719,9 +719,11 @@ def _prepare(model: nn.Module, data, *, settings: dict, device: torch.device, pa
     batches = Batches(data, settings["batch_size"], seed=settings["seed"], device=team.device,
                       share=(team.rank, team.size))
     if settings["precision"] == "auto":
-        has_bf16 = team.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        settings["precision"] = "bf16" if has_bf16 and getattr(model, "bf16", False) else "fp32"
+        fits = team.device.type == "cuda" and has_fast_bf16(team.device) and getattr(model, "bf16", False)
+        settings["precision"] = "bf16" if fits else "fp32"
     bf16 = settings["precision"] == "bf16"
+    if bf16 and not has_fast_bf16(team.device):
+        warnings.warn("precision is 'bf16', for which this device has no instructions: 'fp32' is faster", stacklevel=2)
     turns = [_Turn(p, team, bf16=bf16, clip_norm=settings["clip_norm"]) for p in phases]
     settings |= _description(model, batches, turns) | {"device": team.device.type, "processes": team.size}
     if compile:

@@ -94,7 +94,7 @@ def train(
     start: nn.Module | None = None,  # weights to begin with; random ones without
     heldout: Trusses | None = None,  # for the curve in the history
     device: str = "auto",
-    precision: str = "auto",   # "bf16" pays on CPUs that have it
+    precision: str = "auto",   # "bf16" pays where `core.device.has_fast_bf16`
     steps: int | None = None,  # of the whole run, instead of the preset's
     batch_size: int | None = None,
     ema_decay: float | None = None,  # of the averaged weights

@@ -118,7 +118,7 @@ def train(
     preset: str = "demo",      # sizes: "test", "demo" or "paper"
     seed: int = 0,             # of weights, data order and noise
     device: str = "auto",
-    precision: str = "auto",   # "bf16" pays on CPUs that have it
+    precision: str = "auto",   # "bf16" pays where `core.device.has_fast_bf16`
     steps: int | None = None,  # of the whole run, instead of the preset's
     batch_size: int | None = None,
     max_seconds: float | None = None,  # stop this call after so much time; the next one continues
