@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['target_lists', 'in_hull', 'save_lists', 'load_lists', 'nearest_data', 'polished', 'best_of', 'generated',
-           'similarity', 'judge', 'table', 'leaderboard', 'command']
+           'similarity', 'Judged', 'judge', 'table', 'leaderboard', 'command']
 
 # %% ../../nbs/voxel/benchmark.ipynb #7482bf08
 import io
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -164,12 +165,37 @@ def similarity(
     return np.maximum(flat @ other, (a[:, twin_order(n)] * weight) @ other) / np.maximum(size, 1)
 
 # %% ../../nbs/voxel/benchmark.ipynb #17202d8a
+@dataclass(frozen=True)
+class Judged:
+    "What was found of M targets' k cells each."
+
+    error: NDArray          # (M, k) Eq. 4 in %
+    sound: NDArray          # (M, k) bool
+    volume_miss: NDArray    # (M, k) of the volume fraction; NaN where none is wanted
+    constants: NDArray      # (M, k, 3) C11, C12, C44
+    most_similar: NDArray   # (M, k) similarity (Eq. 5) to the most similar datum
+    which: NDArray          # (M, k) its row in the data
+    datum_error: NDArray    # (M, k) Eq. 4 of that datum in %
+    pairs: NDArray          # (M, k (k - 1) / 2) similarities within the cells of a target
+
+    def numbers(self) -> dict[str, float]:
+        "Means, medians and shares."
+        any_volume, several = not np.isnan(self.volume_miss).all(), self.pairs.size > 0
+        return {"mean": float(self.error.mean()), "median": float(np.median(self.error)),
+                "best": float(self.error.min(1).mean()), "below 0.3 %": float((self.error < 0.3).mean()),
+                "sound": float(self.sound.mean()),
+                "volume fraction": float(np.nanmedian(self.volume_miss)) if any_volume else float("nan"),
+                "most similar datum": float(np.median(self.most_similar)),
+                "closer than it": float((self.error < self.datum_error - 1e-4).mean()),
+                "within a target": float(np.median(self.pairs)) if several else float("nan")}
+
+# %% ../../nbs/voxel/benchmark.ipynb #22748f23
 def judge(
     octants: NDArray,  # (M, k, n, n, n) bool
-    targets: NDArray,  # (M, 4)
+    targets: NDArray,  # (M, 4) C11, C12, C44, volume fraction or NaN
     data: Lessons,
-) -> dict[str, float]:
-    "Numbers of a generator: Eq. 4 in %, shares, similarities."
+) -> Judged:
+    "Homogenise the cells of a generator, and compare them with what was asked for, with the data and with each other."
     targets = np.asarray(targets, float)
     M, k = octants.shape[:2]
     if len(targets) != M:
@@ -177,19 +203,15 @@ def judge(
     flat, asked = octants.reshape(M * k, *octants.shape[2:]), np.repeat(targets, k, axis=0)
     part, carries = main_part(flat)
     found = np.where(carries[:, None], label(part).constants.numpy(), 0.0)
-    error = tensor_error(found, asked[:, :3])
     free = to_wedge(flat)
     near = [similarity(free[i:i + 500], data.free) for i in range(0, len(free), 500)]
-    most, which = (np.concatenate([f(x, 1) for x in near]) for f in (np.max, np.argmax))
-    theirs = tensor_error(data.properties[which, :3], asked[:, :3])
-    pairs = [similarity(group, group)[np.triu_indices(k, 1)] for group in free.reshape(M, k, -1)]
-    shown = 100 * error.reshape(M, k)
-    return {"mean": float(shown.mean()), "median": float(np.median(shown)), "best": float(shown.min(1).mean()),
-            "below 0.3 %": float((shown < 0.3).mean()), "sound": float(is_sound(flat).mean()),
-            "volume fraction": float(np.nan_to_num(np.nanmedian(abs(flat.mean((1, 2, 3)) - asked[:, 3]))))
-            if not np.isnan(asked[:, 3]).all() else float("nan"),
-            "most similar datum": float(np.median(most)), "closer than it": float((error < theirs - 1e-6).mean()),
-            "within a target": float(np.median(pairs)) if k > 1 else float("nan")}
+    most, which = (np.concatenate([f(x, 1) for x in near]).reshape(M, k) for f in (np.max, np.argmax))
+    theirs = tensor_error(data.properties[which.reshape(-1), :3], asked[:, :3])
+    groups = free.reshape(M, k, -1)
+    pairs = np.array([similarity(group, group)[np.triu_indices(k, 1)] for group in groups])
+    return Judged(100 * tensor_error(found, asked[:, :3]).reshape(M, k), is_sound(flat).reshape(M, k),
+                  abs(flat.mean((1, 2, 3)) - asked[:, 3]).reshape(M, k), found.reshape(M, k, 3), most, which,
+                  100 * theirs.reshape(M, k), pairs)
 
 # %% ../../nbs/voxel/benchmark.ipynb #62487be0
 def table(
@@ -199,7 +221,7 @@ def table(
     *,
     seed: int = 0,
     few: int = 300,  # targets of a list for the polished ones
-) -> list[dict]:     # rows: who, list, targets, and the numbers of `judge`
+) -> list[dict]:     # rows: who, list, targets, and `Judged.numbers`
     "Everyone's numbers on every list, the nearest datum and the polished one among them."
     look_up = nearest_data(data)
     everyone = {"nearest datum": look_up, "nearest datum, polished": polished(look_up)} | answers
@@ -207,7 +229,7 @@ def table(
     for name, answer in everyone.items():
         for which, targets in lists.items():
             asked = targets[:whole("few", few, 1)] if name.endswith("polished") else targets
-            numbers = judge(answer(asked, seed), asked, data) if len(asked) else {}
+            numbers = judge(answer(asked, seed), asked, data).numbers() if len(asked) else {}
             rows.append({"who": name, "list": which, "targets": len(asked)} | numbers)
     return rows
 
