@@ -434,3 +434,37 @@ def test_a_setting_that_moves_ends_the_run(voxel_page):
     wait_for(page, lambda: page.evaluate(STEPS) == 0)
     page.wait_for_timeout(700)
     assert page.evaluate(STEPS) == 0 and app.locator(".jupyter-button", has_text="start").count() == 1
+
+
+def test_cells_for_a_stiffness_are_drawn_verified_and_offered(browser, tmp_path):
+    "The app of nbs/apps as it is."
+    from metanb.voxel.mechanics import effective_stiffness
+
+    shutil.copy(Path(__file__).parents[1] / "nbs/apps/voxel.ipynb", tmp_path / "page.ipynb")
+    with served(tmp_path) as address:
+        page = open_page(browser, address)
+        app = page.locator(".metanb-voxel-target")
+        app.locator(".js-plotly-plot .main-svg").first.wait_for()
+        assert app.locator("a[download]").count() == 0
+        app.get_by_role("button", name="four cells").click()
+        app.locator(".metanb-found").wait_for()
+        rows = [[float(x) for x in row.split("\t")[1:] if x.strip()] for row in app.locator(".metanb-found tr").all_inner_texts()[1:]]
+        wanted, best = rows[0], rows[1]
+        assert len(rows) >= 3 and len(wanted) == 3 and len(best) == 5
+        found = wait_for(page, lambda: voxel_numbers(page, "voxel-target"))
+        assert abs(found["C11"] - best[0]) < 1e-3 and abs(found["volume fraction"] - best[3]) < 1e-3
+        app.locator(".js-plotly-plot .main-svg").nth(1).wait_for()
+        content = base64.b64decode(app.locator("a[download]").get_attribute("href").split(",")[1])
+        assert len(content) == 84 + 50 * int.from_bytes(content[80:84], "little") > 10_000
+        import numpy as np
+        import trimesh
+
+        # the file, put back into voxels, has the stiffness that the page tells
+        (tmp_path / "cell.stl").write_bytes(content)
+        mesh = trimesh.load(tmp_path / "cell.stl")
+        assert mesh.is_watertight
+        centres = (np.stack(np.meshgrid(*3 * [np.arange(32)], indexing="ij"), -1).reshape(-1, 3) + 0.5) * 10 / 32
+        cell = mesh.contains(centres).reshape(32, 32, 32)
+        assert abs(cell.mean() - best[3]) < 1e-3 and abs(float(effective_stiffness(cell)[0, 0]) - best[0]) < 1e-3
+        assert "Traceback" not in page.content()
+        page.close()
