@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import torch
 
-from metanb.cellular.calculix import available, material_lines, read_dat, run_ccx
+from metanb.cellular.calculix import material_lines
 from metanb.cellular.material import Material
+from metanb.core.calculix import available, read_dat, run_ccx
 from metanb.core.cards import numbers, stiffness_card
 from metanb.core.elasticity import axis_angle, orthotropic_target, reorder, rotate_stiffness
 from metanb.truss.design import random_designs

@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from metanb.cellular.calculix import available, deck_mesh, oblique_blocks, read_dat, reference_compress, swayed_nodes, walls, write_deck
+from metanb.cellular.calculix import deck_mesh, oblique_blocks, reference_compress, swayed_nodes, walls, write_deck
 from metanb.cellular.design import random_designs
 from metanb.cellular.settings import FRAMES
 from metanb.cellular.mesh import pixel_mesh
+from metanb.core.calculix import available, read_dat
 import make_cellular_validation as validation
 from make_cellular_calculix import PATH, pack, solve, unpack
 
