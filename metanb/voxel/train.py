@@ -23,6 +23,7 @@ from ..core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
 from ..core.store import datasets, shipped
 from ..core.training import Fit, Packed, fit, thin
+from ..core.weights import from_pretrained
 from .data import PROPERTIES, RANGES, Cells, families, load, tensor_error
 from .families import label
 from .model import CellDiffusion, generate, to_condition
@@ -123,11 +124,12 @@ def train(
     batch_size: int | None = None,
     max_seconds: float | None = None,  # stop this call after so much time; the next one continues
     checkpoint: str | Path | None = None,  # file to continue from and to save to
+    start: str | Path | None = None,  # weights to begin with, as of `from_pretrained`; random ones without
     progress: bool = True,
     **config,                  # overrides of the model's arguments
 ) -> Fit:
     "Train one model."
-    model = build(name, preset=preset, seed=seed, **config)
+    model = build(name, preset=preset, seed=seed, **config) if start is None else from_pretrained(start).train()
     n = model.config["octant"]
     free = np.concatenate([data.free, data.free[:, twin_order(n)]])
     told = to_condition(np.concatenate([data.properties, data.properties]))
