@@ -9,6 +9,7 @@ __all__ = ['TRAININGS', 'build', 'Lessons', 'lessons', 'data_for', 'train', 'acc
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -209,6 +210,7 @@ def command(
     precision: Precision = "auto",
     seed: Seed = 0,
     max_minutes: Minutes = None,
+    start: Annotated[str | None, typer.Option(help="Weights to begin with, a name or a folder.")] = None,
     out: Out = Path("runs/weights"),
 ) -> None:
     """Train diffusion models of voxel cells and save their weights with cards.
@@ -223,10 +225,10 @@ def command(
 
         def fit_it(checkpoint: Path) -> Fit:
             limit = max_minutes and 60 * max_minutes
-            return train(name, data, steps=steps, max_seconds=limit, checkpoint=checkpoint, **options)
+            return train(name, data, steps=steps, max_seconds=limit, checkpoint=checkpoint, start=start, **options)
 
         def describe(result: Fit) -> dict:
-            about = options | dict(device=str(pick_device(device)))
+            about = options | dict(device=str(pick_device(device)), start=start)
             return make_card(name, result, data=data, n=_TARGETS[preset], **about)
 
         _, sheet = train_and_save(out / "voxel" / name, fit_it, describe)
