@@ -89,8 +89,8 @@ def test_both_are_told(found):
 
 
 def test_polished_cells_meet_the_target(found):
-    better = design_for(TARGET, seed=1, polish=True)
-    assert len(better) == len(found) and (better.error < found.error.max()).all()
+    better = design_for(TARGET, seed=1, keep=2, polish=True)
+    assert len(better) == 2 and (better.error < found.error[:2].max()).all()
     assert better.error[0] < 0.003 and better.error[0] <= found.error[0]
     assert abs(by_hand(whole(better.design[0])) - better.error[0]) < 2e-4
     assert all(in_one_piece(unfold(octant)) for octant in better.design)
