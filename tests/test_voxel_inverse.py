@@ -102,6 +102,15 @@ def test_polish_says_what_it_did(found):
     assert by_hand(properties[:3]) < found.error[-1]
 
 
+def test_larger_octants_are_verified_at_their_own_size():
+    large = design_for(TARGET, seed=1, octant=32, n_candidates=2, keep=1)
+    assert large.design.shape == (1, 32, 32, 32) and in_one_piece(unfold(large.design[0]))
+    C = homogenize(torch.as_tensor(unfold(large.design[0])), symmetry="mirror", rtol=1e-5).C.numpy()
+    assert abs(by_hand(C[[0, 0, 3], [0, 1, 3]]) - large.error[0]) < 3e-4
+    with pytest.raises(ValueError, match="octant is 24; allowed: multiples of 16"):
+        design_for(TARGET, octant=24, model=load_model(16))
+
+
 @pytest.mark.parametrize("target, share, words", [
     ((1.5, 0.7, 0.38), None, "bulk modulus"),
     ((0.9, 0.4, 0.25), 0.3, "Hashin-Shtrikman bound at volume fraction 0.3"),
