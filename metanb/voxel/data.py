@@ -38,7 +38,7 @@ from .optimize import optimize
 
 # %% ../../nbs/voxel/data.ipynb #48213ad7
 GOALS = {"bulk": 5_000, "shear": 5_000, "poisson": 4_396}  # objectives and how many of each the paper has
-SOURCES = (*GOALS, *KINDS)  # what `goal` of a cell counts through: objectives, then families
+SOURCES = (*GOALS, *KINDS, "generated", "perturbed")  # what `goal` of a cell counts through: objectives, families, ...
 PROPERTIES = ("C11", "C12", "C44", "volume_fraction")
 RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])

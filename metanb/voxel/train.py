@@ -9,6 +9,7 @@ __all__ = ['TRAININGS', 'build', 'Lessons', 'lessons', 'data_for', 'train', 'acc
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from ..core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
 from ..core.store import datasets, shipped
 from ..core.training import Fit, Packed, fit, thin
+from ..core.weights import from_pretrained
 from .data import PROPERTIES, RANGES, Cells, families, load, tensor_error
 from .families import label
 from .model import CellDiffusion, generate, to_condition
@@ -123,11 +125,12 @@ def train(
     batch_size: int | None = None,
     max_seconds: float | None = None,  # stop this call after so much time; the next one continues
     checkpoint: str | Path | None = None,  # file to continue from and to save to
+    start: str | Path | None = None,  # weights to begin with, as of `from_pretrained`; random ones without
     progress: bool = True,
     **config,                  # overrides of the model's arguments
 ) -> Fit:
     "Train one model."
-    model = build(name, preset=preset, seed=seed, **config)
+    model = build(name, preset=preset, seed=seed, **config) if start is None else from_pretrained(start).train()
     n = model.config["octant"]
     free = np.concatenate([data.free, data.free[:, twin_order(n)]])
     told = to_condition(np.concatenate([data.properties, data.properties]))
@@ -207,6 +210,7 @@ def command(
     precision: Precision = "auto",
     seed: Seed = 0,
     max_minutes: Minutes = None,
+    start: Annotated[str | None, typer.Option(help="Weights to begin with, a name or a folder.")] = None,
     out: Out = Path("runs/weights"),
 ) -> None:
     """Train diffusion models of voxel cells and save their weights with cards.
@@ -221,10 +225,10 @@ def command(
 
         def fit_it(checkpoint: Path) -> Fit:
             limit = max_minutes and 60 * max_minutes
-            return train(name, data, steps=steps, max_seconds=limit, checkpoint=checkpoint, **options)
+            return train(name, data, steps=steps, max_seconds=limit, checkpoint=checkpoint, start=start, **options)
 
         def describe(result: Fit) -> dict:
-            about = options | dict(device=str(pick_device(device)))
+            about = options | dict(device=str(pick_device(device)), start=start)
             return make_card(name, result, data=data, n=_TARGETS[preset], **about)
 
         _, sheet = train_and_save(out / "voxel" / name, fit_it, describe)
