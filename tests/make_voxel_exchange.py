@@ -30,7 +30,7 @@ def image(data, at_points, kind, name="count"):
         grid.SetSpacing(0.25, 0.25, 0.25)
     array = numpy_to_vtk(np.ascontiguousarray(data.transpose()).reshape(-1), deep=True)
     array.SetName(name)
-    other = numpy_to_vtk(np.zeros((n**3, 3), np.uint8), deep=True)
+    other = numpy_to_vtk(np.zeros((n**3, 3), np.float32), deep=True)
     other.SetName("velocity")
     where = grid.GetPointData() if at_points else grid.GetCellData()
     where.SetScalars(array)

@@ -38,7 +38,7 @@ def counted(n):
 
 # Surfaces
 
-@pytest.mark.parametrize("cell", [skew(8), skew(9), family("octet", 12, 0.3), family("bars", 12, 0.1), np.random.default_rng(0).random((7, 7, 7)) < 0.4], ids=lambda cell: str(len(cell)))
+@pytest.mark.parametrize("cell", [skew(8), skew(9), family("octet", 8, 0.3), family("bars", 12, 0.1), np.random.default_rng(0).random((7, 7, 7)) < 0.4], ids=lambda cell: str(len(cell)))
 @pytest.mark.parametrize("suffix", ["stl", "3mf", "obj", "ply"])
 def test_a_cell_comes_back_bit_by_bit(cell, suffix, tmp_path):
     "Also one whose voxels touch along edges and corners only."
@@ -57,16 +57,16 @@ def test_twice_as_many_voxels_are_the_refined_cell(tmp_path):
     assert np.array_equal(read_mesh_cell(path, 16), skew(8).repeat(2, 0).repeat(2, 1).repeat(2, 2))
 
 
-@pytest.mark.parametrize("name, most", [("octet", 0.02), ("schwarz_p", 0.02), ("gyroid", 0.02)])
-def test_a_smooth_surface_comes_back_nearly(name, most, tmp_path):
-    cell = family(name, 16, 0.4)
-    path = export_mesh(cell, tmp_path / "cell.stl", smooth=True).path
-    assert (read_mesh_cell(path, 16) != cell).mean() <= most
+@pytest.mark.parametrize("name", ["kelvin", "schwarz_p", "gyroid"])
+def test_a_smooth_surface_comes_back_nearly(name, tmp_path):
+    cell = family(name, 12, 0.4)
+    path = export_mesh(cell, tmp_path / "cell.stl", smooth=True, loose=True).path
+    assert (read_mesh_cell(path, 12) != cell).mean() <= 0.01
 
 
 @pytest.mark.parametrize("turned", [None, (0.3, 1.1, 0.2)])
-def test_trimesh_finds_the_same_points_inside(turned, tmp_path):
-    "By rays of its own, through a torus beside a box whose faces lie on no plane of voxels."
+def test_solid_angles_find_the_same_points_inside(turned, tmp_path):
+    "A torus beside a box: by the solid angles under which the triangles are seen (Van Oosterom and Strackee 1983)."
     torus = trimesh.creation.torus(0.3, 0.12, major_sections=24, minor_sections=12)
     box = trimesh.creation.box((0.31, 0.17, 0.23)).apply_translation([0.21, 0.02, 0.31])
     mesh = trimesh.util.concatenate([torus, box])
@@ -75,8 +75,12 @@ def test_trimesh_finds_the_same_points_inside(turned, tmp_path):
     mesh.export(tmp_path / "two.ply")
     cell = read_mesh_cell(tmp_path / "two.ply", 12, edge=1.0, origin=(-0.5, -0.5, -0.5))
     centres = (np.stack(np.indices((12, 12, 12)), -1).reshape(-1, 3) + 0.5) / 12 - 0.5
-    inside = [part.contains(centres) for part in mesh.split()]  # overlapping parts count once
-    assert len(inside) == 2 and np.array_equal(cell, (inside[0] | inside[1]).reshape(12, 12, 12)) and 0.05 < cell.mean() < 0.2
+    a, b, c = np.moveaxis(mesh.triangles[None] - centres[:, None, None], 2, 0)
+    u, v, w = (np.linalg.norm(x, axis=-1) for x in (a, b, c))
+    below = u * v * w + (a * b).sum(-1) * w + (b * c).sum(-1) * u + (c * a).sum(-1) * v
+    turns = np.arctan2((a * np.cross(b, c)).sum(-1), below).sum(1) / (2 * np.pi)
+    assert np.allclose(turns, np.rint(turns), atol=1e-6)
+    assert np.array_equal(cell, (np.rint(turns) > 0).reshape(12, 12, 12)) and 0.05 < cell.mean() < 0.2
 
 
 def test_what_sticks_out_reaches_into_the_next_period(tmp_path):
@@ -144,7 +148,7 @@ def test_there_are_files_of_vtk():
 @pytest.mark.parametrize("kind", ["text", "binary"])
 def test_meshio_reads_the_same(kind):
     "Structured points become hexahedra there: each value with its centre."
-    path = Path(__file__).parent / f"data/voxel_exchange/cells_uint8_{kind}.vtk"
+    path = Path(__file__).parent / f"data/voxel_exchange/cells_float32_{kind}.vtk"
     read = meshio.read(path)
     centres = read.points[read.cells_dict["hexahedron"]].mean(1)
     values = np.full((N, N, N), -1)
@@ -152,12 +156,21 @@ def test_meshio_reads_the_same(kind):
     assert np.array_equal(values > 40, read_grid_cell(path, array="count", threshold=40))
 
 
+@pytest.mark.filterwarnings("ignore:the last planes of count")
 def test_a_file_that_is_cut_short_is_refused(tmp_path):
-    for path in FILES:
+    "Or what is lost was another array."
+    refused = 0
+    for path, part in itertools.product(FILES, (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)):
         content = path.read_bytes()
-        (tmp_path / path.name).write_bytes(content[:len(content) * 2 // 5])
-        with pytest.raises(ValueError, match=f"{path.name}|array is"):
-            read_grid_cell(tmp_path / path.name, array="count", threshold=50)
+        (tmp_path / path.name).write_bytes(content[:int(part * len(content))])
+        try:
+            cell = read_grid_cell(tmp_path / path.name, array="count", threshold=50)
+        except ValueError as error:
+            refused += 1
+            assert path.name in str(error) or "array is" in str(error)
+        else:
+            assert np.array_equal(cell, counted(N) > 50)
+    assert refused > 5 * len(FILES)
 
 
 @pytest.mark.parametrize("values, options, message", [
@@ -254,34 +267,34 @@ def test_a_deck_holds_the_problem(n, edge, tmp_path):
 
 
 @needs_ccx
-@pytest.mark.parametrize("cell, symmetry", [(skew(8), "none"), (family("octet", 8, 0.4), "cubic"), (family("octet", 8, 0.4), "none")], ids=["skew", "cubic", "cubic in six steps"])
+@pytest.mark.parametrize("cell, symmetry", [(skew(8), "none"), (family("schwarz_p", 8, 0.5), "cubic"), (family("schwarz_p", 8, 0.5), "none")], ids=["skew", "cubic", "cubic in six steps"])
 def test_calculix_has_the_same_stiffness(cell, symmetry, tmp_path):
     expected = effective_stiffness(cell, poisson=0.35, rtol=1e-7).numpy()
     found = ccx_stiffness(cell, poisson=0.35, symmetry=symmetry, folder=tmp_path)
     assert np.allclose(found, expected, rtol=0, atol=1e-5 * expected[0, 0])  # it prints seven digits
     assert np.allclose(found[expected > 0.01 * expected[0, 0]], expected[expected > 0.01 * expected[0, 0]], rtol=1e-4)
     assert (tmp_path / "cell.inp").read_text().count("*STEP") == (2 if symmetry == "cubic" else 6)
-    assert np.array_equal(read_stiffness(tmp_path / "cell.dat"), found)
+    assert np.array_equal(read_stiffness(tmp_path / "cell.dat", 8), found)
 
 
 def test_printed_tables_are_read(tmp_path):
-    "Forces of the two reference nodes; an edge of 2 is a volume of 8."
+    "Stresses come as 11, 22, 33, 12, 13, 23; two elements of eight points in a cell of eight voxels."
     def table(time, six):
-        rows = "\n".join(f"  {node}  {' '.join(map(str, part))}" for node, part in ((10, six[:3]), (11, six[3:])))
-        return f" forces (fx,fy,fz) for set STRAIN and time  {time:.7E}\n\n{rows}\n\n"
+        rows = "\n".join(f"  {1 + k // 8}  {1 + k % 8}  {' '.join(map(str, np.array(six)[[0, 1, 2, 5, 4, 3]]))}" for k in range(16))
+        return f" stresses (elem, integ.pnt.,sxx,syy,szz,sxy,sxz,syz) for set SOLID and time  {time:.7E}\n\n{rows}\n\n"
     path = tmp_path / "cell.dat"
     C = np.arange(36.0).reshape(6, 6)
-    path.write_text("\n" + "".join(table(k + 1, 8 * C[:, k]) for k in range(6)))
-    assert np.array_equal(read_stiffness(path, edge=2.0), C)
-    path.write_text("\n" + table(1, [40, 8, 16, 0, 0, 0]) + table(2, [0, 0, 0, 24, 0, 0]))
-    cubic = read_stiffness(path, edge=2.0)
+    path.write_text("\n" + "".join(table(k + 1, 4 * C[:, k]) for k in range(6)))
+    assert np.array_equal(read_stiffness(path, 2), C)
+    path.write_text("\n" + table(1, [20, 4, 8, 0, 0, 0]) + table(2, [0, 0, 0, 12, 0, 0]))
+    cubic = read_stiffness(path, 2)
     assert np.array_equal(cubic[:3, :3], [[5, 1.5, 1.5], [1.5, 5, 1.5], [1.5, 1.5, 5]]) and np.array_equal(cubic[3:], np.diag([3.0] * 6)[3:])
     path.write_text("\n" + table(1, [1.0] * 6))
     with pytest.raises(ValueError, match="number of steps is 1; allowed: 2 or 6"):
-        read_stiffness(path)
+        read_stiffness(path, 2)
     path.write_text("nothing")
     with pytest.raises(ValueError, match="cell.dat'; allowed: what CalculiX printed"):
-        read_stiffness(path)
+        read_stiffness(path, 2)
 
 
 def test_cells_that_can_move_are_refused(tmp_path):

@@ -179,6 +179,10 @@ def _attributes(text: _Text, words: list[str], count: int) -> Iterator[tuple[str
         if text.words()[:1] != ["LOOKUP_TABLE"]:
             raise ValueError("scalars without LOOKUP_TABLE")
         yield words[1], text.numbers(count * width, words[2]).reshape(count, width)
+    elif key == "COLOR_SCALARS":  # how VTK writes bytes; as text, their 255th part
+        values = text.numbers(count * int(words[2]), "unsigned_char" if text.binary else "double")
+        values = values if text.binary else np.rint(255 * values).astype(np.uint8)
+        yield words[1], values.reshape(count, int(words[2]))
     elif key == "LOOKUP_TABLE":
         text.numbers(4 * int(words[2]), "unsigned_char" if text.binary else "float")
     elif key in ("VECTORS", "NORMALS"):
@@ -447,7 +451,8 @@ def _steps_of(cases: tuple[int, ...], reference: int) -> Iterator[str]:
     "A linear step for each unit strain."
     for case in cases:
         held = [f"{reference + k // 3}, {k % 3 + 1}, {k % 3 + 1}, {1.0 if k == case else 0.0}" for k in range(6)]
-        yield "\n".join(["*STEP", "*STATIC", "*BOUNDARY", *held, "*NODE PRINT, NSET=STRAIN", "RF", "*END STEP"])
+        asked = ["*NODE PRINT, NSET=STRAIN", "RF", "*EL PRINT, ELSET=SOLID", "S"]
+        yield "\n".join(["*STEP", "*STATIC", "*BOUNDARY", *held, *asked, "*END STEP"])
 
 # %% ../../nbs/voxel/exchange.ipynb #e739aca2
 def write_inp(
@@ -482,16 +487,16 @@ def write_inp(
 # %% ../../nbs/voxel/exchange.ipynb #daf4f0b1
 def read_stiffness(
     path: str | Path,  # of the .dat that CalculiX printed for a deck of `write_inp`
-    *,
-    edge: float = 1.0,  # of the cell, as in the deck
+    n: int,            # N, voxels along the edge of the cell
 ) -> NDArray:  # (6, 6) Voigt order 11 22 33 23 13 12, in the unit of the base material's modulus
     "The stiffness that CalculiX found, not made symmetric; ValueError for a file without two or six steps."
-    path, volume = user_path(path), number("edge", edge, above=0)**3
+    path, points = user_path(path), 8 * whole("n", n, 2)**3
     try:
-        table = read_dat(path.read_text())["forces STRAIN"]
+        table = read_dat(path.read_text())["stresses SOLID"]
     except (OSError, ValueError, KeyError) as error:
         raise refused("path", path, f"what CalculiX printed for a deck of write_inp ({error})") from None
-    columns = np.array([table[time][:, 1:].reshape(-1) for time in sorted(table)]) / volume
+    stress = np.array([table[time][:, 2:].sum(0) for time in sorted(table)]) / points  # 11 22 33 12 13 23
+    columns = stress[:, [0, 1, 2, 5, 4, 3]]
     if columns.shape == (6, 6):
         return columns.T
     if columns.shape != (2, 6):
@@ -516,4 +521,4 @@ def ccx_stiffness(
         _, words = run_ccx(where, threads=threads, timeout=timeout)
         if not (where / "cell.dat").exists():
             raise refused("cell", f"one for which CalculiX said: {words}", "one that it can solve")
-        return read_stiffness(where / "cell.dat")
+        return read_stiffness(where / "cell.dat", len(cell))
