@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['HIGH', 'LOW', 'DROP', 'NETWORKS', 'N_KNOWN', 'to_condition', 'Told', 'BitNetwork', 'WedgeNetwork', 'OctantNetwork',
-           'even_schedule', 'sign_from', 'CellDiffusion', 'generate', 'refresh']
+           'even_schedule', 'sign_from', 'CellDiffusion', 'generate', 'refresh', 'Way', 'denoising']
 
 # %% ../../nbs/voxel/model.ipynb #fa8e78ea
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from torch import Generator, Tensor, nn
 
 from ..core.checks import choice, number, refused, whole
 from ..core.device import integers, normal, uniform
-from ..core.diffusion import DenoisingModel, Diffusion, drop_condition, sample_ddim
-from ..core.schedules import Schedule, add_noise
+from ..core.diffusion import Denoiser, DenoisingModel, Diffusion, drop_condition, sample_ddim
+from ..core.schedules import Schedule, add_noise, step_grid
 from ..core.training import Phase
 from ..core.unet import UNet
 from ..core.weights import keeps_config
@@ -269,3 +270,42 @@ def refresh(
     x0 = model.encode((torch.as_tensor(to_wedge(octants), device=place), None))
     x = add_noise(x0, normal(x0.shape, generator, x0), model.schedule[top])
     return model.decode(sample_ddim(model.denoiser(condition, guidance_scale=guidance_scale), x, grid, generator))
+
+# %% ../../nbs/voxel/model.ipynb #2587df62
+@dataclass(frozen=True)
+class Way:
+    "What a sampler's calls of the network got and gave, from noise to cells; S steps, B cells, W free voxels."
+
+    log_snr: NDArray  # (S,) rising
+    noisy: NDArray    # (S, B, W) what the network was given
+    guess: NDArray    # (S, B, W) of the clean cell, in [-1, 1]
+
+# %% ../../nbs/voxel/model.ipynb #eba3fc13
+class _Watched:
+    "A denoiser that remembers its calls."
+
+    def __init__(self, denoiser: Denoiser):
+        self.denoiser, self.schedule, self.guess, self.calls = denoiser, denoiser.schedule, None, []
+
+    def __call__(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        x0, eps = self.denoiser(x, k)
+        self.calls.append((HIGH + (LOW - HIGH) * k / self.schedule.steps, x[:, 0], x0[:, 0]))
+        return x0, eps
+
+
+@torch.no_grad()
+def denoising(
+    model: CellDiffusion,
+    properties: ArrayLike,        # (B, 4) C11, C12, C44, volume fraction; NaN where not given
+    *,
+    seed: int = 0,
+    guidance_scale: float = 2.0,  # s in null + s (cond - null)
+    n_steps: int = 20,
+) -> Way:
+    "Each step of `generate`: the last guess, rounded, is the cell that it gives."
+    condition, generator = to_condition(properties), torch.Generator(model.known.device)
+    x = model.noise(len(condition), None, generator.manual_seed(whole("seed", seed, 0)), None)
+    watched = _Watched(model.denoiser(condition, guidance_scale=guidance_scale))
+    sample_ddim(watched, x, step_grid(model.schedule, n_steps=n_steps), generator)
+    log_snr, noisy, guess = zip(*watched.calls)
+    return Way(np.array(log_snr), *(torch.stack(part).numpy(force=True) for part in (noisy, guess)))
