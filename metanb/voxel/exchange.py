@@ -277,7 +277,7 @@ class _Appended:
         ends = np.cumsum([0, *sizes])
         return b"".join(self.inflate(data[a:b]) for a, b in zip(ends, ends[1:]))
 
-
+# %% ../../nbs/voxel/exchange.ipynb #b5fbf0b8
 def _read_xml(content: bytes) -> _Image:
     "ImageData and RectilinearGrid in XML, in one piece."
     start = content.find(b"<AppendedData")  # what follows may be no text
