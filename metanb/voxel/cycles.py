@@ -157,7 +157,7 @@ def _kept(file: Path, values: NDArray) -> str:
     "Write an array once, so that a resumed run reads the same; its digest."
     if not file.is_file():
         content = io.BytesIO()
-        np.save(content, values)
+        np.lib.format.write_array(content, values)
         write_file(file, content.getvalue(), argument="out")
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
