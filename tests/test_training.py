@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -730,3 +731,13 @@ def test_resume_on_a_gpu(tmp_path):
         assert p.device.type == "cuda" and torch.allclose(p, q, atol=1e-5)
     with pytest.raises(ValueError, match="device is cuda there and cpu here"):
         train(model=Line, device="cpu", precision="bf16", checkpoint=tmp_path / "c")
+
+
+def test_bf16_without_instructions_for_it_is_told(monkeypatch):
+    monkeypatch.setattr("metanb.core.training.has_fast_bf16", lambda device: False)
+    with pytest.warns(UserWarning, match="no instructions: 'fp32' is faster"):
+        train(steps=1, precision="bf16")
+    monkeypatch.setattr("metanb.core.training.has_fast_bf16", lambda device: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(steps=1, precision="bf16")

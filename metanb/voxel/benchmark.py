@@ -92,9 +92,14 @@ def shipped_lists(
     octant: int = 16,  # n, voxels along an edge of the octants that are asked for
 ) -> dict[str, NDArray]:  # "held-out", "boxes", "hull": (M, 4)
     "The lists beside the weights of that size; ValueError where none come with the package."
-    place = shipped_folder("weights") / "voxel"
-    sizes = sorted(int(path.stem.split("_")[1]) for path in place.glob("targets_*.npz"))
-    return load_lists(place / f"targets_{choice('octant', octant, sizes)}.npz")
+    files = _shipped_files()
+    return load_lists(files[choice("octant", octant, files)])
+
+
+def _shipped_files() -> dict[int, Path]:
+    "Octant -> file."
+    found = (shipped_folder("weights") / "voxel").glob("targets_*.npz")
+    return dict(sorted((int(path.stem.split("_")[1]), path) for path in found))
 
 # %% ../../nbs/voxel/benchmark.ipynb #b46c905e
 def far_targets(
@@ -281,7 +286,7 @@ def command(
     preset: Annotated[str, typer.Option(help="size of the data set: test, demo or paper")] = DEFAULT,
     cells: Annotated[int | None, typer.Option(help="cells of families, instead of the preset's")] = None,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
-    lists: Annotated[Path | None, typer.Option(help=".npz with targets; drawn and written if missing")] = None,
+    lists: Annotated[Path | None, typer.Option(help=".npz of targets, drawn and written if missing; without, the shipped")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file for all numbers")] = None,
 ) -> None:
     "Score diffusion models of voxel cells beside a look-up."
@@ -289,9 +294,13 @@ def command(
     for name, found in models.items():
         choice(f"octant of {name}", found.config["octant"], [octant])
     data = data_for(octant, preset=preset, n=cells)
-    targets = load_lists(lists) if lists is not None and user_path(lists, "lists").exists() else target_lists(data, n)
-    if lists is not None:
-        save_lists(targets, lists)
+    if lists is None and octant in _shipped_files():
+        targets = shipped_lists(octant)
+    else:
+        there = lists is not None and user_path(lists, "lists").exists()
+        targets = load_lists(lists) if there else target_lists(data, n)
+        if lists is not None:
+            save_lists(targets, lists)
     targets = {name: rows[:n] for name, rows in targets.items()}
     answers = {}
     for name, found in models.items():

@@ -339,14 +339,15 @@ def _model_for(octant: int) -> CellDiffusion:
     return load_model(max((size for size in sizes if whole("octant", octant, 4) % size == 0), default=octant))
 
 
-def _polished(octants: NDArray, wanted: NDArray, seed: int, keep: int) -> tuple[NDArray, NDArray]:
-    "Cells polished one after the other until so many of them are within `ENOUGH`."
-    done = []
-    for k, octant in enumerate(octants):
-        if sum(miss(found[None], wanted)[0] <= ENOUGH for _, found, _ in done) == keep:
+def _polished(octants: NDArray, properties: NDArray, wanted: NDArray, seed: int, keep: int) -> tuple[NDArray, NDArray]:
+    "The nearest cell polished, then the next, until so many of them are within `ENOUGH`; the others as they are."
+    octants, properties, good = octants.copy(), properties.copy(), 0
+    for row in np.argsort(miss(properties, wanted), kind="stable"):
+        if good == keep:
             break
-        done.append(polish(octant, wanted, seed=seed + k))
-    return np.stack([octant for octant, *_ in done]), np.array([found for _, found, _ in done])
+        octants[row], properties[row], _ = polish(octants[row], wanted, seed=seed + int(row))
+        good += bool(miss(properties[[row]], wanted)[0] <= ENOUGH)
+    return octants, properties
 
 
 def _warn(found: Found, hoped: int) -> None:
@@ -374,7 +375,11 @@ def design_for(
     octant: int | None = None,    # m, a multiple of the model's n: cells are drawn small and enlarged; n without
     model: CellDiffusion | None = None,  # the shipped one without
 ) -> Found:                       # octants, the best first; verified: stiffness (K, 6, 6); error: `miss`
-    "Cells with a given stiffness, volume fraction, both or neither: drawn, verified, corrected, polished."
+    """Cells with a given stiffness, volume fraction, both or neither: drawn, verified, corrected, polished.
+
+    ValueError for a target that no cell can have; a warning for one far from every cell that the model learned from,
+    and where fewer cells than asked for are in one piece.
+    """
     constants = np.full(3, np.nan) if target is None else constants_of(target)
     v = math.nan if volume_fraction is None else number("volume_fraction", volume_fraction, above=0, most=1)
     if target is not None:
@@ -393,7 +398,7 @@ def design_for(
             octants, properties = correct_by_miss(model, octants, properties, wanted, octant=size, **options)
         octants = enlarge(octants, size)
         if polish:
-            octants, properties = _polished(octants, wanted, seed, keep)
+            octants, properties = _polished(octants, properties, wanted, seed, keep)
         return octants, properties, miss(properties, wanted)
 
     found = Found(octants, np.zeros((0, 4)), np.zeros(0), np.zeros(0), wanted, n_candidates, facts)
