@@ -286,7 +286,7 @@ def command(
     preset: Annotated[str, typer.Option(help="size of the data set: test, demo or paper")] = DEFAULT,
     cells: Annotated[int | None, typer.Option(help="cells of families, instead of the preset's")] = None,
     seed: Annotated[int, typer.Option(help="seed")] = 0,
-    lists: Annotated[Path | None, typer.Option(help=".npz of targets, drawn and written if missing; without, the shipped")] = None,
+    lists: Annotated[Path | None, typer.Option(help=".npz of targets, written if missing; none: the shipped")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file for all numbers")] = None,
 ) -> None:
     "Score diffusion models of voxel cells beside a look-up."
