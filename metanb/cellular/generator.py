@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['ToldCurve', 'CurveDiffusion', 'generate', 'refresh', 'Tidied', 'tidy', 'draw_valid']
 
-# %% ../../nbs/cellular/generator.ipynb #9f1cb007
-import math
+# %% ../../nbs/cellular/generator.ipynb #9e4845dc
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from ..core.schedules import add_noise
 from ..core.training import Phase
 from ..core.weights import keeps_config
 
-# %% ../../nbs/cellular/generator.ipynb #c465efd9
+# %% ../../nbs/cellular/generator.ipynb #f86ee5f0
 class ToldCurve(nn.Module):
     "Time and curve as one vector; NaN anywhere in a curve: it is not given."
 
@@ -68,7 +67,7 @@ class ToldCurve(nn.Module):
         angle = log_snr[:, None] * self.times
         return self.layers(torch.cat([f, missing.float(), angle.sin(), angle.cos(), log_snr[:, None] / 5], 1))
 
-# %% ../../nbs/cellular/generator.ipynb #feadcf16
+# %% ../../nbs/cellular/generator.ipynb #29a9465b
 @keeps_config
 class CurveDiffusion(Diffusion):
     "Quarters out of noise, for given curves."
@@ -121,7 +120,7 @@ class CurveDiffusion(Diffusion):
         drop = self.settings["drop"]
         return bit_loss(self, self.encode((quarters, curves)), curves, generator, drop=drop)
 
-# %% ../../nbs/cellular/generator.ipynb #4cd0fef4
+# %% ../../nbs/cellular/generator.ipynb #f88584fd
 def _curves(curves: ArrayLike, model: CurveDiffusion) -> Tensor:  # (B, F)
     "Curves as the network takes them."
     given, F = np.asarray(curves, float), model.network.n_conditions
@@ -150,7 +149,7 @@ def generate(
     model.train(was)
     return np.concatenate(quarters)
 
-# %% ../../nbs/cellular/generator.ipynb #77bc2513
+# %% ../../nbs/cellular/generator.ipynb #523d09fb
 @torch.no_grad()
 def refresh(
     model: CurveDiffusion,
@@ -172,7 +171,7 @@ def refresh(
     x = add_noise(x0, normal(x0.shape, generator, x0), model.schedule[top])
     return model.decode(sample_ddim(model.denoiser(given, guidance_scale=guidance_scale), x, grid, generator))
 
-# %% ../../nbs/cellular/generator.ipynb #d661a400
+# %% ../../nbs/cellular/generator.ipynb #a78d40f1
 class Tidied(NamedTuple):
     "Quarters of one piece each, and which of them meet the rule of the data."
 
@@ -180,7 +179,7 @@ class Tidied(NamedTuple):
     valid: NDArray     # (B,) bool
     untouched: NDArray  # (B,) bool: valid as drawn
 
-# %% ../../nbs/cellular/generator.ipynb #0ca698b2
+# %% ../../nbs/cellular/generator.ipynb #da152400
 def tidy(
     quarters: ArrayLike,  # (B, n, n) bool
 ) -> Tidied:
@@ -192,7 +191,7 @@ def tidy(
     valid = is_valid(part)
     return Tidied(part, valid, valid & (part == quarters).all((1, 2)))
 
-# %% ../../nbs/cellular/generator.ipynb #d46c2b53
+# %% ../../nbs/cellular/generator.ipynb #6bbe0dd9
 def draw_valid(
     model: CurveDiffusion,
     curves: ArrayLike,  # (T, F) [MPa]

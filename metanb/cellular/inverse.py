@@ -6,7 +6,7 @@
 __all__ = ['ORIGIN', 'Proposer', 'FAR', 'SECOND', 'similarity', 'boundary', 'children', 'Known', 'verify', 'verify_into',
            'Effort', 'promising', 'polish', 'from_data', 'filled', 'proposer', 'different', 'design_for']
 
-# %% ../../nbs/cellular/inverse.ipynb #6d12ecbe
+# %% ../../nbs/cellular/inverse.ipynb #94f01b84
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from .generator import CurveDiffusion, draw_valid, tidy
 from .lessons import Catalogue, catalogue
 from .mechanics import compress
 from .result import CompressionResult
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import choice, number, refused, whole
 from ..core.search import Found
 from ..core.weights import from_pretrained
 
-# %% ../../nbs/cellular/inverse.ipynb #8cec12a3
+# %% ../../nbs/cellular/inverse.ipynb #3739d09d
 def similarity(
     quarters: ArrayLike,  # (B, n, n) bool
     others: ArrayLike,    # (M, n, n) bool
@@ -39,7 +39,7 @@ def similarity(
     x, y, z = (2.0 * part.reshape(len(part), -1).astype(np.float32) - 1 for part in (a, b, b[:, :, ::-1]))
     return 0.5 + np.maximum(x @ y.T, x @ z.T).astype(float) / (2 * max(1, x.shape[1]))
 
-# %% ../../nbs/cellular/inverse.ipynb #b5f0558a
+# %% ../../nbs/cellular/inverse.ipynb #874c4389
 def boundary(
     quarter: ArrayLike,  # (n, n) bool
 ) -> NDArray[np.bool_]:  # (n, n)
@@ -48,7 +48,7 @@ def boundary(
     p = np.pad(q, 1, mode="symmetric")
     return (p[:-2, 1:-1] ^ q) | (p[2:, 1:-1] ^ q) | (p[1:-1, :-2] ^ q) | (p[1:-1, 2:] ^ q)
 
-# %% ../../nbs/cellular/inverse.ipynb #85abbdd5
+# %% ../../nbs/cellular/inverse.ipynb #15bc012a
 def children(
     quarter: ArrayLike,  # (n, n) bool
     n_children: int,
@@ -73,7 +73,7 @@ def children(
             break
     return np.stack(found[:n_children]) if found else np.zeros((0, *quarter.shape), bool)
 
-# %% ../../nbs/cellular/inverse.ipynb #08839d92
+# %% ../../nbs/cellular/inverse.ipynb #59d06825
 ORIGIN = ("nearest datum", "generated", "polished")
 
 
@@ -108,7 +108,7 @@ class Known:
         "The least error, infinite without any cell."
         return min(self.errors, default=math.inf)
 
-# %% ../../nbs/cellular/inverse.ipynb #4b5b63b2
+# %% ../../nbs/cellular/inverse.ipynb #5c43e3d1
 def verify(
     quarters: ArrayLike,  # (B, n, n) bool
     *,
@@ -126,7 +126,7 @@ def verify(
         found += [(result, row) for row in range(len(result.stress))]
     return found
 
-# %% ../../nbs/cellular/inverse.ipynb #dab93aea
+# %% ../../nbs/cellular/inverse.ipynb #ba79025a
 def verify_into(
     known: Sequence[Known],           # one for each target
     proposed: Sequence[NDArray],      # (m, n, n) for each target
@@ -149,7 +149,7 @@ def verify_into(
                        (result, k) if keep_fields else None)
     return sum(sizes)
 
-# %% ../../nbs/cellular/inverse.ipynb #4a2e6f21
+# %% ../../nbs/cellular/inverse.ipynb #6a389d09
 @dataclass(frozen=True)
 class Effort:
     "How hard polishing looks before it compresses."
@@ -166,7 +166,7 @@ class Effort:
             whole(name, getattr(self, name), 1)
         whole("apart", self.apart, 0)
 
-# %% ../../nbs/cellular/inverse.ipynb #495b62da
+# %% ../../nbs/cellular/inverse.ipynb #902f1771
 def promising(
     known: Known,
     network: CurveNetwork,
@@ -202,7 +202,7 @@ def promising(
     before = np.array([known.before[rows[roots[k]]] for k in chosen])
     return np.stack([found[k] for k in chosen]) if chosen else np.zeros((0, *pool.shape[1:]), bool), before
 
-# %% ../../nbs/cellular/inverse.ipynb #028bb996
+# %% ../../nbs/cellular/inverse.ipynb #66a67fdf
 def polish(
     known: Sequence[Known],    # verified cells of each target, changed in place
     network: CurveNetwork,
@@ -232,7 +232,7 @@ def polish(
             line.append(record.error)
     return history
 
-# %% ../../nbs/cellular/inverse.ipynb #6e4f7b68
+# %% ../../nbs/cellular/inverse.ipynb #463845eb
 def from_data(
     targets: ArrayLike,  # (T, F), NaN: open
     cells: Catalogue,    # good ones
@@ -247,7 +247,7 @@ def from_data(
             found[-1].add(cells.quarters[row], np.asarray(cells.stress[row], float), True, 0)
     return found
 
-# %% ../../nbs/cellular/inverse.ipynb #a08dc006
+# %% ../../nbs/cellular/inverse.ipynb #910d28a5
 def filled(
     target: ArrayLike,  # (F,) NaN: open
     cells: Catalogue,   # good ones
@@ -259,7 +259,7 @@ def filled(
     size = (near[known] @ target[known]) / (near[known] @ near[known])
     return np.where(known, target, size * near)
 
-# %% ../../nbs/cellular/inverse.ipynb #a3f72489
+# %% ../../nbs/cellular/inverse.ipynb #d1988c5e
 Proposer = Callable[[NDArray, int, int], list[NDArray]]  # curves (T, F), how many for each, seed -> T arrays (m, n, n)
 
 
@@ -290,7 +290,7 @@ def proposer(
 
     return propose
 
-# %% ../../nbs/cellular/inverse.ipynb #d9d7a75c
+# %% ../../nbs/cellular/inverse.ipynb #d8bb6263
 def different(
     known: Known,
     keep: int,
@@ -307,7 +307,7 @@ def different(
             break
     return np.array(chosen, dtype=int)
 
-# %% ../../nbs/cellular/inverse.ipynb #ad248334
+# %% ../../nbs/cellular/inverse.ipynb #cf9c8e65
 FAR = 0.15  # NRMSE of the nearest datum from which on a target counts as far from the data
 _polish = polish  # inside of `design_for` the word is the number of rounds
 
@@ -330,7 +330,7 @@ def _tools(pixels: int, model: Any, network: CurveNetwork | None, cells: Catalog
         model = from_pretrained(f"cellular/bits_{pixels}") if model == "bits" else None
     return _Tools(cells, network, model)
 
-# %% ../../nbs/cellular/inverse.ipynb #6530511f
+# %% ../../nbs/cellular/inverse.ipynb #e1d3f8f8
 SECOND = ("least fill fraction", "least local stress")
 
 
@@ -356,7 +356,7 @@ def _facts(known: Known, rows: NDArray, strain: NDArray) -> dict[str, Any]:
     return fields | {"strain": strain, "origin": [ORIGIN[known.origin[row]] for row in rows], "snapped": snapped,
                      "unit": "MPa", "compressed": len(known.errors), "broke a rule": int(np.isinf(known.errors).sum())}
 
-# %% ../../nbs/cellular/inverse.ipynb #92fb2163
+# %% ../../nbs/cellular/inverse.ipynb #e8d0017c
 def _found(known: Known, rows: NDArray, facts: dict, n_candidates: int) -> Found:
     "The cells of some rows."
     def pick(values: list, shape: tuple) -> NDArray:
@@ -367,7 +367,7 @@ def _found(known: Known, rows: NDArray, facts: dict, n_candidates: int) -> Found
     errors, before = (pick(list(map(np.float64, part)), (0,)) for part in (known.errors, known.before))
     return Found(designs, pick(known.curves, (0, F)), errors, before, known.target, n_candidates, facts)
 
-# %% ../../nbs/cellular/inverse.ipynb #94f4623a
+# %% ../../nbs/cellular/inverse.ipynb #cf948c67
 def design_for(
     target: ArrayLike,                # (P,) stresses, compression positive; NaN: open [MPa]
     strain: ArrayLike | None = None,  # (P,) their strains; those of the data without (P = F)

@@ -6,7 +6,7 @@
 __all__ = ['ORIGINS', 'SHIPPED_CATALOGUE', 'is_heldout', 'Catalogue', 'catalogue_of', 'joined', 'save_catalogue',
            'load_catalogue', 'catalogue', 'Lessons', 'lessons', 'told_designs']
 
-# %% ../../nbs/cellular/lessons.ipynb #013eca0b
+# %% ../../nbs/cellular/lessons.ipynb #8f461387
 import hashlib
 import io
 import json
@@ -18,14 +18,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .curves import kinds_of_curves
 from .data import Responses
 from .design import random_designs
 from .forward import CurveNetwork, check_quarters, predict_curves, to_quarters
 from ..core.checks import choice, number, refused, shaped, whole
 from ..core.files import shipped_folder, user_path, write_file
 
-# %% ../../nbs/cellular/lessons.ipynb #6b71f6ac
+# %% ../../nbs/cellular/lessons.ipynb #b8f992eb
 def is_heldout(
     quarters: ArrayLike,  # (B, n, n) bool
     *,
@@ -38,7 +37,7 @@ def is_heldout(
     first = [int.from_bytes(hashlib.sha256(word).digest()[:4], "big") for word in words]
     return np.array(first, dtype=np.uint64) < np.uint64(round(share * 2**32))
 
-# %% ../../nbs/cellular/lessons.ipynb #b1eaf9dd
+# %% ../../nbs/cellular/lessons.ipynb #644770cd
 ORIGINS = ("random", "sought")
 
 
@@ -69,7 +68,7 @@ class Catalogue:
         "Cells that break no rule and reached all frames."
         return self[self.passed & np.isfinite(self.stress).all(1)]
 
-# %% ../../nbs/cellular/lessons.ipynb #a4c0313d
+# %% ../../nbs/cellular/lessons.ipynb #4b4eacb8
 def catalogue_of(
     data: Responses,
     origin: str = "random",
@@ -79,7 +78,7 @@ def catalogue_of(
     quarters = np.concatenate([to_quarters(data.designs(rows)) for rows in data.dataset.shards])
     return Catalogue(data.strain, quarters, data.stress.astype(np.float32), data.passed, np.full(len(data), kind))
 
-# %% ../../nbs/cellular/lessons.ipynb #7175466d
+# %% ../../nbs/cellular/lessons.ipynb #922f2bc5
 def joined(*catalogues: Catalogue) -> Catalogue:
     "Several as one; a cell that an earlier one holds is left out, and so is its twin."
     if not catalogues or len({(c.pixels, *c.strain.tolist()) for c in catalogues}) != 1:
@@ -91,7 +90,7 @@ def joined(*catalogues: Catalogue) -> Catalogue:
     _, first = np.unique(np.array(words, dtype=object), return_index=True)
     return whole_one[np.sort(first)]
 
-# %% ../../nbs/cellular/lessons.ipynb #acf89fd4
+# %% ../../nbs/cellular/lessons.ipynb #848d3471
 def save_catalogue(
     catalogue: Catalogue,
     file: str | Path,  # the .npz to write
@@ -109,7 +108,7 @@ def save_catalogue(
         passed=np.packbits(catalogue.passed), origin=catalogue.origin.astype(np.uint8))
     return write_file(file, content.getvalue(), argument="file")
 
-# %% ../../nbs/cellular/lessons.ipynb #9e734cd3
+# %% ../../nbs/cellular/lessons.ipynb #05af692f
 def load_catalogue(
     file: str | Path,
 ) -> Catalogue:
@@ -129,7 +128,7 @@ def load_catalogue(
     stress = np.where(np.isnan(arrays["stress"]), np.nan, stress)
     return Catalogue(arrays["strain"], quarters, stress, passed, arrays["origin"].astype(int))
 
-# %% ../../nbs/cellular/lessons.ipynb #b4205b1d
+# %% ../../nbs/cellular/lessons.ipynb #a00244cd
 SHIPPED_CATALOGUE = "cellular_{pixels}x{pixels}_attached_catalogue.npz"
 
 
@@ -146,7 +145,7 @@ def catalogue(
         raise refused("pixels", pixels, ", ".join(sizes) or "none: no catalogue comes with this package")
     return load_catalogue(file)
 
-# %% ../../nbs/cellular/lessons.ipynb #c2425e8f
+# %% ../../nbs/cellular/lessons.ipynb #6090290b
 @dataclass(frozen=True, eq=False)
 class Lessons:
     "Good cells to learn from, and good ones that are kept apart."
@@ -157,7 +156,7 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.learned)
 
-# %% ../../nbs/cellular/lessons.ipynb #edf02dce
+# %% ../../nbs/cellular/lessons.ipynb #36a06d87
 def lessons(
     cells: Catalogue,
     *,
@@ -169,7 +168,7 @@ def lessons(
     learned = good[~out]
     return Lessons(learned if n is None else learned[:whole("n", n, 1)], good[out & (good.origin == 0)])
 
-# %% ../../nbs/cellular/lessons.ipynb #6efba630
+# %% ../../nbs/cellular/lessons.ipynb #1ff85b71
 def told_designs(
     network: CurveNetwork,
     n: int,            # random cells drawn
