@@ -154,7 +154,9 @@ class VideoLevel(nn.Module):
         return x if self.spatial is None else self.temporal(self.spatial(x, tokens), tokens)
 
 # %% ../../nbs/core/video.ipynb #afb34cb2
-def _check_config(*, widths: Sequence[int], attention: Sequence[str], padding: Sequence[str], **sizes: int | None) -> None:
+def _check_config(
+    *, widths: Sequence[int], attention: Sequence[str], padding: Sequence[str], **sizes: int | None,
+) -> None:
     "Raise a ValueError that names the first argument of VideoUNet that makes no sense."
     if len(widths) == 0:
         raise refused("widths", widths, "at least one level")
