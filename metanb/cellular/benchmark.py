@@ -84,7 +84,7 @@ def looked_up(cells: Catalogue, k: int = 2) -> Method:
     "The nearest data, without a compression."
     return lambda targets: from_data(targets, cells, k)
 
-
+# %% ../../nbs/cellular/benchmark.ipynb #e6660c4f
 def screened(
     network: CurveNetwork,
     *,

@@ -95,6 +95,18 @@ def relative_distance(
     return (found - target).norm(dim=1) / target.norm(dim=1)
 
 # %% ../../nbs/cellular/forward.ipynb #7ffc57e3
+def _statistics(curves: NDArray, log_stiffness: NDArray) -> dict[str, NDArray]:  # (N, F), (N,)
+    "Mean of the curves of length one, their components times their spread, and the line of the sizes."
+    size = np.linalg.norm(curves, axis=1)
+    shape = curves / size[:, None]
+    _, spread, components = np.linalg.svd(shape - shape.mean(0), full_matrices=False)
+    basis = np.zeros((curves.shape[1],) * 2)
+    basis[:len(spread)] = components * (spread / math.sqrt(len(curves)))[:, None]
+    slope, offset = np.polyfit(log_stiffness, np.log(size), 1)
+    rest = np.std(np.log(size) - slope * log_stiffness - offset)
+    return {"mean_shape": shape.mean(0), "basis": basis, "line": np.array([slope, offset, rest])}
+
+# %% ../../nbs/cellular/forward.ipynb #abd092f4
 @keeps_config
 class CurveNetwork(nn.Module):
     "Stress at each frame from pictures and elastic stiffness."
@@ -146,16 +158,8 @@ class CurveNetwork(nn.Module):
     ) -> None:
         "Take mean, components and line from data."
         curves = shaped("curves", curves, ("N", len(self.mean_shape)), dtype=float)
-        size = np.linalg.norm(curves, axis=1)
-        shape = curves / size[:, None]
-        _, spread, components = np.linalg.svd(shape - shape.mean(0), full_matrices=False)
-        basis = np.zeros(self.basis.shape)
-        basis[:len(spread)] = components * (spread / math.sqrt(len(curves)))[:, None]
-        x = log_stiffness.double().cpu().numpy()
-        slope, offset = np.polyfit(x, np.log(size), 1)
-        rest = np.std(np.log(size) - slope * x - offset)
-        for name, value in (("mean_shape", shape.mean(0)), ("basis", basis), ("line", [slope, offset, rest])):
-            getattr(self, name).copy_(torch.as_tensor(np.asarray(value)))
+        for name, value in _statistics(curves, log_stiffness.double().cpu().numpy()).items():
+            getattr(self, name).copy_(torch.as_tensor(value))
 
     def loss(self, batch: tuple[Tensor, Tensor, Tensor], generator: Generator) -> Tensor:  # ()
         "Mean error of curves (B, F), at most 3 a cell; half of the cells are seen as their twins."
