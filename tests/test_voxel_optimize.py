@@ -169,18 +169,18 @@ def test_every_flipped_bit_of_a_state_is_noticed(tmp_path):
     path = tmp_path / "state.npz"
     run = InverseHomogenization("bulk", 0.4, seed=1, **SMALL)
     save_state(run, path)
-    intact, x, rng = path.read_bytes(), run.x.copy(), np.random.default_rng(0)
+    intact, x, rng = path.read_bytes(), run.way.x.copy(), np.random.default_rng(0)
     for bit in rng.choice(8 * len(intact), 200, replace=False).tolist():
         content = bytearray(intact)
         content[bit // 8] ^= 1 << bit % 8
         path.write_bytes(content)
-        run.x = x + 1
+        run.way.x = x + 1
         try:
             restore_state(run, path)
         except ValueError as error:
             assert "path is" in str(error) and "state.npz" in str(error)
         else:  # a byte that no reader looks at
-            np.testing.assert_array_equal(run.x, x)
+            np.testing.assert_array_equal(run.way.x, x)
 
 
 @pytest.mark.parametrize("settings, name", [
