@@ -140,23 +140,15 @@ class CurveNetwork(nn.Module):
             nn.Dropout(dropout), nn.Linear((n // 4) ** 2 * c + 2 * a + 1, hidden), nn.SiLU(),
             nn.Dropout(dropout), nn.Linear(hidden, 1 + n_frames))
 
-    def forward(
-        self,
-        pictures: Tensor,       # (B, 2, n, n)
-        log_stiffness: Tensor,  # (B,)
-    ) -> Tensor:                # (B, F) [MPa]
+    def forward(self, pictures: Tensor, log_stiffness: Tensor) -> Tensor:  # (B, 2, n, n), (B,) -> (B, F) [MPa]
         fine = self.fine(self.stem(torch.cat([pictures, self.place.expand(len(pictures), -1, -1, -1)], 1)))
         coarse, flat = self.coarse(self.middle(fine)), fine.flatten(2)
         y = self.head(torch.cat([coarse.flatten(1), flat.mean(2), flat.amax(2), log_stiffness[:, None] + 2], 1)).float()
         size = torch.exp(self.line[0] * log_stiffness[:, None] + self.line[1] + self.line[2] * y[:, :1])
         return size * (self.mean_shape + y[:, 1:] @ self.basis)
 
-    def adopt(
-        self,
-        curves: ArrayLike,      # (N, F) of the training data [MPa]
-        log_stiffness: Tensor,  # (N,)
-    ) -> None:
-        "Take mean, components and line from data."
+    def adopt(self, curves: ArrayLike, log_stiffness: Tensor) -> None:  # (N, F) [MPa], (N,)
+        "Take mean, components and line from the training data."
         curves = shaped("curves", curves, ("N", len(self.mean_shape)), dtype=float)
         for name, value in _statistics(curves, log_stiffness.double().cpu().numpy()).items():
             getattr(self, name).copy_(torch.as_tensor(value))
