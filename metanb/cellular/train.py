@@ -170,8 +170,9 @@ def train_video(
     model, parts = build(name, preset=preset, seed=seed, **config), []
     for rows in data.dataset.shards:
         fields, curves = films(data, rows)
-        learned = data.passed[rows] & np.isfinite(data.stress[rows]).all(1) & ~is_heldout(to_quarters(data.designs(rows)))
-        parts.append((fields[torch.as_tensor(learned)], curves[torch.as_tensor(learned)]))
+        good = data.passed[rows] & np.isfinite(data.stress[rows]).all(1)
+        learned = torch.as_tensor(good & ~is_heldout(to_quarters(data.designs(rows))))
+        parts.append((fields[learned], curves[learned]))
     fields, curves = (torch.cat(part) for part in zip(*parts))
     model.adopt(fields, curves)
     settings = TRAININGS[name].for_fit(preset, steps=steps)
@@ -244,7 +245,7 @@ def film_accuracy(
         drawn = generate(model, np.repeat(curves, n, 0), seed=seed, guidance_scale=guidance_scale, n_steps=n_steps)
         part = tidy(drawn.quarters)
         owner = np.repeat(np.arange(len(curves)), n)
-        seen.extend(zip(part.quarters[part.valid], drawn.stress[part.valid], drawn.fields[part.valid], curves[owner[part.valid]]))
+        seen.extend(zip(*(x[part.valid] for x in (part.quarters, drawn.stress, drawn.fields, curves[owner]))))
         shares = {"raw": float(part.untouched.mean()), "tidied": float(part.valid.mean())}
         return [part.quarters[part.valid & (owner == k)] for k in range(len(curves))], shares
 
@@ -255,7 +256,7 @@ def film_accuracy(
     told, targets = (np.stack([entry[k] for entry in some]) for k in (1, 3))
     answers = verify(np.stack([entry[0] for entry in some]), **options)
     stress = np.stack([result.stress[k] for result, k in answers])
-    errors = [_field_error(model, entry[2], *answer) for entry, answer in zip(some, answers) if answer[0].passed[answer[1]]]
+    errors = [_field_error(model, entry[2], result, k) for entry, (result, k) in zip(some, answers) if result.passed[k]]
     frames = np.mean(errors, 0) if errors else np.full(told.shape[1], np.nan)
     good = np.array([result.passed[k] for result, k in answers])
     return found | {"told_target": float(nrmse(told, targets).mean()),
@@ -332,7 +333,7 @@ def command(
     seed: Seed = 0,
     max_minutes: Minutes = None,
     cells: Annotated[str | None, typer.Option(help="File of a catalogue, instead of the shipped one.")] = None,
-    films: Annotated[str | None, typer.Option(help="Data set with fields for video models, a folder or a .zip.")] = None,
+    films: Annotated[str | None, typer.Option(help="Data set with fields, for video models.")] = None,
     forward: Annotated[str | None, typer.Option(help="Network that tells random cells, a name or a folder.")] = None,
     out: Out = Path("runs/weights"),
 ) -> None:
