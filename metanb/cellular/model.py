@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
 from .data import Responses
-from .design import mirror
 from ..core.checks import number, refused, whole
 from ..core.device import integers
 from ..core.diffusion import Diffusion, dynamic_threshold
@@ -172,8 +171,9 @@ class VideoDiffusion(Diffusion):
         low, high = fields.amin((0, 3, 4)).float(), fields.amax((0, 3, 4)).float()
         high[0] = torch.maximum(high[0], -low[0])
         low[0] = -high[0]
-        for kept, found in ((self.low, low), (self.high, high), (self.mean, curves.mean(0)), (self.spread, curves.std(0))):
-            kept.copy_(found)
+        found = {"low": low, "high": high, "mean": curves.mean(0), "spread": curves.std(0)}
+        for name, value in found.items():
+            getattr(self, name).copy_(value)
 
     def encode(self, batch: tuple[Tensor, ...]) -> Tensor:  # (B, 3, F, ny, nx)
         "Fields in [-1, 1]."
@@ -231,4 +231,5 @@ def generate(
     parts = [model.sample(part.cpu(), generator, n_steps=n_steps, guidance_scale=guidance_scale)
              for part in condition.split(batch_size)]
     model.train(was)
-    return Videos(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("fields", "quarters", "stress")))
+    names = ("fields", "quarters", "stress")
+    return Videos(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
