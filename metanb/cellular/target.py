@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['draw_found', 'CurvePad', 'Stopped', 'target_explorer']
 
-# %% ../../nbs/cellular/target.ipynb #6fed867b
+# %% ../../nbs/cellular/target.ipynb #df1ad756
 import threading
 import time
 import warnings
@@ -28,7 +28,7 @@ from ..core.plotting import CYCLE, blank_figure, in_house_style
 from ..core.search import Found
 from ..core.widgets import app_box, image_box, menu, message, png, slider
 
-# %% ../../nbs/cellular/target.ipynb #21124439
+# %% ../../nbs/cellular/target.ipynb #b4058d20
 @in_house_style
 def draw_found(
     found: Found,  # from `design_for`
@@ -54,8 +54,8 @@ def draw_found(
     ax.legend(*(part[::-1] for part in ax.get_legend_handles_labels()), fontsize=7)
     return figure
 
-# %% ../../nbs/cellular/target.ipynb #8aa3ae0a
-_PAD = """
+# %% ../../nbs/cellular/target.ipynb #ef4d9722
+_DRAWING = """
 function render({ model, el }) {
   const W = 420, H = 260, L = 44, B = 34, T = 10, R = 10, canvas = document.createElement("canvas");
   canvas.width = W; canvas.height = H; canvas.tabIndex = 0;
@@ -91,6 +91,10 @@ function render({ model, el }) {
       pen.fillStyle = i === chosen ? "#D55E00" : "#0072B2"; pen.fill();
     });
   };
+"""
+
+# %% ../../nbs/cellular/target.ipynb #7e55a014
+_PAD = _DRAWING + """
   const put = (i, s) => {
     const stress = model.get("stress").slice();
     stress[i] = Math.min(model.get("most"), Math.max(0, s));
@@ -123,7 +127,7 @@ function render({ model, el }) {
 export default { render };
 """
 
-# %% ../../nbs/cellular/target.ipynb #2fd293cb
+# %% ../../nbs/cellular/target.ipynb #d6cbf584
 class CurvePad(anywidget.AnyWidget):
     "A curve whose points the reader drags; `stress` holds them in MPa, one a frame."
     stress = traitlets.List(traitlets.Float()).tag(sync=True)
@@ -132,7 +136,7 @@ class CurvePad(anywidget.AnyWidget):
     most = traitlets.Float(100.0).tag(sync=True)  # MPa at the top
     _esm = _PAD
 
-# %% ../../nbs/cellular/target.ipynb #21fe5cd4
+# %% ../../nbs/cellular/target.ipynb #ee0b4e35
 class Stopped(Exception):
     "Somebody pressed the button."
 
@@ -176,7 +180,7 @@ class _Work:
         except Exception as error:  # a thread that dies silently would look like work
             self.refuse(str(error) or type(error).__name__)
 
-# %% ../../nbs/cellular/target.ipynb #914456f5
+# %% ../../nbs/cellular/target.ipynb #0123ec9e
 class _Wish:
     "The curve: drawn, or one of the paper's four, or that of a known cell."
 
@@ -205,14 +209,14 @@ class _Wish:
         "What is drawn [MPa]."
         return np.array(self.pad.stress)
 
-# %% ../../nbs/cellular/target.ipynb #2afdcdec
+# %% ../../nbs/cellular/target.ipynb #e4aab682
 def _words(found: Found, seconds: float) -> str:
     "What came out, in a line."
     errors = ", ".join(f"{error:.1%}" for error in found.error)
     return (f"{len(found)} different cells, each compressed; {found.facts['compressed']} compressions in "
             f"{seconds:.0f} s. Errors {errors}; the nearest datum {found.facts['nearest datum']:.1%}")
 
-
+# %% ../../nbs/cellular/target.ipynb #39da3d8e
 class _TargetApp:
     "What happens when a curve is asked for."
 
@@ -273,7 +277,7 @@ class _TargetApp:
             design = self.found.design[self.cell.value]
             self.film.value = png(draw_result(design, result, frame=self.frame.value, index=row, copies=2))
 
-# %% ../../nbs/cellular/target.ipynb #6f7bd19c
+# %% ../../nbs/cellular/target.ipynb #04c59b45
 def target_explorer(
     *,
     pixels: int = 24,                 # along an edge of the cells
