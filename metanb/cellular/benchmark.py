@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Method', 'target_lists', 'save_lists', 'load_lists', 'shipped_lists', 'looked_up', 'screened', 'drawn',
-           'then_polished', 'Judged', 'judge', 'leaderboard']
+           'then_polished', 'Judged', 'judged', 'leaderboard']
 
 # %% ../../nbs/cellular/benchmark.ipynb #39527c0a
 import io
@@ -163,36 +163,37 @@ class Judged:
         return int(np.isinf(self.best).sum())
 
 # %% ../../nbs/cellular/benchmark.ipynb #cf1dec3d
-def judge(
-    method: Method,
-    targets: ArrayLike,  # (T, F)
-    cells: Catalogue,    # what was learned from
-) -> tuple[Judged, list[Known]]:
-    "Ask a method for a list of targets."
-    begin, targets = time.process_time(), shaped("targets", targets, ("T", "F"), dtype=float)
-    known = method(targets)
-    seconds = (time.process_time() - begin) / max(1, len(targets))
+def judged(
+    known: Sequence[Known],
+    cells: Catalogue,        # what was learned from
+    seconds: float = 0.0,    # CPU seconds for each target
+) -> Judged:
+    "What the records of some targets say."
     errors = np.concatenate([np.asarray(record.errors, float) for record in known]) if known else np.zeros(0)
     best = np.array([record.error for record in known])
     found = [record.quarters[record.best(1)[0]] for record in known if np.isfinite(record.error)]
     alike = np.median(similarity(np.stack(found), cells.quarters).max(1)) if found else np.nan
     whole_ones = errors[np.isfinite(errors)]
-    return Judged(best, whole_ones, len(whole_ones) / max(1, len(errors)), float(alike), seconds), known
+    return Judged(best, whole_ones, len(whole_ones) / max(1, len(errors)), float(alike), seconds)
 
 # %% ../../nbs/cellular/benchmark.ipynb #9d8c5885
 def leaderboard(
     methods: Mapping[str, Method],
-    lists: Mapping[str, NDArray],
-    cells: Catalogue,              # what was learned from
+    lists: Mapping[str, ArrayLike],  # (T, F) each
+    cells: Catalogue,                # what was learned from
     *,
-    progress: Callable[[str], Any] | None = None,  # told of each finished part
-) -> dict[str, dict[str, Judged]]:  # list -> method -> verdict
-    "Every method on every list; the same targets and the same rules for all."
-    table: dict[str, dict[str, Judged]] = {}
-    for name, targets in lists.items():
-        for method, ask in methods.items():
-            verdict, _ = judge(ask, targets, cells)
-            table.setdefault(name, {})[method] = verdict
-            if progress is not None:
-                progress(f"{name}, {method}: {100 * verdict.mean:.2f} %, {verdict.seconds:.1f} CPU s a target")
+    progress: Callable[[str], Any] | None = None,  # told of each finished method
+) -> dict[str, dict[str, Judged]]:   # list -> method -> verdict
+    "Every method on every list; a method is asked for all targets at once, so that cells are compressed in large batches."
+    lists = {name: shaped(name, targets, ("T", "F"), dtype=float) for name, targets in lists.items()}
+    targets, ends = np.concatenate(list(lists.values())), np.cumsum([len(part) for part in lists.values()])
+    table: dict[str, dict[str, Judged]] = {name: {} for name in lists}
+    for method, ask in methods.items():
+        begin = time.process_time()
+        known = ask(targets)
+        seconds = (time.process_time() - begin) / max(1, len(targets))
+        for name, end in zip(lists, ends):
+            table[name][method] = judged(known[end - len(lists[name]):end], cells, seconds)
+        if progress is not None:
+            progress(f"{method}: {100 * judged(known, cells).mean:.2f} %, {seconds:.1f} CPU s a target")
     return table
