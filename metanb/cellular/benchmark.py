@@ -184,7 +184,7 @@ def leaderboard(
     *,
     progress: Callable[[str], Any] | None = None,  # told of each finished method
 ) -> dict[str, dict[str, Judged]]:   # list -> method -> verdict
-    "Every method on every list; a method is asked for all targets at once, so that cells are compressed in large batches."
+    "Every method on every list; each is asked for all targets at once, so that batches are large."
     lists = {name: shaped(name, targets, ("T", "F"), dtype=float) for name, targets in lists.items()}
     targets, ends = np.concatenate(list(lists.values())), np.cumsum([len(part) for part in lists.values()])
     table: dict[str, dict[str, Judged]] = {name: {} for name in lists}
