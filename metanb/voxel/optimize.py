@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import checked, choice, number, refused, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import user_path, write_file
@@ -34,6 +34,7 @@ from .mechanics import solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
 
 # %% ../../nbs/voxel/optimize.ipynb #c7ef26c7
+@checked
 @dataclass(frozen=True, eq=False)
 class Task:
     "What is asked of an optimisation and how it goes about it; raises ValueError for settings out of range."
@@ -108,6 +109,7 @@ def _check(task: Task) -> None:
         raise refused("start.shape", np.shape(task.start), f"{shape}, an octant")
 
 # %% ../../nbs/voxel/optimize.ipynb #ff4a91b0
+@checked
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     "What is known of a grey cell."
@@ -124,6 +126,7 @@ class Evaluation:
 E_MIN = 1e-9  # of voids while densities are grey; finished cells have none
 
 
+@checked
 class GreyCell:
     "Densities of an octant, their stiffness, and the derivatives by the variables."
 
@@ -178,6 +181,7 @@ class GreyCell:
             (self.share * slope) @ self.H, float(4 * self.share @ (rho * (1 - rho))), iterations, residual)
 
 # %% ../../nbs/voxel/optimize.ipynb #0dc2830e
+@checked
 class OptimalityCriteria:
     "Moves variables where the volume is the only constraint."
 
@@ -208,6 +212,7 @@ class OptimalityCriteria:
         "Go back to a state."
 
 # %% ../../nbs/voxel/optimize.ipynb #faa3a5cc
+@checked
 class MovingAsymptotes:
     "Moves variables under any number of constraints."
 
@@ -253,6 +258,7 @@ class MovingAsymptotes:
         self.scale, self.step = float(state["scale"]), int(state["step"])
 
 # %% ../../nbs/voxel/optimize.ipynb #7f59caee
+@checked
 class Stages:
     "The sharpness of the projection, raised when the objective rests."
 
@@ -286,6 +292,7 @@ class Stages:
         self.rested = bool(rested)
 
 # %% ../../nbs/voxel/optimize.ipynb #e6c2f5a6
+@checked
 @dataclass(frozen=True, eq=False)
 class Optimum:
     "A finished cell, in black and white."
@@ -337,6 +344,7 @@ class Optimum:
         return f"Optimum of {len(self.history)} steps: {volume}, {constants}, {state}{rules}"
 
 # %% ../../nbs/voxel/optimize.ipynb #57d17d7f
+@checked
 class InverseHomogenization:
     "An optimisation in progress: `step` makes one, `result` ends it; raises ValueError for settings out of range."
 
@@ -404,6 +412,7 @@ def _settings(task: Task) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=float))
 
 # %% ../../nbs/voxel/optimize.ipynb #e33541f9
+@checked
 def save_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -418,6 +427,7 @@ def save_state(
     return write_file(path, content.getvalue())
 
 # %% ../../nbs/voxel/optimize.ipynb #3cb11a27
+@checked
 def restore_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -451,6 +461,7 @@ def restore_state(
     return run
 
 # %% ../../nbs/voxel/optimize.ipynb #1f0f8be2
+@checked
 def optimize(
     objective: str | Objective,
     volume_fraction: float,
@@ -478,6 +489,7 @@ def optimize(
     return run.result()
 
 # %% ../../nbs/voxel/optimize.ipynb #908bf585
+@checked
 def draw_progress(
     run: InverseHomogenization,
 ) -> Figure:
@@ -496,6 +508,7 @@ def draw_progress(
     return fig
 
 # %% ../../nbs/voxel/optimize.ipynb #984f040d
+@checked
 class LivePlot:
     "A callback of `optimize` that redraws `draw_progress` in a notebook."
 
