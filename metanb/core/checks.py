@@ -371,7 +371,7 @@ def _rule(kind: Any) -> tuple[Callable, str] | None:
             left = [_rule(one) for one in inner if one not in some and getattr(one, "__name__", "") != "Tensor"]
             return _any_of([(_is_number_or_numbers, "numbers"), *left])
         return _any_of([_rule(one) for one in inner])
-    if not isinstance(origin, type) or origin in (object, type):
+    if not isinstance(origin, type) or origin in (object, type, Any):
         return None
     if origin in _RULES:
         return _RULES[origin]
