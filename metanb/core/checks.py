@@ -314,7 +314,13 @@ def _any_of(rules: list) -> tuple[Callable, str] | None:
         return None
     tests = tuple(test for test, _ in rules)
     words = " or ".join(dict.fromkeys(said for _, said in rules))
-    return (lambda value: any(test(value) for test in tests)), words
+
+    def test(value: Any) -> bool:
+        return any(one(value) for one in tests)
+    inside = [one.inside for one in tests if hasattr(one, "inside")]
+    if len(inside) == 1:
+        test.inside = inside[0]
+    return test, words
 
 
 def _many_of(rules: list, length: int | None, sort: type) -> tuple[Callable, str]:
@@ -339,7 +345,20 @@ def _many_of(rules: list, length: int | None, sort: type) -> tuple[Callable, str
         if alike:
             return rule is None or all(map(rule[0], value))
         return all(rule is None or rule[0](item) for rule, item in zip(rules, value))
+    test.inside = lambda value: zip([rule] * len(value) if alike else rules if len(rules) == len(value) else (), value)
     return test, words
+
+
+def _blamed(name: str, value: Any, rule: tuple[Callable, str]) -> ValueError:
+    "The error of a value that its rule refuses, or of the entry of it that is the reason."
+    inside = getattr(rule[0], "inside", None)
+    if inside is not None and isinstance(value, list | tuple):
+        for i, (inner, one) in enumerate(inside(value)):
+            if inner is not None and not inner[0](one):
+                return _blamed(f"{name}[{i}]", one, inner)
+    if hasattr(rule[0], "made") and (_is_array(value) or isinstance(value, list | tuple | Mapping | Set)):
+        return refused(f"type of {name}", type(value).__name__, rule[0].made)
+    return refused(name, value, rule[1])
 
 
 def _made_by(kind: type) -> tuple[Callable, str]:
@@ -348,6 +367,7 @@ def _made_by(kind: type) -> tuple[Callable, str]:
 
     def test(value: Any) -> bool:
         return isinstance(value, kind) or not (isinstance(value, plain) or _is_array(value))
+    test.made = kind.__name__
     return test, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 # %% ../../nbs/core/checks.ipynb #8ec2f6fa
@@ -465,7 +485,7 @@ def _refusal(thing: Callable, args: tuple, given: dict) -> ValueError:
         for said, one in found.items():
             if test and not test(one):
                 own = _said_by(thing, said, bound.arguments)
-                return own or refused(said, one, _rule(kinds[name])[1])
+                return own or _blamed(said, one, _rule(kinds[name]))
     raise AssertionError("no argument is refused")
 
 

@@ -144,7 +144,7 @@ def eps_from_x0(
 def step_grid(
     schedule: Schedule,
     *,
-    n_steps: int = 50,                     # number of model calls, evenly spread over the T steps
+    n_steps: int | None = 50,                     # number of model calls, evenly spread over the T steps
     times: Sequence[float] | None = None,  # increasing times in (0, 1] instead, the last 1; moved to the nearest steps
 ) -> list[int]:                            # increasing steps in 1..T, the last is T
     "Choose the steps at which a sampler calls the model."

@@ -72,8 +72,8 @@ _TOUCH = 1e-12  # [length]; far above rounding (1e-16), far below anything one c
 # %% ../../nbs/kirigami/design.ipynb #f95b5e5f
 @checked
 def cuts_cross(
-    alpha: NDArray[np.float64],  # (...) angle of one cut [degrees]
-    partner: NDArray[np.float64],  # (...) angle of the other cut [degrees]
+    alpha: NDArray[np.float64] | float,  # (...) angle of one cut [degrees]
+    partner: NDArray[np.float64] | float,  # (...) angle of the other cut [degrees]
     offset: tuple[int, int],  # rows down and columns right from the first centre to the second
 ) -> NDArray[np.bool_]:  # (...) True where the two meet
     "Whether two cuts whose centres are `offset` apart cross or overlap (touching with a tip is allowed)."
