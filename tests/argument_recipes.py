@@ -49,7 +49,7 @@ def stiffness():
 @cache
 def octants():
     from metanb.voxel.families import random_cells
-    return random_cells(2, 0, octant=8)
+    return random_cells(2, 0, octant=8)[0]
 
 
 @cache
@@ -76,7 +76,7 @@ def lessons():
     from metanb.voxel.train import Lessons
     from metanb.voxel.families import random_cells
     from metanb.voxel.inverse import verify
-    some = random_cells(40, 1, octant=8)
+    some = random_cells(40, 1, octant=8)[0]
     free, properties = to_wedge(some), verify(some)
     return Lessons(free[:30], properties[:30], free[30:], properties[30:])
 
@@ -203,6 +203,10 @@ def kirigami(path):
     import importlib
     module, name = path.split(".")
     return getattr(importlib.import_module(f"metanb.kirigami.{module}"), name)(nodes=12)
+
+
+def stiff_ones(seed):
+    return stiffness() * (1 + 0.1 * torch.rand(3, 1, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
 
 
 @cache
@@ -370,7 +374,7 @@ def mesh():
 
 def settings_of(name):
     import metanb.cellular.settings as settings
-    return settings.Marching(steps=50, device="cpu", compiled=False) if name == "Marching" else getattr(settings, name)()
+    return settings.Marching(steps=100, device="cpu", compiled=False) if name == "Marching" else getattr(settings, name)()
 
 
 @cache
@@ -544,6 +548,11 @@ RECIPES = {
     "truss.topology.joined.segments": lambda: np.array([[[0.0, 0, 0], [0.5, 0.5, 0.5]]]), "truss.topology.*.slots": lambda: ((1, 1),), "truss.topology.*.compound": lambda: truss_graph(), "truss.topology.*.types": lambda: truss().types[0], "truss.topology.*.tessellations": lambda: truss().tessellations[0],
     "truss.topology.*.graph": lambda: truss_graph(), "truss.topology.block_of.cells": lambda: np.zeros((1, 3), int), "truss.topology.add_lattice.vertices": lambda: np.array([[0.0, 0, 0], [1.0, 0, 0]]), "truss.topology.add_lattice.struts": lambda: np.array([[0, 1]]),
     "truss.train.build.name": lambda: "forward", "truss.train.*.data": lambda: truss_set(), "truss.train.*.heldout": lambda: truss_set(), "truss.train.*.result": lambda: fitted(),
+    "truss.data.dataset.n": lambda: 2, "truss.data.dataset.shard_size": lambda: 2, "truss.train.*.name": lambda: "affine", "truss.train.prepared.model": truss_forward, "truss.train.r2_of.model": truss_forward,
+    "truss.train.train.steps": lambda: 1, "truss.train.train.progress": lambda: False, "truss.train.train.width": lambda: 4, "truss.forward.r2_score.found": lambda: stiff_ones(0), "truss.forward.r2_score.true": lambda: stiff_ones(1),
+    "truss.export.surface.resolution": lambda: 0.15, "truss.topology.Elementary.vertices": lambda: ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)), "truss.topology.Elementary.struts": lambda: ((0, 1),), "truss.inverse.refine.design": truss,
+    "kirigami.data.dataset.preset": lambda: "test", "kirigami.jump.*.after": lambda: torch.tensor(0.6), "kirigami.benchmark.score.data": lambda: kirigami_set().designs, "kirigami.benchmark.score.heldout": lambda: kirigami_set().designs[:100],
+    "kirigami.metrics.evaluate.data": lambda: kirigami_set().designs, "kirigami.metrics.evaluate.heldout": lambda: kirigami_set().designs[:100],
     # voxel
     "voxel.*.octant": lambda: 8, "voxel.*.n": lambda: 2, "voxel.*.octants": octants, "voxel.*.cell": cell, "voxel.*.designs": cell, "voxel.*.model": cell_model, "voxel.*.data": lessons, "voxel.*.rng": lambda: np.random.default_rng(0), "voxel.*.start": lessons,
     "voxel.*.C": stiffness, "voxel.*.wanted": lambda: np.array([0.3, 0.1, 0.1, 0.4]), "voxel.*.properties": lambda: cell_constants(), "voxel.*.constants": lambda: cell_constants()[:, :3], "voxel.*.objective": lambda: "bulk", "voxel.*.free": lambda: lessons().free,
@@ -554,7 +563,7 @@ RECIPES = {
     "voxel.design.unfold.octant": lambda: octants()[0], "voxel.design.symmetrise.octant": lambda: octants()[0], "voxel.design.shape_similarity.a": octants, "voxel.design.shape_similarity.b": octants, "voxel.design.unpack.packed": lambda: packed(), "voxel.design.*.voxels": lambda: 8,
     "voxel.design.family.name": lambda: "schwarz_p", "voxel.design.export_mesh.path": lambda: Path("cell.stl"), "voxel.design.import_cells.folder": lambda: Path("a folder"), "voxel.design.plot_cell.ax": axes3,
     "voxel.exchange.read_mesh_cell.path": stl, "voxel.exchange.read_mesh_cell.n": lambda: 8, "voxel.exchange.read_grid_cell.path": lambda: grid_file(), "voxel.exchange.write_inp.path": lambda: Path("cell.inp"), "voxel.explore.draw_optimisation.optimum": lambda: optimum(),
-    "voxel.explore.draw_found.found": lambda: voxel_found(), "voxel.families.cut.values": lambda: np.linspace(0, 1, 120), "voxel.families.cut.share": lambda: 0.3, "voxel.families.*.parents": lambda: parents(), "voxel.families.random_cells.parents": lambda: None, "voxel.families.*.kind": lambda: "wave",
+    "voxel.explore.draw_found.found": lambda: voxel_found(), "voxel.families.cut.values": lambda: np.linspace(0, 1, 120), "voxel.families.cut.share": lambda: 0.3, "voxel.families.*.parents": lambda: parents(), "voxel.families.random_cells.parents": lambda: None, "voxel.families.*.kind": lambda: "waves",
     "voxel.inverse.constants_of.target": lambda: cell_constants()[0, :3], "voxel.inverse.check_bounds.constants": lambda: cell_constants()[0, :3], "voxel.inverse.enlarge.octant": lambda: 16, "voxel.inverse.polish.octant": lambda: octants()[0], "voxel.inverse.polish.rounds": lambda: 1,
     "voxel.inverse.draw_sound.n_steps": lambda: 2, "voxel.inverse.design_for.target": lambda: cell_constants()[0, :3], "voxel.inverse.load_model.octant": lambda: 16,
     "voxel.mechanics.conjugate_gradients.times": lambda: lambda u: u, "voxel.mechanics.conjugate_gradients.precondition": lambda: lambda u: u, "voxel.mechanics.*.b": lambda: torch.ones(2, 3, dtype=torch.float64), "voxel.mechanics.*.limit": lambda: torch.full((2,), 1e-3, dtype=torch.float64),
@@ -565,10 +574,17 @@ RECIPES = {
     "voxel.operators.affine.case": lambda: 0, "voxel.operators.parity.case": lambda: 0, "voxel.operators.stiffness_times.E": lambda: torch.ones(1, 4, 4, 4, dtype=torch.float64), "voxel.operators.stiffness_times.u": lambda: torch.ones(1, 3, 5, 5, 5, dtype=torch.float64),
     "voxel.operators.stiffness_times.k": lambda: torch.eye(24, dtype=torch.float64), "voxel.operators.stencil.theta": lambda: [torch.full((1,), 0.5, dtype=torch.float64)] * 3, "voxel.operators.*.E": lambda: torch.ones(1, 4, 4, 4, dtype=torch.float64), "voxel.operators.*.cases": lambda: [0],
     "voxel.operators.energies.domain": lambda: octant_domain(), "voxel.operators.energies.displacement": lambda: {0: torch.zeros(1, 3, 5, 5, 5, dtype=torch.float64)}, "voxel.operators.energies.pairs": lambda: [(0, 0)],
-    "voxel.optimize.*.task": lambda: voxel_task(), "voxel.optimize.*.run": lambda: voxel_run(), "voxel.optimize.save_state.path": lambda: Path("state.npz"), "voxel.optimize.restore_state.path": lambda: voxel_state(), "voxel.train.build.name": lambda: "wedge",
+    "voxel.optimize.*.task": lambda: voxel_task(), "voxel.optimize.*.run": lambda: voxel_run(), "voxel.optimize.save_state.path": lambda: Path("state.npz"), "voxel.optimize.restore_state.path": lambda: voxel_state(), "voxel.train.*.name": lambda: "bits_16",
     "voxel.train.accuracy.targets": lambda: cell_constants(), "voxel.train.accuracy.n_candidates": lambda: 1, "voxel.train.*.result": lambda: fitted(), "voxel.train.lessons.sets": lambda: (voxel_cells(),),
     "voxel.optimize.optimize.octant": lambda: 4,
+    "voxel.exchange.*.cell": lambda: cell(), "voxel.inverse.polish.octant": lambda: octants()[0], "voxel.objectives.threshold.density": lambda: octants()[0].astype(float), "voxel.optimize.Optimum.octant": lambda: octants()[0],
+    "voxel.data.families.n": lambda: 2, "voxel.data.families.octant": lambda: 4, "voxel.data.families.shard_size": lambda: 2, "voxel.data.dataset.n": lambda: 1, "voxel.data.dataset.octant": lambda: 4, "voxel.data.dataset.shard_size": lambda: 1,
+    "voxel.data.dataset.stage_steps": lambda: 1, "voxel.data.dataset.progress": lambda: False, "voxel.data.families.progress": lambda: False, "voxel.train.data_for.n": lambda: 4,
     # cellular
+    **{f"cellular.contact.{one}.{key}": (lambda value: lambda: torch.tensor(value))(value) for one in ("contact_forces", "transfers") for key, value in (("width", 16.0), ("distance", 0.1), ("friction", 0.4), ("stiffness", 1.0))},
+    **{f"cellular.contact.{one}.{key}": lambda: ring()[1] for one in ("contact_forces", "transfers") for key in ("x", "velocity")}, **{f"cellular.contact.{one}.rub": lambda: torch.zeros(4) for one in ("contact_forces", "transfers")},
+    "cellular.contact.contact_forces.chain": lambda: (boundary().previous, boundary().following, boundary().inset),
+    "cellular.data.dataset.n": lambda: 1, "cellular.data.dataset.quarter": lambda: 8,
     "cellular.*.design": lambda: pixels()[0], "cellular.*.designs": pixels, "cellular.*.quarters": quarters, "cellular.*.quarter": lambda: 8, "cellular.*.n": lambda: 2, "cellular.*.result": compressed, "cellular.*.data": lambda: responses(), "cellular.*.shape": lambda: (16, 16),
     "cellular.*.mesh": lambda: deck_mesh(), "cellular.*.batch": lambda: motion()[0], "cellular.*.plan": lambda: motion()[1], "cellular.*.boundary": lambda: boundary(), "cellular.*.material": lambda: material(), "cellular.*.mat": lambda: material(),
     "cellular.calculix.lattice_nodes.corners": lambda: np.stack(np.meshgrid(np.arange(3.0), np.arange(3.0)), -1), "cellular.calculix.*.amplitude": lambda: 0.02, "cellular.calculix.walls.void": lambda: ~pixels()[0], "cellular.calculix.numbered.values": lambda: np.ones((2, 3)),
@@ -580,7 +596,7 @@ RECIPES = {
     "cellular.contact.*.candidates": lambda: candidates(), "cellular.contact.*.start": lambda: np.ones((1, 2)), "cellular.contact.*.end": lambda: np.full((1, 2), 3.0), "cellular.contact.*.force": lambda: np.ones(1), "cellular.contact.overlap.x": lambda: square()[0], "cellular.contact.overlap.conn": lambda: square()[1],
     "cellular.contact.overlap.seg": lambda: square()[2], "cellular.contact.overlap.width": lambda: 4.0,
     "cellular.curves.*.stress": lambda: np.linspace(0.0, 1.0, 5), "cellular.curves.nrmse.target": lambda: np.linspace(0.1, 1.0, 5), "cellular.curves.*.targets": lambda: curves(), "cellular.curves.*.curves": lambda: curves(), "cellular.curves.*.strain": lambda: np.array([0.0, 0.04, 0.1, 0.15, 0.2]),
-    "cellular.curves.at_frames.frames": lambda: (0.05, 0.1), "cellular.curves.hard_targets.name": lambda: "soft", "cellular.curves.hard_targets.n": lambda: 1,
+    "cellular.curves.at_frames.frames": lambda: (0.05, 0.1), "cellular.curves.hard_targets.name": lambda: "softest", "cellular.curves.hard_targets.n": lambda: 1,
     "cellular.data.quantise.field": lambda: compressed().sigma22, "cellular.data.quantise.solid": pixels, "cellular.data.restore.differences": lambda: np.zeros((2, 2, 256), np.uint8), "cellular.data.restore.limits": lambda: np.zeros((2, 2, 2), np.float32), "cellular.data.restore.solid": pixels,
     "cellular.data.load.source": lambda: responses().dataset.path, "cellular.data.Reporting.executor": lambda: SimpleNamespace(submit=None), "cellular.design.fields_from_noise.noise": lambda: np.ones((8, 8), complex), "cellular.design.random_fields.quarter": lambda: 8, "cellular.design.random_designs.quarter": lambda: 8,
     **{f"cellular.element.{one}.X": lambda: torch.tensor([[[0.0], [1], [1], [0]], [[0.0], [0], [1], [1]]], dtype=torch.float64) for one in ("shape_constants", "reference")},
@@ -590,10 +606,11 @@ RECIPES = {
     "cellular.motion.*.u": lambda: torch.zeros_like(motion_x()), "cellular.plotting.deformed_pixels.u1": lambda: compressed().u1[0, -1], "cellular.plotting.deformed_pixels.u2": lambda: compressed().u2[0, -1], "cellular.plotting.*.row": lambda: 0, "cellular.plotting.animate.path": lambda: Path("film.gif"),
     "cellular.result.*.out": dict, "cellular.result.*.exempt": lambda: 1, "cellular.settings.merged.settings": lambda: (settings_of("Loading"),), "cellular.settings.merged.changes": lambda: {"friction": 0.3}, "cellular.linear_response.batch": lambda: 2, "cellular.elastic.linear_response.batch": lambda: 2,
 }
-CHEAP = {}
 INNER = {  # not called here: they start processes, end them, or are the command line itself, which has tests of its own
     *(f"core.batch.{one}" for one in ("execute", "start", "stop", "close", "run_batch", "stop_with_parent", "report", "cells_done", "run_notebooks", "check_folder", "plan")),
     *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "section", "overview")), "core.workers.workers", "core.workers.processes",
+    *(f"{one}.command" for one in ("kirigami.benchmark", "kirigami.data", "kirigami.train", "truss.data", "truss.train", "voxel.benchmark", "voxel.cycles", "voxel.data", "voxel.train", "cellular.data")),
+    *(f"core.checks.{one}" for one in ("shown", "refused", "whole", "number", "choice", "native", "shaped", "tensor", "alike", "solid_or_void")),  # what refusals are made of
 }
 LEGAL = {}
 

@@ -14,13 +14,11 @@ import math
 import numbers
 import os
 import pkgutil
-import pickle
 import resource
 import signal
 import types
 import typing
 import warnings
-import zlib
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +29,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 import metanb
-from argument_recipes import CHEAP, INNER, LEGAL, recipe
+from argument_recipes import INNER, LEGAL, recipe
 
 LONGEST = 4.0  # seconds of a processor; what takes longer hangs
 MEMORY = 6e9  # bytes that a call may ask for
@@ -85,7 +83,7 @@ def accepts(kind):
         if some <= set(inner):
             return {"numbers", "number"}.union(*(accepts(one) for one in inner if one not in some))
         return set().union(*map(accepts, inner))
-    if not isinstance(origin, type) or origin in (object, type):
+    if not isinstance(origin, type) or origin in (object, type, typing.Any):
         return {"any"}
     for base, said in ((bool, "truth"), (int, "whole"), (float, "real"), (str, "text"), (type(None), "none"), (os.PathLike, "path"), (np.ndarray, "numbers"),
                        (torch.Tensor, "numbers"), (collections.abc.Mapping, "mapping"), (bytes, "bytes")):
@@ -155,8 +153,6 @@ def kinds_of(accepted):
     bad = [kind for kind, (_, where) in KINDS.items() if not where & accepted]
     if accepted & {"several"}:
         bad = [kind for kind in bad if kind != "an object"]
-    if "truth" in accepted and "a whole number" in bad and not accepted - {"truth", "none"}:
-        pass
     return bad + [kind for kind, (_, where) in VALUES.items() if where & accepted]
 
 
@@ -271,8 +267,9 @@ def examine(name, draws, chosen=lambda pair: True):
     if name in INNER or not pairs:
         return 0, []
     try:
+        arguments = legal_call(name)
         with guarded():
-            nan_is_legal = holds_nan(call(name, legal_call(name)))
+            nan_is_legal = holds_nan(call(name, arguments))
     except (Exception, TooLong) as error:
         return 0, [("", "", f"no legal call: {type(error).__name__}: {error}")]
     faults = []

@@ -300,8 +300,11 @@ def _is_path(value: Any) -> bool:
 
 
 def _is_numbers(value: Any) -> bool:
-    return value is not None and not isinstance(value, str | bytes | bool | numbers.Number | Mapping | Set) \
-        or _is_array(value)
+    if isinstance(value, list | tuple):
+        return True
+    if value is None or isinstance(value, str | bytes | bool | numbers.Number | Mapping | Set):
+        return False
+    return any(hasattr(value, name) for name in ("__array__", "__getitem__", "__iter__", "shape"))
 
 
 def _is_number_or_numbers(value: Any) -> bool:
