@@ -352,18 +352,6 @@ def _many_of(rules: list, length: int | None, sort: type) -> tuple[Callable, str
     return test, words
 
 
-def _blamed(name: str, value: Any, rule: tuple[Callable, str]) -> ValueError:
-    "The error of a value that its rule refuses, or of the entry of it that is the reason."
-    inside = getattr(rule[0], "inside", None)
-    if inside is not None and isinstance(value, list | tuple):
-        for i, (inner, one) in enumerate(inside(value)):
-            if inner is not None and not inner[0](one):
-                return _blamed(f"{name}[{i}]", one, inner)
-    if hasattr(rule[0], "made") and (_is_array(value) or isinstance(value, list | tuple | Mapping | Set)):
-        return refused(f"type of {name}", type(value).__name__, rule[0].made)
-    return refused(name, value, rule[1])
-
-
 def _made_by(kind: type) -> tuple[Callable, str]:
     "The rule of a class: plain data are refused, and an object that is none passes, for it may behave like one."
     plain = str | bytes | bool | numbers.Number | list | tuple | Mapping | Set | types.NoneType
@@ -372,6 +360,59 @@ def _made_by(kind: type) -> tuple[Callable, str]:
         return isinstance(value, kind) or not (isinstance(value, plain) or _is_array(value))
     test.made = kind.__name__
     return test, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+
+# %% ../../nbs/core/checks.ipynb #95629a42
+def _bounded(rule: tuple[Callable, str] | None, bound: tuple | list) -> tuple[Callable, str]:
+    "A rule with bounds of its numbers, (least, most), or with the shape of its array, a list of numbers and letters."
+    base, words = rule or (lambda value: True, "a number")
+    if isinstance(bound, list):
+        def test(value: Any) -> bool:
+            return base(value) and (value is None or _fits(_shape_of(value) or (), tuple(bound)))
+        test.base, test.shape = (base, words), tuple(bound)
+        return test, words
+    least, most = bound
+    between = f"from {least} to {most}"
+    if None in bound:
+        between = f"of at most {most}" if least is None else f"of at least {least}"
+
+    def within(value: Any) -> bool:
+        if isinstance(value, list | tuple):
+            return all(map(within, value))
+        return not _is_number(value) or (least is None or value >= least) and (most is None or value <= most)
+
+    def test(value: Any) -> bool:
+        return base(value) and within(value)
+    test.base = base, words
+    return test, words.replace("number", f"number {between}", 1)
+
+
+def _shape_of(value: Any) -> tuple[int, ...] | None:
+    "The shape of an array, a tensor or nested lists; None of a ragged one."
+    if hasattr(value, "shape"):
+        return tuple(value.shape)
+    import numpy as np  # the command line starts without
+
+    try:
+        return np.shape(value)
+    except ValueError:
+        return None
+
+# %% ../../nbs/core/checks.ipynb #6a913b6f
+def _blamed(name: str, value: Any, rule: tuple[Callable, str]) -> ValueError:
+    "The error of a value that its rule refuses, or of the entry of it that is the reason."
+    base = getattr(rule[0], "base", None)
+    if base is not None and not base[0](value):
+        return _blamed(name, value, base)
+    if hasattr(rule[0], "shape"):
+        return refused(f"{name}.shape", _shape_of(value), _written(rule[0].shape))
+    inside = getattr(rule[0], "inside", None)
+    if inside is not None and isinstance(value, list | tuple):
+        for i, (inner, one) in enumerate(inside(value)):
+            if inner is not None and not inner[0](one):
+                return _blamed(f"{name}[{i}]", one, inner)
+    if hasattr(rule[0], "made") and (_is_array(value) or isinstance(value, list | tuple | Mapping | Set)):
+        return refused(f"type of {name}", type(value).__name__, rule[0].made)
+    return refused(name, value, rule[1])
 
 # %% ../../nbs/core/checks.ipynb #8ec2f6fa
 _RULES = {int: (_is_whole, "a whole number"), float: (_is_real, "a finite number"), str: (_is_text, "a text"),
@@ -451,12 +492,18 @@ def _kinds(thing: Callable) -> dict[str, Any]:
                 continue
         return found
 
+# %% ../../nbs/core/checks.ipynb #4b5c623b
+def _rule_of(name: str, kinds: Mapping, bounds: Mapping) -> tuple[Callable, str] | None:
+    "The rule of an argument, by its annotation and its bounds."
+    rule = _rule(kinds[name]) if name in kinds else None
+    return _bounded(rule, bounds[name]) if name in bounds else rule
 
-def _rules_of(thing: Callable) -> tuple[list, dict, Any, Any]:
+
+def _rules_of(thing: Callable, bounds: Mapping) -> tuple[list, dict, Any, Any]:
     "Rules by place and by name, and those of further arguments."
     kinds, places, names, more, others = _kinds(thing), [], {}, None, None
     for name, parameter in inspect.signature(thing).parameters.items():
-        rule = _rule(kinds[name]) if name in kinds else None
+        rule = _rule_of(name, kinds, bounds)
         test = None if rule is None else rule[0]
         if test and parameter.default is not parameter.empty and not test(parameter.default):
             test = functools.partial(lambda test, usual, value: value is usual or test(value), test, parameter.default)
@@ -471,11 +518,11 @@ def _rules_of(thing: Callable) -> tuple[list, dict, Any, Any]:
     return places, names, more, others
 
 # %% ../../nbs/core/checks.ipynb #0d41e346
-def _refusal(thing: Callable, args: tuple, given: dict) -> ValueError:
+def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> ValueError:
     "The error of a call of which some argument has been refused."
     signature, kinds = inspect.signature(thing), _kinds(thing)
     bound = signature.bind_partial(*args, **given)
-    places, names, more, others = _rules_of(thing)
+    places, names, more, others = _rules_of(thing, bounds)
     bound.apply_defaults()
     for name, value in bound.arguments.items():
         sort = signature.parameters[name].kind
@@ -488,7 +535,7 @@ def _refusal(thing: Callable, args: tuple, given: dict) -> ValueError:
         for said, one in found.items():
             if test and not test(one):
                 own = _said_by(thing, said, bound.arguments)
-                return own or _blamed(said, one, _rule(kinds[name]))
+                return own or _blamed(said, one, _rule_of(name, kinds, bounds))
     raise AssertionError("no argument is refused")
 
 
@@ -498,7 +545,7 @@ def _is_compiling() -> bool:
     return torch is not None and torch.compiler.is_compiling()
 
 
-def _front(thing: Callable) -> Callable:
+def _front(thing: Callable, bounds: Mapping) -> Callable:
     "A function before which its arguments are checked."
     rules = []
 
@@ -507,17 +554,17 @@ def _front(thing: Callable) -> Callable:
         if _is_compiling():
             return thing(*args, **given)
         if not rules:
-            rules.append(_rules_of(thing))
+            rules.append(_rules_of(thing, bounds))
         places, names, more, others = rules[0]
         for test, value in zip(places, args):
             if test is not None and not test(value):
-                raise _refusal(thing, args, given) from None
+                raise _refusal(thing, bounds, args, given) from None
         for name, value in given.items():
             test = names.get(name, others)
             if test is not None and not test(value):
-                raise _refusal(thing, args, given) from None
+                raise _refusal(thing, bounds, args, given) from None
         if more is not None and not all(map(more, args[len(places):])):
-            raise _refusal(thing, args, given) from None
+            raise _refusal(thing, bounds, args, given) from None
         return thing(*args, **given)
     for name in ("cache_info", "cache_clear", "cache_parameters"):
         if hasattr(thing, name):
@@ -526,13 +573,16 @@ def _front(thing: Callable) -> Callable:
 
 # %% ../../nbs/core/checks.ipynb #0805d23f
 def checked(
-    thing: Any,  # function, or class with a constructor of its own
-) -> Any:        # a function like it, or the same class
-    "Decorator: refuses at each call, by name, what cannot be that argument by its annotation."
+    thing: Any = None,  # function, or class with a constructor of its own
+    **bounds: tuple | list,  # argument -> (least, most) of a number, None for no end; or the shape of an array, a list
+) -> Any:               # a function like it, or the same class
+    "Decorator: refuses at each call, by name, what cannot be that argument by its annotation and its bounds."
+    if thing is None:
+        return functools.partial(checked, **bounds)
     if not isinstance(thing, type):
-        return _front(thing)
+        return _front(thing, bounds)
     if "__init__" in vars(thing):
-        thing.__init__ = _front(thing.__init__)
+        thing.__init__ = _front(thing.__init__, bounds)
     elif hasattr(thing, "_fields"):
-        thing.__new__ = staticmethod(_front(thing.__new__))
+        thing.__new__ = staticmethod(_front(thing.__new__, bounds))
     return thing
