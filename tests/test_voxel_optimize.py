@@ -9,28 +9,32 @@ import pytest
 import torch
 
 from metanb.core.coverage import Coverage
+from metanb.voxel.auxetic import Effort
 from metanb.voxel.data import PROPERTIES, RANGES, Cells, dataset, initial_data, load, make_shard, moduli, statistics
 from metanb.voxel.design import components, family, fold, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
 from metanb.voxel.mechanics import homogenize, stiffness_of
 from metanb.voxel.objectives import OBJECTIVES, poisson, random_start, reach, threshold
 from metanb.voxel.optimize import InverseHomogenization, optimize, restore_state, save_state
 
-SMALL = dict(octant=6, stage_steps=5, sharpness=(1, 8, 32), device="cpu")
+LITTLE = Effort(starts=4, survivors=(2, 2), rounds=(10, 10))
+SMALL = dict(octant=6, stage_steps=5, sharpness=(1, 8, 32), effort=LITTLE, device="cpu")
 
 
 def stiffness(*constants):
     return stiffness_of(torch.tensor(constants, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("method", ["auto", "oc"])
 @pytest.mark.parametrize("objective, v, seed", [
     ("bulk", 0.3, 0), ("shear", 0.45, 1), ("youngs", 0.6, 2), ("poisson", 0.35, 3), ("poisson", 0.35, 7),
     ("poisson", 0.2, 1), ("poisson", 0.5, 4), ("poisson", 0.8, 0), ("bulk", 0.9, 5)])
-def test_finished_cells_meet_the_volume_and_their_numbers_are_their_own(objective, v, seed):
-    "After clean-up, whatever the objective and the start: the volume within half an orbit."
-    best = optimize(objective, v, seed=seed, octant=8, stage_steps=8, sharpness=(1, 8, 32), device="cpu")
+def test_finished_cells_meet_the_volume_and_their_numbers_are_their_own(objective, v, seed, method):
+    "After clean-up, whatever the objective and the start: the volume within half an orbit, or 1 % of a union of blocks."
+    best = optimize(objective, v, seed=seed, octant=8, stage_steps=8, sharpness=(1, 8, 32), method=method, effort=LITTLE, device="cpu")
     cell = unfold(best.octant)
     assert best.octant.dtype == bool and is_cubic(cell) and best.wanted == v
-    assert abs(best.volume_fraction - v) <= 3 / 8**3 + 1e-12
+    assert best.blocks == (objective == "poisson" and method == "auto") and best.feasible
+    assert abs(best.volume_fraction - v) <= max(3 / 8**3, 0.01 * v * best.blocks) + 1e-12
     assert best.connected == is_connected(cell) and best.bears == (best.connected and bool(percolates(cell).all()))
     again = homogenize(cell, symmetry="none", rtol=1e-6).C  # the whole cell, not the octant
     np.testing.assert_allclose(best.C, again, rtol=0, atol=1e-6)
@@ -117,7 +121,7 @@ def test_what_holds_for_any_start(noise):
         while not run.finished:
             run.step()
         best = run.result()
-        assert abs(run.history[-1]["volume_fraction"] - 0.35) < 1e-3
+        assert abs(run.history[-1]["volume_fraction"] - 0.35) < (3 / 6**3 if best.blocks else 1e-3)
         assert abs(best.volume_fraction - 0.35) <= 3 / 6**3 + 1e-12 and is_cubic(unfold(best.octant))
         assert best.residual <= 2e-4 and torch.linalg.eigvalsh(best.C).min() > -1e-8
 
@@ -169,18 +173,18 @@ def test_every_flipped_bit_of_a_state_is_noticed(tmp_path):
     path = tmp_path / "state.npz"
     run = InverseHomogenization("bulk", 0.4, seed=1, **SMALL)
     save_state(run, path)
-    intact, x, rng = path.read_bytes(), run.x.copy(), np.random.default_rng(0)
+    intact, x, rng = path.read_bytes(), run.way.x.copy(), np.random.default_rng(0)
     for bit in rng.choice(8 * len(intact), 200, replace=False).tolist():
         content = bytearray(intact)
         content[bit // 8] ^= 1 << bit % 8
         path.write_bytes(content)
-        run.x = x + 1
+        run.way.x = x + 1
         try:
             restore_state(run, path)
         except ValueError as error:
             assert "path is" in str(error) and "state.npz" in str(error)
         else:  # a byte that no reader looks at
-            np.testing.assert_array_equal(run.x, x)
+            np.testing.assert_array_equal(run.way.x, x)
 
 
 @pytest.mark.parametrize("settings, name", [

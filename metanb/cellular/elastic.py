@@ -89,7 +89,7 @@ def linear_response(
     device: str = "auto",
 ) -> LinearResponse:
     "Linear elastic answers of mirrored cells between rigid platens in double precision; `ValueError` if out of range."
-    quarters = native("quarters", quarters, "a boolean array (N, n, m)")
+    quarters = np.ascontiguousarray(native("quarters", quarters, "a boolean array (N, n, m)"))
     if quarters.dtype != bool or quarters.ndim != 3 or 0 in quarters.shape[1:]:
         raise refused("quarters", f"{quarters.dtype} {quarters.shape}", "bool (N, n, m)")
     choice("platens", platens, ("attached", "lubricated"))

@@ -60,7 +60,8 @@ def make_shard(
     "Optimise cells from random starts; on one kind of device a shard is the same wherever it is made."
     rng, rows = np.random.default_rng(seed), []
     share = np.array(list(GOALS.values())) / sum(GOALS.values())
-    settings = {"octant": octant, "poisson": poisson, "stage_steps": stage_steps, "sharpness": tuple(sharpness)}
+    settings = {"octant": octant, "poisson": poisson, "stage_steps": stage_steps, "sharpness": tuple(sharpness),
+                "method": "oc"}  # for Poisson's ratio, too: the sets made so far stay what they are
     for _ in range(n):
         goal = int(rng.choice(len(GOALS), p=share))
         wanted = float(rng.uniform(low, high))

@@ -13,7 +13,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ..core.checks import checked, choice, number, refused, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import user_path, write_file
+from .auxetic import AuxeticSearch, Effort, auxetic_state, auxetic_take, present, scaleless
 from .design import check_designs, is_connected, percolates, unfold, wedge
 from .mechanics import solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
@@ -43,7 +44,9 @@ class Task:
     octant: int = 16              # n, voxels along its edge; the cell has twice as many
     seed: int = 0                 # of the random start
     start: NDArray | None = None  # (n, n, n) densities instead of a random start
-    method: str = "auto"          # "oc": optimality criteria; "mma": moving asymptotes; "auto": "mma" with constraints
+    method: str = "auto"          # "oc": optimality criteria; "mma": moving asymptotes; "blocks": see `voxel.auxetic`;
+    #                               "auto": "mma" with constraints, "blocks" for "poisson" without
+    effort: Effort = Effort()     # of "blocks", which has its own filter, sharpness, steps and tolerances
     isotropy: float | None = None  # largest distance of the Zener ratio from 1; not constrained without
     constraints: Sequence[Objective] = ()  # further ones, met where they are at most 0
     poisson: float = 0.3          # Poisson's ratio of the base material
@@ -65,12 +68,24 @@ class Task:
     def functions(self) -> list[Objective]:
         "The objective, and the constraints."
         goal = OBJECTIVES[self.objective] if isinstance(self.objective, str) else self.objective
+        goal = scaleless if self.uses_blocks else goal
         return [goal, *self.constraints] + ([self.anisotropy] if self.isotropy is not None else [])
+
+    @property
+    def is_constrained(self) -> bool:
+        "Whether there is more to keep than the volume."
+        return bool(len(self.constraints)) or self.isotropy is not None
 
     @property
     def uses_mma(self) -> bool:
         "Whether moving asymptotes make the steps."
-        return self.method == "mma" or (self.method == "auto" and len(self.functions) > 1)
+        return self.method == "mma" or (self.method == "auto" and self.is_constrained)
+
+    @property
+    def uses_blocks(self) -> bool:
+        "Whether the cell is made of blocks."
+        auto = self.method == "auto" and isinstance(self.objective, str) and self.objective == "poisson"
+        return self.method == "blocks" or auto and not self.is_constrained
 
     def anisotropy(self, C: Tensor, step: int = 0) -> Tensor:
         "Squared distance of the Zener ratio from 1, relative to the one allowed, less 1."
@@ -87,7 +102,12 @@ def _check(task: Task) -> None:
     "Raises ValueError for settings out of range."
     if not callable(task.objective):
         choice("objective", task.objective, OBJECTIVES)
-    choice("method", task.method, ("auto", "oc", "mma"))
+    choice("method", task.method, ("auto", "oc", "mma", "blocks"))
+    is_poisson = isinstance(task.objective, str) and task.objective == "poisson"
+    if task.method == "blocks" and (task.is_constrained or not is_poisson):
+        raise refused("method", "blocks", "'auto', 'oc' or 'mma' for all but 'poisson' without constraints")
+    if not isinstance(task.effort, Effort):
+        raise refused("effort", task.effort, "an Effort of `voxel.auxetic`")
     if task.method == "oc" and (task.isotropy is not None or task.constraints):
         raise refused("method", "oc", "'auto' or 'mma' with isotropy or constraints")
     base_stiffness(task.poisson)
@@ -308,10 +328,13 @@ class Optimum:
     constraints: tuple[float, ...]  # of this cell, in the order of `Task.functions`; met where at most 0
     history: list[dict[str, Any]]  # of the steps, whose cells are grey
 
+    blocks: bool = False       # whether each solid voxel is to lie in a solid block of 2 x 2 x 2
+
     @property
     def feasible(self) -> bool:
         "Whether each constraint holds to 1e-6, and the volume to half of what six voxels of an octant take up."
-        near = abs(self.volume_fraction - self.wanted) <= 3 / self.octant.size + 1e-12
+        slack = max(3 / self.octant.size, 0.01 * self.wanted * self.blocks)  # unions of blocks are coarser
+        near = abs(self.volume_fraction - self.wanted) <= slack + 1e-12
         return bool(near and all(value <= 1e-6 for value in self.constraints))
 
     @property
@@ -344,6 +367,82 @@ class Optimum:
         return f"Optimum of {len(self.history)} steps: {volume}, {constants}, {state}{rules}"
 
 # %% ../../nbs/voxel/optimize.ipynb #57d17d7f
+class _Descent:
+    "Densities of the voxels, from one start."
+
+    def __init__(self, task: Task):
+        self.task, self.cell, self.stages = task, GreyCell(task), Stages(task)
+        self.move = MovingAsymptotes(task) if task.uses_mma else OptimalityCriteria(task)
+        self.x, self.history = task.variables(), []
+
+    @property
+    def finished(self) -> bool:
+        return self.stages.rested
+
+    @property
+    def sharpness(self) -> float:
+        return self.stages.sharpness
+
+    def density(self) -> NDArray:  # (n, n, n)
+        return self.cell.octant(self.x, self.sharpness)
+
+    def octant(self) -> NDArray[np.bool_]:  # (n, n, n)
+        return threshold(self.density(), self.task.volume_fraction)
+
+    def _volume(self, x: NDArray) -> float:
+        return self.cell.share @ self.cell.densities(x, self.sharpness)[0]
+
+    def step(self) -> None:
+        found = self.cell.evaluate(self.x, self.sharpness, len(self.history))
+        self.history.append({
+            "objective": found.values[0], "volume_fraction": found.volume_fraction,
+            "C11": float(found.C[0, 0]), "C12": float(found.C[0, 1]), "C44": float(found.C[3, 3]),
+            "constraints": found.values[1:], "iterations": found.iterations, "residual": found.residual,
+            "sharpness": self.sharpness, "grey": found.grey})
+        self.x = self.move(self.x, found, self._volume)
+        self.stages.advance([record["objective"] for record in self.history])
+
+    def state(self) -> dict[str, NDArray]:
+        kept = {"x": self.x} | self.stages.state() | self.move.state()
+        if self.cell.displacement is not None:
+            kept["displacement"] = self.cell.displacement.cpu().numpy()
+        return kept
+
+    def take(self, state: dict[str, NDArray]) -> None:
+        self.stages.take(state)
+        self.move.take(state)
+        self.x = state["x"]
+        if "displacement" in state:
+            self.cell.displacement = torch.as_tensor(state["displacement"], device=self.cell.device)
+
+# %% ../../nbs/voxel/optimize.ipynb #b2aa98f3
+class _Unions(AuxeticSearch):
+    "Unions of blocks, from many starts; from one that is given, if there is one."
+
+    def __init__(self, task: Task):
+        starts = None if task.start is None else np.asarray(task.start, float)[None]
+        super().__init__(
+            task.volume_fraction, octant=task.octant, seed=task.seed, starts=starts, effort=task.effort,
+            poisson=task.poisson, penalty=task.penalty, dtype=task.dtype, device=pick_device(task.device))
+
+    @property
+    def x(self) -> NDArray:  # (A, M)
+        return self.grey.x
+
+    @property
+    def sharpness(self) -> float:
+        return self.grey.sharpness
+
+    def density(self) -> NDArray:  # (n, n, n)
+        return present(self)
+
+    def state(self) -> dict[str, NDArray]:
+        return auxetic_state(self)
+
+    def take(self, state: dict[str, NDArray]) -> None:
+        auxetic_take(self, state)
+
+# %% ../../nbs/voxel/optimize.ipynb #078a789a
 @checked
 class InverseHomogenization:
     "An optimisation in progress: `step` makes one, `result` ends it; raises ValueError for settings out of range."
@@ -355,40 +454,36 @@ class InverseHomogenization:
         **settings,  # of `Task`
     ):
         self.task = Task(objective, volume_fraction, **settings)
-        self.cell, self.stages = GreyCell(self.task), Stages(self.task)
-        self.move = MovingAsymptotes(self.task) if self.task.uses_mma else OptimalityCriteria(self.task)
-        self.x = self.task.variables()
-        self.history: list[dict[str, Any]] = []  # of each step
+        self.way = _Unions(self.task) if self.task.uses_blocks else _Descent(self.task)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        "Of each step."
+        return self.way.history
 
     @property
     def finished(self) -> bool:
         "Whether the last stage has come to rest, or the steps are used up."
-        return self.stages.rested or len(self.history) >= self.task.max_steps
+        return self.way.finished or len(self.history) >= self.task.max_steps
+
+    @property
+    def sharpness(self) -> float:
+        "The present one of the projection."
+        return self.way.sharpness
 
     def density(self) -> NDArray:  # (n, n, n)
-        "The present densities of the octant."
-        return self.cell.octant(self.x, self.stages.sharpness)
-
-    def _volume(self, x: NDArray) -> float:
-        return self.cell.share @ self.cell.densities(x, self.stages.sharpness)[0]
+        "The present densities of the octant; with blocks those of the best start, then of the cell that is changed."
+        return self.way.density()
 
     def step(self) -> dict[str, Any]:
         "One step; returns what the history keeps of it."
-        found = self.cell.evaluate(self.x, self.stages.sharpness, len(self.history))
-        self.history.append({
-            "objective": found.values[0], "volume_fraction": found.volume_fraction,
-            "C11": float(found.C[0, 0]), "C12": float(found.C[0, 1]), "C44": float(found.C[3, 3]),
-            "constraints": found.values[1:], "iterations": found.iterations, "residual": found.residual,
-            "sharpness": self.stages.sharpness, "grey": found.grey})
-        self.x = self.move(self.x, found, self._volume)
-        self.stages.advance([record["objective"] for record in self.history])
+        self.way.step()
         return self.history[-1]
 
     def result(self) -> Optimum:
         "The black and white cell of the present densities, homogenised anew; raises ValueError if that fails."
-        density, task = self.density(), self.task
-        octant = threshold(density, task.volume_fraction)
-        E = torch.as_tensor(octant, dtype=torch.float64, device=self.cell.device)[None]
+        density, octant, task = self.density(), self.way.octant(), self.task
+        E = torch.as_tensor(octant, dtype=torch.float64, device=pick_device(task.device))[None]
         found = solve(E, poisson=task.poisson, symmetry="cubic", rtol=1e-4, max_iterations=10_000)
         cell, C = unfold(octant), stiffness_of(found.constants)[0].cpu()
         connected = is_connected(cell)
@@ -396,17 +491,19 @@ class InverseHomogenization:
         goal, *constraints = (float(function(C, len(self.history))) for function in task.functions)
         return Optimum(
             octant, density, C, float(found.residual.max()), connected, bears, float(task.volume_fraction),
-            float(task.poisson), goal, tuple(constraints), list(self.history))
+            float(task.poisson), goal, tuple(constraints), list(self.history), task.uses_blocks)
 
 # %% ../../nbs/voxel/optimize.ipynb #1db224ec
 def _settings(task: Task) -> dict[str, Any]:
     "What must be the same when an optimisation is taken up again."
-    left_out = ("objective", "start", "constraints", "device", "max_steps")
+    left_out = ("objective", "start", "constraints", "device", "max_steps", "effort")
     values = {f.name: getattr(task, f.name) for f in fields(task) if f.name not in left_out}
     constants = torch.tensor([[0.3, 0.1, 0.08], [0.07, -0.01, 0.02]], dtype=torch.float64)
     probes = list(enumerate(stiffness_of(constants)))
     values["functions"] = [[float(f(C, step)) for step, C in probes] for f in task.functions]
     values |= {"sharpness": [float(b) for b in task.sharpness], "dtype": str(task.dtype)}
+    if task.uses_blocks:
+        values |= {"effort": asdict(task.effort)}
     start = None if task.start is None else np.ascontiguousarray(task.start, float)
     values["start"] = None if start is None else hashlib.sha256(start).hexdigest()
     return json.loads(json.dumps(values, default=float))
@@ -419,11 +516,8 @@ def save_state(
 ) -> Path:
     "Keep an optimisation in one file, which replaces an older one only when it is complete."
     text = json.dumps({"settings": _settings(run.task), "history": run.history})
-    arrays = {"x": run.x, "text": np.array(text)} | run.stages.state() | run.move.state()
-    if run.cell.displacement is not None:
-        arrays["displacement"] = run.cell.displacement.cpu().numpy()
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    np.savez(content, text=np.array(text), **run.way.state())
     return write_file(path, content.getvalue())
 
 # %% ../../nbs/voxel/optimize.ipynb #3cb11a27
@@ -451,13 +545,10 @@ def restore_state(
         if theirs.get(name) != mine[name]:
             given = f"{path}, saved with {name} = {theirs.get(name)!r}"
             raise refused("path", given, f"the same settings ({name} = {mine[name]!r}), or another path")
-    if x.shape != run.x.shape:
-        raise refused("path", path, f"a saved optimisation of {run.x.shape} variables, not {x.shape}")
-    run.stages.take(arrays)
-    run.move.take(arrays)
-    run.x, run.history = x, history
-    if "displacement" in arrays:
-        run.cell.displacement = torch.as_tensor(arrays["displacement"], device=run.cell.device)
+    if x.shape[-1] != run.way.x.shape[-1]:
+        raise refused("path", path, f"a saved optimisation of {run.way.x.shape} variables, not {x.shape}")
+    run.way.take(arrays)
+    run.way.history = history
     return run
 
 # %% ../../nbs/voxel/optimize.ipynb #1f0f8be2
@@ -503,7 +594,7 @@ def draw_progress(
     axes[1].axhline(run.task.volume_fraction, color="0.6", linestyle=":")
     middle = unfold(run.density())[:, :, run.task.octant]
     axes[2].imshow(middle.T, cmap="gray_r", vmin=0, vmax=1, origin="lower")
-    axes[2].set(xticks=[], yticks=[], title=f"slice z = 1/2, sharpness {run.stages.sharpness:g}")
+    axes[2].set(xticks=[], yticks=[], title=f"slice z = 1/2, sharpness {run.sharpness:g}")
     fig.tight_layout()
     return fig
 
