@@ -18,7 +18,6 @@ from torch import Generator, Tensor
 from .checks import checked, refused
 
 # %% ../../nbs/core/device.ipynb #f5c368bc
-@checked
 def pick_device(
     name: str | torch.device = "auto",  # "auto", "cpu", "cuda" or "cuda:<index>"
 ) -> torch.device:                      # a device that exists
@@ -34,7 +33,6 @@ def pick_device(
     return torch.device(text)
 
 # %% ../../nbs/core/device.ipynb #94746544
-@checked
 def device_kind(
     name: str | torch.device = "auto",  # see `pick_device`
 ) -> str:                               # "cpu", or the name of a GPU such as "NVIDIA H200"

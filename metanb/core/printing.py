@@ -23,7 +23,6 @@ from .checks import checked, choice, number, refused
 from .files import suffix_of, user_path, write_file
 
 # %% ../../nbs/core/printing.ipynb #52d6035f
-@checked
 @dataclass(frozen=True)
 class PrintCheck:
     "What a printer would find in a file; lengths in mm."
