@@ -617,6 +617,7 @@ INNER = {  # not called here: they start processes, end them, or are the command
     *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "section", "overview")), "core.workers.workers", "core.workers.processes",
     # longer than a test of arguments may take
     "cellular.data.make_shard", "cellular.data.dataset", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data",
+    "truss.forward.ExactLinear",  # its constructor is that of torch.nn.Linear
     "core.printing.PrintCheck",  # holds NaN where nothing could be measured
     *(f"{one}.command" for one in ("kirigami.benchmark", "kirigami.data", "kirigami.train", "truss.data", "truss.train", "voxel.benchmark", "voxel.cycles", "voxel.data", "voxel.train", "cellular.data")),
     *(f"core.checks.{one}" for one in ("shown", "refused", "whole", "number", "choice", "native", "shaped", "tensor", "alike", "solid_or_void")),  # what refusals are made of

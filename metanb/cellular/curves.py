@@ -137,7 +137,7 @@ def kinds_of_curves(
             "softest": curves[:, -1] <= np.quantile(curves[:, -1], 0.05)}
 
 # %% ../../nbs/cellular/curves.ipynb #bf9b5913
-@checked
+@checked(seed=(0, None))
 def hard_targets(
     name: str,          # one of HARD
     curves: ArrayLike,  # (N, F) of cells that nothing learns from [MPa]

@@ -77,7 +77,7 @@ def _draw_fields(generators, quarter, amplitude_exponent, pairs=1):
     return _two_fields(noise, amplitude_exponent).reshape(len(generators), 2 * pairs, quarter, quarter)
 
 # %% ../../nbs/cellular/design.ipynb #68ffe19d
-@checked
+@checked(seed=(0, None))
 def random_thresholds(
     n: int,  # number of designs
     seed: int = 0,
@@ -89,7 +89,7 @@ def random_thresholds(
     return _draw_thresholds(_generators(seed, 0, n), number("t_max", t_max, least=0, most=3))
 
 # %% ../../nbs/cellular/design.ipynb #3651d11a
-@checked
+@checked(seed=(0, None))
 def random_fields(
     n: int,  # number of designs
     seed: int = 0,
@@ -205,7 +205,7 @@ def _valid_quarters(generators, thresholds, quarter, amplitude_exponent, min_con
     return quarters
 
 # %% ../../nbs/cellular/design.ipynb #0c449979
-@checked
+@checked(seed=(0, None))
 def random_designs(
     n: int,  # number of designs
     seed: int = 0,

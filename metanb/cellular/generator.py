@@ -132,7 +132,7 @@ def _curves(curves: ArrayLike, model: CurveDiffusion) -> Tensor:  # (B, F)
     return torch.as_tensor(given).float()
 
 
-@checked
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: CurveDiffusion,
@@ -153,7 +153,7 @@ def generate(
     return np.concatenate(quarters)
 
 # %% ../../nbs/cellular/generator.ipynb #523d09fb
-@checked
+@checked(seed=(0, None))
 @torch.no_grad()
 def refresh(
     model: CurveDiffusion,
@@ -198,7 +198,7 @@ def tidy(
     return Tidied(part, valid, valid & (part == quarters).all((1, 2)))
 
 # %% ../../nbs/cellular/generator.ipynb #6bbe0dd9
-@checked
+@checked(seed=(0, None))
 def draw_valid(
     model: CurveDiffusion,
     curves: ArrayLike,  # (T, F) [MPa]

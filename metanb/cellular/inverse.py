@@ -211,7 +211,7 @@ def promising(
     return np.stack([found[k] for k in chosen]) if chosen else np.zeros((0, *pool.shape[1:]), bool), before
 
 # %% ../../nbs/cellular/inverse.ipynb #66a67fdf
-@checked
+@checked(seed=(0, None))
 def polish(
     known: Sequence[Known],    # verified cells of each target, changed in place
     network: CurveNetwork,
@@ -381,7 +381,7 @@ def _found(known: Known, rows: NDArray, facts: dict, n_candidates: int) -> Found
     return Found(designs, pick(known.curves, (0, F)), errors, before, known.target, n_candidates, facts)
 
 # %% ../../nbs/cellular/inverse.ipynb #cf948c67
-@checked
+@checked(seed=(0, None))
 def design_for(
     target: ArrayLike,                # (P,) stresses, compression positive; NaN: open [MPa]
     strain: ArrayLike | None = None,  # (P,) their strains; those of the data without (P = F)

@@ -178,7 +178,7 @@ def lessons(
     return Lessons(learned if n is None else learned[:whole("n", n, 1)], good[out & (good.origin == 0)])
 
 # %% ../../nbs/cellular/lessons.ipynb #1ff85b71
-@checked
+@checked(seed=(0, None))
 def told_designs(
     network: CurveNetwork,
     n: int,            # random cells drawn

@@ -75,7 +75,7 @@ def compress(
     out, flags = record.numbers, broken_rules(record.numbers, exempt)
     if flags["unfinished"].any():
         stopped = np.nonzero(flags["unfinished"])[0].tolist()
-        warnings.warn(f"designs {stopped} did not reach the last frame; their later frames are NaN", stacklevel=2)
+        warnings.warn(f"designs {stopped} did not reach the last frame; their later frames are NaN", stacklevel=3)
     return CompressionResult(
         strain=strain, stress=0.5 * (out["top"] + out["bottom"]), stress_top=out["top"], stress_bottom=out["bottom"],
         **{name: record.pictures[:, :, k] for k, name in enumerate(PICTURES)},

@@ -55,7 +55,7 @@ TRAININGS = {"forward_24": _forward(24), "bits_24": _bits(24), "forward_48": _fo
 TOLD = {"test": 64, "demo": 60_000, "paper": 400_000}  # random cells that the forward network tells of
 
 
-@checked
+@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -67,7 +67,7 @@ def build(
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
 # %% ../../nbs/cellular/train.ipynb #992ade0b
-@checked
+@checked(seed=(0, None))
 def train_forward(
     data: Lessons,
     name: str = "forward_24",  # of `TRAININGS`
@@ -101,7 +101,7 @@ def train_forward(
                evaluate_every=max(1, settings["steps"] // 30), progress=progress, **settings)
 
 # %% ../../nbs/cellular/train.ipynb #4b841dc9
-@checked
+@checked(seed=(0, None))
 def train_bits(
     data: Lessons,
     network: CurveNetwork | None,  # tells the curves of random cells; None: none are learned from
@@ -154,7 +154,7 @@ def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:
             "quantile_95": float(np.quantile(error, 0.95)), "nearest_datum": float(near.mean())}
 
 # %% ../../nbs/cellular/train.ipynb #5243ebb0
-@checked
+@checked(seed=(0, None))
 def generator_accuracy(
     draw: Callable[[NDArray, int, int], tuple[list[NDArray], dict]],  # curves, n, seed -> quarters of each, shares
     data: Lessons,
@@ -185,7 +185,7 @@ def generator_accuracy(
             **{f"share_{name}": value for name, value in shares.items()}}
 
 # %% ../../nbs/cellular/train.ipynb #3630f841
-@checked
+@checked(seed=(0, None))
 def make_card(
     name: str,      # model
     result: Fit,    # what a training returned
@@ -217,7 +217,7 @@ def _network_for(name: str, given: str | None, out: Path) -> CurveNetwork:
     return from_pretrained(given or (fresh if (fresh / "card.json").is_file() else f"cellular/{fresh.name}"))
 
 
-@checked
+@checked(seed=(0, None))
 def command(
     model: Models = None,
     preset: Preset = "demo",

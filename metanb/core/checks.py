@@ -261,8 +261,8 @@ def _is_array(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     "Whether a value is one real number, of Python, NumPy or PyTorch, and no truth value."
     if _is_array(value):
-        kind = str(value.dtype).removeprefix("torch.")
-        return value.ndim == 0 and kind.startswith(("int", "uint", "float", "bfloat"))
+        kind = getattr(value.dtype, "kind", None) or str(value.dtype).removeprefix("torch.")
+        return value.ndim == 0 and kind.startswith(("i", "u", "f", "bf"))
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
@@ -271,7 +271,9 @@ def _is_whole(value: Any) -> bool:
         return True
     if not _is_number(value):
         return False
-    return "int" in str(value.dtype) if _is_array(value) else isinstance(value, numbers.Integral)
+    if _is_array(value):
+        return getattr(value.dtype, "kind", None) in ("i", "u") or "int" in str(value.dtype)
+    return isinstance(value, numbers.Integral)
 
 
 def _is_real(value: Any) -> bool:
@@ -410,7 +412,7 @@ def _blamed(name: str, value: Any, rule: tuple[Callable, str]) -> ValueError:
         for i, (inner, one) in enumerate(inside(value)):
             if inner is not None and not inner[0](one):
                 return _blamed(f"{name}[{i}]", one, inner)
-    if hasattr(rule[0], "made") and (_is_array(value) or isinstance(value, list | tuple | Mapping | Set)):
+    if hasattr(rule[0], "made"):
         return refused(f"type of {name}", type(value).__name__, rule[0].made)
     return refused(name, value, rule[1])
 
@@ -531,7 +533,8 @@ def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> Valu
             found = {f"{name}[{i}]": one for i, one in enumerate(value)}
         elif sort is inspect.Parameter.VAR_KEYWORD:
             found = value
-        test = {inspect.Parameter.VAR_POSITIONAL: more, inspect.Parameter.VAR_KEYWORD: others}.get(sort, names.get(name))
+        further = {inspect.Parameter.VAR_POSITIONAL: more, inspect.Parameter.VAR_KEYWORD: others}
+        test = further.get(sort, names.get(name))
         for said, one in found.items():
             if test and not test(one):
                 own = _said_by(thing, said, bound.arguments)

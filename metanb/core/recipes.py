@@ -48,7 +48,7 @@ class Recipe:
         return chosen | {name: value for name, value in given.items() if value is not None}
 
 # %% ../../nbs/core/recipes.ipynb #7b9e53a3
-@checked
+@checked(seed=(0, None))
 def check_command(
     names: Iterable[str],  # of --model
     recipes: Mapping[str, Recipe],

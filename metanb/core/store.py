@@ -33,7 +33,7 @@ __all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 
            'set_folder', 'verify', 'pack_dataset', 'export_npz', 'datasets', 'shipped']
 
 # %% ../../nbs/core/store.ipynb #95ebaea7
-@checked
+@checked(seed=(0, None))
 def shard_seed(
     seed: int,   # seed of the data set, 0 or larger
     index: int,  # shard index
@@ -406,7 +406,7 @@ def _store(path: Path, record: dict, room: int, shards: list[slice], computed: I
         _write(arrays, index, shards[index], shard)
 
 # %% ../../nbs/core/store.ipynb #bbb2a4bd
-@checked
+@checked(seed=(0, None))
 def generate(
     path: str | Path,      # folder of the data set, new or begun by the same call with any n
     make_shard: Callable,  # make_shard(n, seed, **params) -> {key: array (n, ...)}

@@ -67,7 +67,7 @@ class Fit:
     finished: bool = False                              # False when `max_seconds` ended the call early
 
 # %% ../../nbs/core/training.ipynb #2e92fdff
-@checked
+@checked(seed=(0, None))
 def permutation(
     n: int,         # number of designs N
     epoch: int,     # pass over the data, from 0
@@ -375,7 +375,7 @@ def _compile_losses(turns: list[_Turn], parts: list, generator: Generator) -> No
         for turn in turns:
             turn.loss = turn.phase.loss
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"compile=True has no effect, training runs uncompiled: {reason}", stacklevel=4)
+        warnings.warn(f"compile=True has no effect, training runs uncompiled: {reason}", stacklevel=5)
     for turn in turns:
         turn.adam.zero_grad()
 
@@ -586,7 +586,7 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self.previous)
 
 # %% ../../nbs/core/training.ipynb #89c8a61d
-@checked
+@checked(seed=(0, None))
 def fit(
     model: nn.Module,                     # has `phases() -> list[Phase]`; trained in place, moved to the device
     data: Tensor | Packed | tuple[Tensor | Packed, ...],  # (N, ...) each, in memory; a batch has the same structure

@@ -47,7 +47,7 @@ def base_angles(
     return 90.0 * ((np.arange(n)[:, None] + np.arange(m)) % 2)
 
 # %% ../../nbs/kirigami/design.ipynb #9eecb4fd
-@checked
+@checked(seed=(0, None))
 def random_designs(
     n: int,  # number of cells
     seed: int = 0,
@@ -295,7 +295,7 @@ def _gibbs(cells, beta_max, sweeps, rng):
                 cells[:, i, j] = alpha
 
 # %% ../../nbs/kirigami/design.ipynb #67023253
-@checked
+@checked(seed=(0, None))
 def admissible_designs(
     n: int,  # number of cells
     seed: int = 0,
@@ -345,7 +345,7 @@ def _still_needed(site, last, n, m):
     return any(((site[0] + di) % n, (site[1] + dj) % m) > last for di, dj in NEIGHBOURS)
 
 # %% ../../nbs/kirigami/design.ipynb #22a64821
-@checked
+@checked(seed=(0, None))
 def admissible_share(
     n: int,  # number of random cells
     seed: int = 0,

@@ -224,7 +224,7 @@ def pair_explorer() -> widgets.VBox:
 SITE = (2, 2)  # the cut in the middle of the picture
 
 
-@checked
+@checked(seed=(0, None))
 @lru_cache(maxsize=16)
 def surroundings(
     seed: int,
@@ -262,7 +262,7 @@ def _within_reach(ends: NDArray[np.float64], centre: NDArray[np.float64]) -> NDA
     return inside[[0, -1]] if len(inside) else np.full((2, 2), np.nan)
 
 # %% ../../nbs/kirigami/explore.ipynb #b44bc13f
-@checked
+@checked(seed=(0, None))
 @in_house_style
 def draw_one_cut(
     angle: float = 20,  # of the cut in the middle [degrees]
@@ -323,7 +323,7 @@ def cut_explorer() -> widgets.VBox:
 LIMITS = (5, 10, 15, 20, 25, 30, 32, 34, 36, 38, 40, 42, 44, 47, 50, 55, 60, 65, 70, 75, 80, 85, 90)
 
 
-@checked
+@checked(seed=(0, None))
 @lru_cache(maxsize=4)
 def rarity(
     n: int = 20_000,  # cells behind each share; the mean counts take a fiftieth
@@ -367,7 +367,7 @@ def _example(beta_max: float, seed: int) -> NDArray[np.float64]:
     return admissible_designs(1, beta_max=beta_max, sweeps=20, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #353cbfdf
-@checked
+@checked(seed=(0, None))
 @in_house_style
 def draw_limit(
     beta_max: float = 60,  # largest added rotation, (0, 90] [degrees]
@@ -434,7 +434,7 @@ def _generated(name: str, digest: str, n: int, seed: int) -> NDArray[np.float64]
     return generate(_model(name, digest), n, seed=seed)
 
 # %% ../../nbs/kirigami/explore.ipynb #cf100a06
-@checked
+@checked(seed=(0, None))
 def generated_cells(
     name: str | Path,  # name or folder of weights
     n: int = BATCH,    # number of cells
@@ -522,7 +522,7 @@ def _sheet():
                                              layout=widgets.Layout(width="11em"))}
 
 # %% ../../nbs/kirigami/explore.ipynb #39f17548
-@checked
+@checked(seed=(0, None))
 def draw_generator(
     found: Mapping[tuple[str, str], str],  # from `offered`
     model: str,

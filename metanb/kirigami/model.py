@@ -248,7 +248,7 @@ class DDPM(Diffusion):
 MODELS = {"vae": VAE, "gan": GAN, "wgan": WGAN, "ddpm": DDPM}
 
 
-@checked
+@checked(seed=(0, None))
 def build(
     name: str,      # "vae", "gan", "wgan" or "ddpm"
     *,
@@ -261,7 +261,7 @@ def build(
         return MODELS[choice("name", name, MODELS)](**config)
 
 # %% ../../nbs/kirigami/model.ipynb #8191a188
-@checked
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: nn.Module,  # with sample(n, generator) -> (n, 1, size, size)
@@ -308,7 +308,7 @@ RECIPES = {
 EPOCHS = 3000  # of the paper, each over 20,000 cells in batches of 32
 
 
-@checked
+@checked(seed=(0, None))
 def intersections_of(
     n: int = 500,            # cells to generate
     *,

@@ -155,7 +155,7 @@ def check_one(design: TrussDesign, name: str = "design") -> TrussDesign:
 BOUNDS = {"relative_density": (0.002, 0.1), "stretch": (0.5, 2.0)}  # of the paper's design space
 
 # %% ../../nbs/truss/design.ipynb #95044917
-@checked
+@checked(seed=(0, None))
 def random_designs(
     n: int,
     seed: int = 0,

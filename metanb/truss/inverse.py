@@ -174,7 +174,7 @@ def _stack(designs: list[TrussDesign]) -> TrussDesign:
                        *(torch.cat([getattr(d, name) for d in designs]) for name in names))
 
 # %% ../../nbs/truss/inverse.ipynb #6bdd0d79
-@checked
+@checked(seed=(0, None))
 def random_proposer(
     target: Tensor,     # (6, 6); not looked at, but that the density is at least what the target needs
     n: int,
@@ -236,15 +236,15 @@ def _warn(target: Tensor) -> None:
     low, high = BOUNDS["relative_density"]
     said = f"target needs a relative density of at least {need:.3f}"
     if need > high:
-        warnings.warn(f"{said}; the designs have at most {high}, so that none can match it", stacklevel=3)
+        warnings.warn(f"{said}; the designs have at most {high}, so that none can match it", stacklevel=4)
     elif need > 0.8 * high:
-        warnings.warn(f"{said}, near the largest of the designs, {high}", stacklevel=3)
+        warnings.warn(f"{said}, near the largest of the designs, {high}", stacklevel=4)
     if need < low:
         warnings.warn(f"target is met by a relative density from {need:.2g} on; the designs have at least {low}, "
-                      "with which few are so compliant", stacklevel=3)
+                      "with which few are so compliant", stacklevel=4)
 
 # %% ../../nbs/truss/inverse.ipynb #950407fc
-@checked
+@checked(seed=(0, None))
 def design_for(
     target: ArrayLike,            # (6, 6) stiffness in Voigt notation
     youngs_modulus: float = 1.0,  # of the base material, in the unit of the target

@@ -34,7 +34,7 @@ from .octants import from_wedge, main_part, opened, to_wedge
 from .train import Lessons, accuracy, lessons, make_card, train
 
 # %% ../../nbs/voxel/cycles.ipynb #f1f2d118
-@checked
+@checked(seed=(0, None))
 def wishes(
     data: Lessons,
     n: int,
@@ -83,7 +83,7 @@ def _rows(octants: NDArray, wanted: NDArray, source: str, device: str, **setting
             "residual": found.residual.amax(1).numpy(force=True)}
 
 # %% ../../nbs/voxel/cycles.ipynb #501775d8
-@checked
+@checked(seed=(0, None))
 def make_generated(
     n: int,        # cells in this shard
     seed: int,     # of this shard
@@ -112,7 +112,7 @@ def make_generated(
                  poisson=poisson, rtol=rtol)
 
 # %% ../../nbs/voxel/cycles.ipynb #6bd0882a
-@checked
+@checked(seed=(0, None))
 def make_perturbed(
     n: int,        # cells in this shard
     seed: int,     # of this shard
@@ -146,7 +146,7 @@ SIZES = {  # octant, network, cells that a cycle adds, steps of each training, c
 }
 
 
-@checked
+@checked(seed=(0, None))
 def initial_lessons(preset: str, *, folder: Path | None = None, seed: int = 0, progress: bool = True) -> Lessons:
     "The optimised cells alone, as in the paper; at `test` a few of families."
     if preset == "test":
@@ -197,7 +197,7 @@ def reach(
             "hull / first": hull_volume(space, names) / max(hull_volume(first, names), 1e-12)}
 
 # %% ../../nbs/voxel/cycles.ipynb #a026f7ac
-@checked
+@checked(seed=(0, None))
 def learn_in_cycles(
     out: str | Path,        # folder of the run; a run that is there is continued
     *,
@@ -258,7 +258,7 @@ def _judged(model: CellDiffusion, targets: dict[str, NDArray], seed: int) -> dic
     return {f"{name}: {key}": numbers[key] for name, numbers in found.items() for key in ("mean", "best", "sound")}
 
 # %% ../../nbs/voxel/cycles.ipynb #28bd3603
-@checked
+@checked(seed=(0, None))
 def command(
     cycles: Annotated[int, typer.Option(help="cycles after the beginning")] = 3,
     n: Annotated[int | None, typer.Option(help="cells that each cycle adds, instead of the preset's")] = None,

@@ -44,7 +44,7 @@ RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])
 
 
-@checked
+@checked(seed=(0, None))
 def make_shard(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -95,7 +95,7 @@ SIZES = {  # cells, voxels along the octant's edge, cells per shard, most steps 
 }
 
 
-@checked
+@checked(seed=(0, None))
 def dataset(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"
@@ -192,7 +192,7 @@ def load(
 SHIPPED = "voxel_32_n3210_seed0"  # comes with the package
 
 
-@checked
+@checked(seed=(0, None))
 def initial_data(
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     *,
@@ -213,7 +213,7 @@ def _parents(name: str) -> NDArray:  # (P, m, m, m)
     return octants[~is_heldout(to_wedge(octants))]
 
 
-@checked
+@checked(seed=(0, None))
 def make_families(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -243,7 +243,7 @@ FAMILY_SIZES = {  # cells, voxels along the octant's edge, cells per shard
 }
 
 
-@checked
+@checked(seed=(0, None))
 def families(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"

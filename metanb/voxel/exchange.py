@@ -360,7 +360,7 @@ def _once(values: NDArray, name: str, at_points: bool, repeated: bool | None) ->
     n = values.shape[0] - 1
     if repeated is None:
         warnings.warn(f"the last planes of {name} repeat the first ones and are left out: {n} voxels along each axis; "
-                      f"repeated=False keeps all {n + 1}", stacklevel=3)
+                      f"repeated=False keeps all {n + 1}", stacklevel=4)
     return values[:n, :n, :n]
 
 

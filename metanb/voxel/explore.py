@@ -500,7 +500,7 @@ class _Optimiser:
         self.say("go on", "play", f"stopped at step {len(self.problem.history)}", wrong=(str(error),))
 
 # %% ../../nbs/voxel/explore.ipynb #7ea61de2
-@checked
+@checked(seed=(0, None))
 def optimiser_explorer(
     objective: str = "bulk",  # of `QUANTITIES`, to begin with
     volume_fraction: float = 0.3,

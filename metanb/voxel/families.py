@@ -239,7 +239,7 @@ def draw_field(
     return f, float(np.clip(share**1.3, 0.04, 0.98))
 
 # %% ../../nbs/voxel/families.ipynb #cb21b09a
-@checked
+@checked(seed=(0, None))
 def random_cells(
     n: int,             # cells B
     seed: int = 0,

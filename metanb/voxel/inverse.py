@@ -94,7 +94,7 @@ def verify(
     return np.column_stack([label(octants, rtol=FINE, max_iterations=400).constants.numpy(), octants.mean((1, 2, 3))])
 
 # %% ../../nbs/voxel/inverse.ipynb #627868ff
-@checked
+@checked(seed=(0, None))
 def draw_sound(
     model: CellDiffusion,
     wanted: NDArray,  # (4,) C11, C12, C44, volume fraction; NaN where not given
@@ -142,7 +142,7 @@ def enlarge(
     return from_wedge(np.stack([cut(f, share, octant) for f, share in zip(fields, known.share)]))
 
 # %% ../../nbs/voxel/inverse.ipynb #4741de95
-@checked
+@checked(seed=(0, None))
 def correct_by_miss(
     model: CellDiffusion,
     octants: NDArray,     # (B, n, n, n) bool
@@ -293,7 +293,7 @@ def _learn(way: _Polish, sets: list[NDArray], effects: NDArray, found: NDArray) 
     way.factor = np.clip(way.factor * np.clip(gain, 0.5, 2), 0.1, 6)
 
 # %% ../../nbs/voxel/inverse.ipynb #5c0897f3
-@checked
+@checked(seed=(0, None))
 def polish(
     octant: NDArray,   # (n, n, n) bool, cubic and sound
     wanted: ArrayLike,  # (4,) C11, C12, C44, volume fraction; NaN where nothing is wanted
@@ -365,13 +365,13 @@ def _warn(found: Found, hoped: int) -> None:
     if found.facts["outside"]:
         best = f"the best has an error of {100 * found.error[0]:.2f} %" if len(found) else "nothing was found"
         warnings.warn(f"target is {100 * found.facts['distance']:.1f} % of the ranges away from the nearest cell that "
-                      f"the model learned from; {best}", stacklevel=3)
+                      f"the model learned from; {best}", stacklevel=4)
     if len(found) < hoped:
         warnings.warn(f"only {len(found)} of {hoped} cells are one body that reaches its repetition, after "
-                      f"{found.facts['drawn']} were drawn", stacklevel=3)
+                      f"{found.facts['drawn']} were drawn", stacklevel=4)
 
 # %% ../../nbs/voxel/inverse.ipynb #6ff45fd8
-@checked
+@checked(seed=(0, None))
 def design_for(
     target: ArrayLike | Tensor | None = None,  # (6, 6) cubic stiffness, or its C11, C12, C44; None: any
     volume_fraction: float | None = None,      # None: any

@@ -238,7 +238,7 @@ class CellDiffusion(Diffusion):
         return _cross_entropy(self, self.encode(batch), self.conditions(batch), generator)
 
 # %% ../../nbs/voxel/model.ipynb #e1614902
-@checked
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: CellDiffusion,
@@ -259,7 +259,7 @@ def generate(
     return np.concatenate(octants)
 
 # %% ../../nbs/voxel/model.ipynb #7439be42
-@checked
+@checked(seed=(0, None))
 @torch.no_grad()
 def refresh(
     model: CellDiffusion,
@@ -303,7 +303,7 @@ class _Watched:
         return x0, eps
 
 
-@checked
+@checked(seed=(0, None))
 @torch.no_grad()
 def denoising(
     model: CellDiffusion,
