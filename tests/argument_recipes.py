@@ -552,6 +552,8 @@ RECIPES = {
     "truss.topology.joined.segments": lambda: np.array([[[0.0, 0, 0], [0.5, 0.5, 0.5]]]), "truss.topology.*.slots": lambda: ((1, 1),), "truss.topology.*.compound": lambda: truss_graph(), "truss.topology.*.types": lambda: truss().types[0], "truss.topology.*.tessellations": lambda: truss().tessellations[0],
     "truss.topology.*.graph": lambda: truss_graph(), "truss.topology.block_of.cells": lambda: np.zeros((1, 3), int), "truss.topology.add_lattice.vertices": lambda: np.array([[0.0, 0, 0], [1.0, 0, 0]]), "truss.topology.add_lattice.struts": lambda: np.array([[0, 1]]),
     "truss.train.build.name": lambda: "forward", "truss.train.*.data": lambda: truss_set(), "truss.train.*.heldout": lambda: truss_set(), "truss.train.*.result": lambda: fitted(),
+}
+RECIPES |= {
     "truss.data.dataset.n": lambda: 2, "truss.data.dataset.shard_size": lambda: 2, "truss.train.*.name": lambda: "affine", "truss.train.prepared.model": truss_forward, "truss.train.r2_of.model": truss_forward,
     "truss.train.train.steps": lambda: 1, "truss.train.train.progress": lambda: False, "truss.train.train.width": lambda: 4, "truss.forward.r2_score.found": lambda: stiff_ones(0), "truss.forward.r2_score.true": lambda: stiff_ones(1),
     "truss.export.surface.resolution": lambda: 0.15, "truss.topology.Elementary.vertices": lambda: ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)), "truss.topology.Elementary.struts": lambda: ((0, 1),), "truss.inverse.refine.design": truss,
@@ -581,9 +583,13 @@ RECIPES = {
     "voxel.optimize.*.task": lambda: voxel_task(), "voxel.optimize.*.run": lambda: voxel_run(), "voxel.optimize.save_state.path": lambda: Path("state.npz"), "voxel.optimize.restore_state.path": lambda: voxel_state(), "voxel.train.*.name": lambda: "bits_16",
     "voxel.train.accuracy.targets": lambda: cell_constants(), "voxel.train.accuracy.n_candidates": lambda: 1, "voxel.train.*.result": lambda: fitted(), "voxel.train.lessons.sets": lambda: (voxel_cells(),),
     "voxel.optimize.optimize.octant": lambda: 4,
+}
+RECIPES |= {
     "voxel.exchange.*.cell": lambda: cell(), "voxel.inverse.polish.octant": lambda: octants()[0], "voxel.objectives.threshold.density": lambda: octants()[0].astype(float), "voxel.optimize.Optimum.octant": lambda: octants()[0],
     "voxel.data.families.n": lambda: 2, "voxel.data.families.octant": lambda: 4, "voxel.data.families.shard_size": lambda: 2, "voxel.data.dataset.n": lambda: 1, "voxel.data.dataset.octant": lambda: 4, "voxel.data.dataset.shard_size": lambda: 1,
     "voxel.data.dataset.stage_steps": lambda: 1, "voxel.data.dataset.progress": lambda: False, "voxel.data.families.progress": lambda: False, "voxel.train.data_for.n": lambda: 4,
+}
+RECIPES |= {
     "voxel.benchmark.in_hull.constants": lambda: lessons().properties[:, :3], "voxel.data.load.path": lambda: voxel_cells().dataset.path, "voxel.data.Cells.volume_fraction": lambda: np.ones(2), "voxel.optimize.Optimum.wanted": lambda: 0.3,
     "voxel.train.lessons.sets": lambda: (voxel_cells(), voxel_cells()), "voxel.train.accuracy.n_steps": lambda: 2, "voxel.cycles.make_perturbed.parents": lambda: perturbed_parents(),
     # cellular

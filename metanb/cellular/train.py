@@ -23,7 +23,7 @@ from .forward import CurveNetwork, inputs_of, predict_curves
 from .generator import CurveDiffusion, draw_valid
 from .inverse import verify
 from .lessons import Lessons, catalogue, lessons, load_catalogue, told_designs
-from ..core.checks import checked, choice, refused, whole
+from ..core.checks import choice, refused, whole
 from ..core.device import pick_device
 from ..core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
@@ -55,7 +55,6 @@ TRAININGS = {"forward_24": _forward(24), "bits_24": _bits(24), "forward_48": _fo
 TOLD = {"test": 64, "demo": 60_000, "paper": 400_000}  # random cells that the forward network tells of
 
 
-@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -67,7 +66,6 @@ def build(
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
 # %% ../../nbs/cellular/train.ipynb #992ade0b
-@checked(seed=(0, None))
 def train_forward(
     data: Lessons,
     name: str = "forward_24",  # of `TRAININGS`
@@ -101,7 +99,6 @@ def train_forward(
                evaluate_every=max(1, settings["steps"] // 30), progress=progress, **settings)
 
 # %% ../../nbs/cellular/train.ipynb #4b841dc9
-@checked(seed=(0, None))
 def train_bits(
     data: Lessons,
     network: CurveNetwork | None,  # tells the curves of random cells; None: none are learned from
@@ -142,7 +139,6 @@ def train_bits(
                evaluate_every=max(1, settings["steps"] // 30), progress=progress, **settings)
 
 # %% ../../nbs/cellular/train.ipynb #fb2b0a89
-@checked
 def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:
     "NRMSE on held-out cells, and of the nearest datum of those learned from."
     cells = data.heldout
@@ -154,7 +150,6 @@ def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:
             "quantile_95": float(np.quantile(error, 0.95)), "nearest_datum": float(near.mean())}
 
 # %% ../../nbs/cellular/train.ipynb #5243ebb0
-@checked(seed=(0, None))
 def generator_accuracy(
     draw: Callable[[NDArray, int, int], tuple[list[NDArray], dict]],  # curves, n, seed -> quarters of each, shares
     data: Lessons,
@@ -185,7 +180,6 @@ def generator_accuracy(
             **{f"share_{name}": value for name, value in shares.items()}}
 
 # %% ../../nbs/cellular/train.ipynb #3630f841
-@checked(seed=(0, None))
 def make_card(
     name: str,      # model
     result: Fit,    # what a training returned
@@ -217,7 +211,6 @@ def _network_for(name: str, given: str | None, out: Path) -> CurveNetwork:
     return from_pretrained(given or (fresh if (fresh / "card.json").is_file() else f"cellular/{fresh.name}"))
 
 
-@checked(seed=(0, None))
 def command(
     model: Models = None,
     preset: Preset = "demo",

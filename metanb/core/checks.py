@@ -404,7 +404,8 @@ def _blamed(name: str, value: Any, rule: tuple[Callable, str]) -> ValueError:
     "The error of a value that its rule refuses, or of the entry of it that is the reason."
     base = getattr(rule[0], "base", None)
     if base is not None and not base[0](value):
-        return _blamed(name, value, base)
+        inner = hasattr(rule[0], "shape") or hasattr(base[0], "inside")
+        return _blamed(name, value, base) if inner else refused(name, value, rule[1])
     if hasattr(rule[0], "shape"):
         return refused(f"{name}.shape", _shape_of(value), _written(rule[0].shape))
     inside = getattr(rule[0], "inside", None)
@@ -429,7 +430,8 @@ def _rule(kind: Any) -> tuple[Callable, str] | None:
     if origin is typing.Annotated:
         return _rule(inner[0])
     if origin is typing.Literal:
-        return (lambda value: any(type(value) is type(one) and value == one for one in inner)), ", ".join(map(str, inner))
+        said = ", ".join(map(str, inner))
+        return (lambda value: any(type(value) is type(one) and value == one for one in inner)), said
     if origin in (typing.Union, types.UnionType):
         like = getattr(sys.modules.get("numpy.typing"), "ArrayLike", None)
         some = set(typing.get_args(like))

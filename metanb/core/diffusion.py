@@ -252,7 +252,6 @@ def drop_condition(
 @checked
 class DenoisingModel(nn.Module):
     "A network with its schedule and what it predicts: what `fit` trains."
-
     name = "diffusion"  # of the loss in the history: loss_diffusion
 
     def __init__(

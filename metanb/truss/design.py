@@ -84,7 +84,6 @@ class TrussDesign:
     V: Tensor                 # (B, 3) diagonal stretch
     R_I: Tensor               # (B, 3, 3) rotation between U and V
     R_II: Tensor              # (B, 3, 3) rotation after V
-
     def __post_init__(self):
         values = {"types": _integers("types", self.types, range(len(LATTICES)))}
         n = len(values["types"])

@@ -95,7 +95,6 @@ def _turn_and_shape(design: RelaxedDesign) -> tuple[Tensor, Tensor]:  # (B, 3, 3
 @keeps_config
 class AffineForward(nn.Module):
     "Stiffness as a correction of the affine bound, learnt in the polar frame of the deformation."
-
     def __init__(self, width: int = 256, blocks: int = 4, learning_rate: float = 1e-3):
         super().__init__()
         self.bound, self.net = AffineBound(), ResidualNet(1 + 1 + 1 + PAIRS + 6 + 6 + 21, 21, width, blocks)

@@ -60,7 +60,6 @@ class Task:
     rtol: float = 1e-2            # of the solver
     dtype: torch.dtype = torch.float32
     device: str = "auto"
-
     def __post_init__(self):
         _check(self)
 
