@@ -212,6 +212,7 @@ def polish(
     seed: int = 0,
     effort: Effort = Effort(),
     stop: float = 0.0,         # error from which on a target is left alone
+    watch: Callable[[str], Any] | None = None,  # told before each round; what it raises ends the search
     **options,                 # of `verify_into`
 ) -> list[list[float]]:        # of each target, the least error before and after each round
     "Look for better children of the best cells, compress them, and go on from there; for several targets together."
@@ -219,6 +220,8 @@ def polish(
     stop, seed = number("stop", stop, least=0), whole("seed", seed, 0)
     history = [[record.error] for record in known]
     for k in range(rounds):
+        if watch is not None:
+            watch(f"round {k + 1} of {rounds}: compressing {n_solves} children")
         proposed, before = [], []
         for t, record in enumerate(known):
             rng = np.random.default_rng([seed, t, k])
@@ -353,7 +356,8 @@ def _facts(known: Known, rows: NDArray, strain: NDArray) -> dict[str, Any]:
     names = ("u1", "u2", "P22", "contact22")
     fields = {name: np.stack([getattr(result, name)[k] for result, k in answers]) for name in names} if answers else {}
     snapped = np.array([bool(result.snapped[k].any()) for result, k in answers], bool)
-    return fields | {"strain": strain, "origin": [ORIGIN[known.origin[row]] for row in rows], "snapped": snapped,
+    origin = [ORIGIN[known.origin[row]] for row in rows]
+    return fields | {"answers": answers, "strain": strain, "origin": origin, "snapped": snapped,
                      "unit": "MPa", "compressed": len(known.errors), "broke a rule": int(np.isinf(known.errors).sum())}
 
 # %% ../../nbs/cellular/inverse.ipynb #e8d0017c
@@ -385,7 +389,7 @@ def design_for(
     cells: Catalogue | None = None,   # the look-up; the shipped one without
     second: str | None = None,        # a goal among cells that are as good within `slack`, one of SECOND
     slack: float = 0.01,
-    progress: bool = False,
+    watch: Callable[[str], Any] | None = None,  # told of each step; what it raises ends the search
     **options,                        # of `compress`
 ) -> Found:  # cells (K, 2n, 2n), best first; verified: curves (K, F); error: NRMSE; facts: fields and where from
     """Different cells with a given stress-strain curve: nearest data and generated candidates, compressed, polished.
@@ -403,13 +407,15 @@ def design_for(
     if near.error[0, 0] > FAR:
         warnings.warn(f"target is {near.error[0, 0]:.0%} away from the nearest of {len(tools.cells)} cells: "
                       "what is found may stay far from it", stacklevel=2)
-    known, options = [Known(wanted)], options | {"progress": progress}
+    known, tell = [Known(wanted)], watch or (lambda words: None)
+    tell("compressing the nearest data")
     verify_into(known, [tools.cells.quarters[near.index[0]]], 0, **options)
     if tools.model is not None:
         propose = proposer(tools.model, tools.network, guidance_scale=guidance_scale, n_steps=n_steps)
         drawn = propose(filled(wanted, tools.cells)[None], n_candidates, seed)
+        tell(f"compressing {len(drawn[0])} generated cells")
         verify_into(known, drawn, 1, **options)
-    history = _polish(known, tools.network, rounds=rounds, n_solves=n_solves, seed=seed, **options)
+    history = _polish(known, tools.network, rounds=rounds, n_solves=n_solves, seed=seed, watch=watch, **options)
     rows = _ranked(known[0], different(known[0], keep), second, slack)
     if not len(rows):
         warnings.warn(f"none of {len(known[0].errors)} cells kept the rules", stacklevel=2)
