@@ -522,6 +522,7 @@ def _begin(run: "AuxeticSearch", octant: NDArray, i: int, rounds: int) -> BlockS
 # %% ../../nbs/voxel/auxetic.ipynb #f8ce1622
 class AuxeticSearch:
     "The whole way in steps; raises ValueError for settings out of range."
+
     def __init__(
         self,
         volume_fraction: float,
