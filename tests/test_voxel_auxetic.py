@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pretend_device import pretend_cuda
 from scipy.ndimage import binary_opening, label
 
 from metanb.voxel.auxetic import (
@@ -201,3 +202,18 @@ def test_sets_of_cells_keep_the_way_they_were_made():
 def test_bad_settings_are_named(settings, name):
     with pytest.raises(ValueError, match=name):
         InverseHomogenization(**{"objective": "poisson", "volume_fraction": 0.3, "octant": 6} | settings)
+
+
+def test_the_same_steps_on_a_gpu(tmp_path):
+    "On a pretended device all tensors go where they belong, states included, and the cells are those of the CPU."
+    settings = dict(octant=5, seed=2, effort=Effort(starts=3, survivors=(2, 1), steps=2, rounds=(2, 2)))
+    on_cpu = optimize("poisson", 0.35, device="cpu", **settings)
+    with pretend_cuda():
+        run = InverseHomogenization("poisson", 0.35, device="cuda", **settings)
+        while not run.finished:
+            run.step()
+            other = InverseHomogenization("poisson", 0.35, device="cuda", **settings)
+            run = restore_state(other, save_state(run, tmp_path / "state.npz"))
+        best = run.result()
+        assert flaws(best.octant, 0.35, device="cuda") == flaws(best.octant, 0.35)
+    assert (best.octant == on_cpu.octant).all() and best.C.device.type == "cpu"

@@ -121,7 +121,7 @@ class Effort:
     tries: int = 8                       # sets of moves in a round
 
     def __post_init__(self):
-        whole("starts", self.starts, 1)
+        whole("starts", self.starts, 1, 1000)  # `random_starts` counts a seed's from 0 to 999
         for name, least in (("survivors", 1), ("rounds", 0)):
             pair = getattr(self, name)
             if not isinstance(pair, Sequence) or len(pair) != 2:
