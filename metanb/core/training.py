@@ -586,7 +586,7 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self.previous)
 
 # %% ../../nbs/core/training.ipynb #89c8a61d
-@checked(seed=(0, None))
+@checked(seed=(0, None), steps=(1, None), batch_size=(1, None), accumulate=(1, None))
 def fit(
     model: nn.Module,                     # has `phases() -> list[Phase]`; trained in place, moved to the device
     data: Tensor | Packed | tuple[Tensor | Packed, ...],  # (N, ...) each, in memory; a batch has the same structure
