@@ -468,3 +468,45 @@ def test_cells_for_a_stiffness_are_drawn_verified_and_offered(browser, tmp_path)
         assert abs(cell.mean() - best[3]) < 1e-3 and abs(float(effective_stiffness(cell)[0, 0]) - best[0]) < 1e-3
         assert "Traceback" not in page.content()
         page.close()
+
+
+# ---------------------------------------------------------------- cells for a curve
+
+CURVE = ["""from functools import partial
+from metanb.cellular.inverse import design_for
+from metanb.cellular.target import target_explorer
+target_explorer(search=partial(design_for, model="nearest", kinetic_target=0.004, repeats=0, compiled=False, n_solves=2))"""]
+
+
+def test_a_curve_that_is_drawn_gets_cells_while_the_page_lives(browser, tmp_path):
+    "Points are dragged, the search runs beside the page and can be stopped, frames are played."
+    write_page(tmp_path / "page.ipynb", CURVE)
+    with served(tmp_path) as address:
+        page = open_page(browser, address)
+        app = page.locator(".metanb-cellular-target")
+        app.get_by_text("known cells is").wait_for()
+        words = app.get_by_text("known cells is").inner_text()
+        box = app.locator("canvas").bounding_box()
+        page.mouse.move(box["x"] + 0.98 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.98 * box["width"], box["y"] + 0.2 * box["height"])
+        page.mouse.up()
+        wait_for(page, lambda: app.get_by_text("known cells is").inner_text() != words)
+        control(page, "cellular-target", "begin with").locator("select").select_option("the paper's: kink")
+        press(page, "cellular-target", "rounds", "Home")
+        app.get_by_role("button", name="find cells").click()
+        app.get_by_text("compressing the nearest data").wait_for()
+        assert app.get_by_role("button", name="find cells").is_disabled()
+        app.get_by_text("different cells").wait_for()
+        pictures = app.locator("img")
+        wait_for(page, lambda: pictures.count() == 2)
+        old = pictures.nth(1).get_attribute("src")
+        press(page, "cellular-target", "frame", "ArrowLeft")
+        wait_for(page, lambda: pictures.nth(1).get_attribute("src") != old)
+        press(page, "cellular-target", "rounds", "End")
+        app.get_by_role("button", name="find cells").click()
+        app.get_by_text("compressing the nearest data").wait_for()
+        app.get_by_role("button", name="stop").click()
+        app.get_by_text("stopped").wait_for()
+        assert app.get_by_role("button", name="find cells").is_enabled() and "Traceback" not in page.content()
+        page.close()

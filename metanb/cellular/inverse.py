@@ -343,7 +343,7 @@ def _ranked(known: Known, rows: NDArray, second: str | None, slack: float) -> ND
         return rows
     errors = np.asarray(known.errors)[rows]
     near = errors <= errors.min() + slack
-    if choice("second", second, SECOND) == SECOND[0]:
+    if second == SECOND[0]:
         value = np.array([known.quarters[row].mean() for row in rows])
     else:
         value = np.array([np.abs(known.answer[row][0].P22[known.answer[row][1]]).max() for row in rows])
@@ -400,6 +400,7 @@ def design_for(
     n_candidates, keep = whole("n_candidates", n_candidates, 1), whole("keep", keep, 1)
     rounds, n_solves = whole("polish", polish, 0), whole("n_solves", n_solves, 1)
     seed, slack = whole("seed", seed, 0), number("slack", slack, least=0)
+    second = None if second is None else choice("second", second, SECOND)
     tools = _tools(whole("pixels", pixels, 8), model, network, cells)
     frames = tools.cells.strain
     wanted = at_frames(target, frames if strain is None else strain, frames=frames)

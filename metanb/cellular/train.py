@@ -229,7 +229,7 @@ def film_accuracy(
     n_targets: int = 20,
     n_candidates: int = 10,
     seed: int = 0,
-    guidance_scale: float = 2.0,
+    guidance_scale: float = 1.0,
     n_steps: int = 32,
     **options,  # of `compress`
 ) -> dict[str, Any]:
