@@ -413,7 +413,7 @@ def _blamed(name: str, value: Any, rule: tuple[Callable, str]) -> ValueError:
         for i, (inner, one) in enumerate(inside(value)):
             if inner is not None and not inner[0](one):
                 return _blamed(f"{name}[{i}]", one, inner)
-    if hasattr(rule[0], "made"):
+    if hasattr(rule[0], "made") and value is not None:
         return refused(f"type of {name}", type(value).__name__, rule[0].made)
     return refused(name, value, rule[1])
 
