@@ -199,6 +199,7 @@ def generator_accuracy(
     n_targets: int = 20,
     n_candidates: int = 10,
     seed: int = 0,
+    compressed: bool = True,  # False: shares of valid cells alone, which takes no solver
     **options,  # of `compress`
 ) -> dict[str, float]:
     "Verified NRMSE of generated cells on held-out curves: each single one, best of those drawn, and shares."
@@ -209,6 +210,10 @@ def generator_accuracy(
     drawn, shares = draw(targets, whole("n_candidates", n_candidates, 1), seed)
     seconds = time.process_time() - begin
     sizes = [len(part) for part in drawn]
+    facts = {"targets": len(rows), "cpu_seconds_a_cell": seconds / max(1, sum(sizes)),
+             **{f"share_{name}": value for name, value in shares.items()}}
+    if not compressed:
+        return facts
     answers = verify(np.concatenate(drawn), **options) if sum(sizes) else []
     good = np.array([result.passed[k] for result, k in answers], bool)
     curves = np.stack([result.stress[k] for result, k in answers]) if answers else np.zeros((0, targets.shape[1]))
@@ -217,9 +222,8 @@ def generator_accuracy(
     single, found = errors[np.isfinite(errors)], np.isfinite(best)
     number = lambda values: float(np.mean(values)) if len(values) else None  # noqa: E731
     return {"single": number(single), "single_median": float(np.median(single)) if len(single) else None,
-            "best": number(np.array(best)[found]), "targets": len(rows), "targets_without": int((~found).sum()),
-            "kept_rules": number(good), "cpu_seconds_a_cell": seconds / max(1, sum(sizes)),
-            **{f"share_{name}": value for name, value in shares.items()}}
+            "best": number(np.array(best)[found]), "targets_without": int((~found).sum()),
+            "kept_rules": number(good), **facts}
 
 # %% ../../nbs/cellular/train.ipynb #3630f841
 def film_accuracy(
@@ -231,6 +235,7 @@ def film_accuracy(
     seed: int = 0,
     guidance_scale: float = 1.0,
     n_steps: int = 32,
+    compressed: bool = True,  # see `generator_accuracy`
     **options,  # of `compress`
 ) -> dict[str, Any]:
     """What `generator_accuracy` says, and how well films agree with the compression of the cells that they show.
@@ -249,9 +254,10 @@ def film_accuracy(
         shares = {"raw": float(part.untouched.mean()), "tidied": float(part.valid.mean())}
         return [part.quarters[part.valid & (owner == k)] for k in range(len(curves))], shares
 
-    found = generator_accuracy(draw, data, n_targets=n_targets, n_candidates=n_candidates, seed=seed, **options)
+    found = generator_accuracy(draw, data, n_targets=n_targets, n_candidates=n_candidates, seed=seed,
+                               compressed=compressed, **options)
     some = seen[:8 * n_candidates]
-    if not some:
+    if not some or not compressed:
         return found
     told, targets = (np.stack([entry[k] for entry in some]) for k in (1, 3))
     answers = verify(np.stack([entry[0] for entry in some]), **options)
@@ -280,18 +286,20 @@ def make_card(
     data: Lessons,  # that it was trained on
     *,
     n_targets: int = 20,
+    n_candidates: int = 10,
     seed: int = 0,
     **about,        # further entries, such as preset and device
 ) -> dict:
     "Measure a trained network on held-out cells and write down what it is."
-    model = result.ema or result.model
+    model, judging = result.ema or result.model, dict(n_targets=n_targets, n_candidates=n_candidates, seed=seed)
+    judging["compressed"] = about.get("preset") != "test"  # which is over in seconds
     if isinstance(model, CurveNetwork):
         metrics = forward_accuracy(model, data)
     elif isinstance(model, VideoDiffusion):
-        metrics = film_accuracy(model, data, n_targets=n_targets, seed=seed)
+        metrics = film_accuracy(model, data, **judging)
     else:
         metrics = generator_accuracy(lambda *asked: draw_valid(model, asked[0], asked[1], seed=asked[2]), data,
-                                     n_targets=n_targets, seed=seed)
+                                     **judging)
     seconds = result.history[-1]["seconds"] if result.history else 0.0
     return {"title": f"Cellular: {name}", "data": {"cells": len(data), "heldout": len(data.heldout)},
             "training": {"steps": result.step, "seed": seed, "seconds": seconds, **about},
