@@ -120,6 +120,8 @@ class TrussDesign:
         V: ArrayLike | Tensor = (1, 1, 1),
         R_I: ArrayLike | Tensor = ((1, 0, 0), (0, 1, 0), (0, 0, 1)),  # (3, 3) or (B, 3, 3)
         R_II: ArrayLike | Tensor = ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        radii: ArrayLike | Tensor | None = None,  # (B, M), for each design its own
+        moves: ArrayLike | Tensor | None = None,  # (B, N, 3)
     ) -> "TrussDesign":
         "Designs of one topology in float64; what is given once holds for all."
         if not 1 <= len(slots) <= 3 or any(np.shape(slot) != (2,) for slot in slots):
@@ -131,7 +133,7 @@ class TrussDesign:
             batched = value.ndim > len(_SHAPES[name]) and len(value) == n
             values[name] = value if batched else value.expand(n, *_SHAPES[name])
         types, tessellations = np.repeat([(slots * 3)[:3]], n, 0).transpose(2, 0, 1)
-        return cls(types, tessellations, **values)
+        return cls(types, tessellations, **values, radii=radii, moves=moves)
 
     @classmethod
     def joined(cls, designs: Sequence["TrussDesign"]) -> "TrussDesign":

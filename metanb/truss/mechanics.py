@@ -165,6 +165,7 @@ def _solve(
     areas: Tensor | None = None,  # (m, B) of the struts
     radii: Tensor | None = None,  # (B, m) of the struts, relative to each other, where the density is given
     moves: Tensor | None = None,  # (B, N, 3) of the nodes before F, where each node is a class of its own
+    rigid_ends: float = 0.0,      # [radius]
 ) -> _Solution:
     "Designs of one topology."
     if moves is None:
@@ -174,7 +175,10 @@ def _solve(
     length, volume = (v * v).sum(0).sqrt(), torch.linalg.det(F) / graph.cells
     weight, ratio = graph.weights[:, None], 1.0 if radii is None else radii.T ** 2
     area = ratio * density * volume / (weight * ratio * length).sum(0) if areas is None else areas
-    K, R = strut_stiffness(v, area, poisson, shear_factor, weight / volume)
+    soft = v
+    if rigid_ends:
+        soft = v * (1 - 2 * rigid_ends * (area / math.pi).sqrt() / length).clamp(min=0.1)
+    K, R = strut_stiffness(soft, area, poisson, shear_factor, weight / volume)
     return _condensed(*_system(graph, v, K, R))
 
 # %% ../../nbs/truss/mechanics.ipynb #9ac64cd1
@@ -225,6 +229,7 @@ def effective_stiffness(
     poisson: float = 0.3,       # of the base material
     shear_factor: float = 0.9,  # of the Timoshenko beam
     frame: str = "full",        # or "orthotropic": F = U alone, the paper's C_ort
+    rigid_ends: float = 0.0,    # length that is rigid at both ends of a strut [its radius], at most 45 % of the strut
     dtype: torch.dtype = torch.float64,
     memory: float | None = None,  # entries of stiffness matrices at a time; None: what suits the device
     device: str = "auto",
@@ -233,6 +238,7 @@ def effective_stiffness(
     check_designs(designs)
     choice("frame", frame, ("full", "orthotropic"))
     poisson, shear_factor = _check_beam(poisson, shear_factor)
+    rigid_ends = number("rigid_ends", rigid_ends, least=0)
     device = pick_device(device)
     density = designs.relative_density.to(device, dtype)
     F = torch.diag_embed(designs.U) if frame == "orthotropic" else designs.deformation_gradient()
@@ -245,7 +251,7 @@ def effective_stiffness(
         for some in np.array_split(rows, -(-len(rows) * graph.size ** 2 // int(memory)) or 1):
             index = torch.as_tensor(some, device=device)
             own = {name: x[index] for name, x in (("radii", radii), ("moves", moves)) if x is not None}
-            solution = _solve(graph, F[index], density[index], poisson, shear_factor, **own)
+            solution = _solve(graph, F[index], density[index], poisson, shear_factor, rigid_ends=rigid_ends, **own)
             parts.append(_check_held(solution, some, slots))
             order.append(index)
     back = torch.empty(len(density), dtype=torch.long, device=device)
