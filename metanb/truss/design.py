@@ -261,7 +261,7 @@ def _own_columns(types: NDArray, tessellations: NDArray) -> tuple[str, ...]:
     radii = [f"radius{k + 1}" for k in range(len(graph.struts))]
     return *radii, *(f"move{k + 1}_{i}" for k in range(len(graph.nodes)) for i in (1, 2, 3))
 
-
+# %% ../../nbs/truss/design.ipynb #9eddb72e
 def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), or more of designs with radii or moves, see `columns_of`
     "Descriptors in the columns of the authors' table, and what designs have beyond them."
     turns = []
