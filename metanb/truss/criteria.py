@@ -146,7 +146,8 @@ def _segment_distance(p: NDArray, d: NDArray, q: NDArray, e: NDArray) -> NDArray
 def _gap(cell: DeformedCell) -> float:
     "Least gap of one cell; infinite where all struts meet."
     F, M = _compact(cell.F)
-    start, vectors = (np.linalg.solve(M, x.T).T for x in (cell.graph.nodes[cell.graph.struts[:, 0]], cell.graph.vectors))
+    graph = cell.graph
+    start, vectors = (np.linalg.solve(M, x.T).T for x in (graph.nodes[graph.struts[:, 0]], graph.vectors))
     start = start - np.floor(start + vectors / 2 + 0.5)  # middles in the cell
     many = np.arange(-1, 2) + np.ceil(abs(vectors).max(0)).astype(int)[:, None] * np.array([-1, 0, 1])
     shifts = np.stack(np.meshgrid(*(np.arange(row.min(), row.max() + 1) for row in many), indexing="ij"), -1)

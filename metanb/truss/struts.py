@@ -86,7 +86,7 @@ def _turned(R: Tensor, w: Tensor) -> Tensor:  # (n, 3, 3)
     zero = torch.zeros_like(x)
     return torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)) @ R
 
-
+# %% ../../nbs/truss/struts.ipynb #1a18ee10
 @dataclass(frozen=True, eq=False)
 class _Fit:
     "One design with its target and bounds."
@@ -95,6 +95,11 @@ class _Fit:
     bounds: StrutBounds
     most: float       # density
     options: dict     # of the solver
+
+    @property
+    def struts(self) -> int:
+        "M of the topology."
+        return len(compound(self.start.types[0], self.start.tessellations[0]).struts)
 
     def at(self, x: Tensor) -> tuple[TrussDesign, Tensor]:
         "Designs for numbers x (n, 12 + M + 3 N - 3), and their slenderness (n, M)."
@@ -122,39 +127,38 @@ class _Fit:
         return torch.cat([misfit, _BEYOND * dense, _BEYOND * short], 1)
 
     def residuals(self, x: NDArray) -> NDArray:
-        m = len(compound(self.start.types[0], self.start.tessellations[0]).struts)
-        return np.concatenate([self.outputs(torch.tensor(x)[None])[0].numpy(), _MOVED * x[12 + m:]])
+        return np.concatenate([self.outputs(torch.tensor(x)[None])[0].numpy(), _MOVED * x[12 + self.struts:]])
 
     def jacobian(self, x: NDArray) -> NDArray:
-        m = len(compound(self.start.types[0], self.start.tessellations[0]).struts)
-        copies = torch.tensor(x).expand(22 + m, -1).clone().requires_grad_()
+        copies = torch.tensor(x).expand(22 + self.struts, -1).clone().requires_grad_()
         rows = torch.autograd.grad(self.outputs(copies).diagonal().sum(), copies)[0].numpy()
-        return np.concatenate([rows, _MOVED * np.eye(len(x))[12 + m:]])
+        return np.concatenate([rows, _MOVED * np.eye(len(x))[12 + self.struts:]])
 
-    def numbers(self) -> tuple[NDArray, NDArray, NDArray]:
-        "Of the start, moved into the bounds, and those."
-        d, b = self.start, self.bounds
-        graph = compound(d.types[0], d.tessellations[0])
-        moves = np.zeros((len(graph.nodes), 3)) if d.moves is None else d.moves[0].numpy()
-        free = (moves - moves[0])[1:].reshape(-1)
-        x = np.concatenate([np.log(d.U[0]), np.log(d.V[0]), np.zeros(6), np.log(_radii(d)), free])
-        low, high = (np.concatenate([np.full(6, np.log(b.stretch[k])), np.full(6, sign * np.pi),
-                                     np.full(len(graph.struts), np.log(b.radius[k])), np.full(len(free), sign * b.move)])
-                     for k, sign in ((0, -1), (1, 1)))
-        low, high = low - 1e-12, high + 1e-12  # bounds of one value
-        return np.clip(x, low + 1e-3 * (high - low), high - 1e-3 * (high - low)), low, high
+# %% ../../nbs/truss/struts.ipynb #fc035254
+def _numbers(design: TrussDesign, bounds: StrutBounds) -> tuple[NDArray, NDArray, NDArray]:
+    "Of a design, moved into the bounds, and those."
+    graph = compound(design.types[0], design.tessellations[0])
+    moves = np.zeros((len(graph.nodes), 3)) if design.moves is None else design.moves[0].numpy()
+    free = (moves - moves[0])[1:].reshape(-1)
+    x = np.concatenate([np.log(design.U[0]), np.log(design.V[0]), np.zeros(6), np.log(_radii(design)), free])
+    values = ((np.log(bounds.stretch[k]), sign * np.pi, np.log(bounds.radius[k]), sign * bounds.move)
+              for k, sign in ((0, -1), (1, 1)))
+    low, high = (np.repeat(row, (6, 6, len(graph.struts), len(free))) for row in values)
+    low, high = low - 1e-12, high + 1e-12  # of one value, too
+    return np.clip(x, low + 1e-3 * (high - low), high - 1e-3 * (high - low)), low, high
 
-    def solved(self, iterations: int, stop: float) -> TrussDesign:
-        "The best design that the optimiser finds from the start."
-        def enough(intermediate_result) -> None:
-            if 2 * intermediate_result.cost < stop:
-                raise StopIteration
-        x, low, high = self.numbers()
-        best = least_squares(self.residuals, x, self.jacobian, bounds=(low, high), max_nfev=iterations, x_scale="jac",
-                             callback=enough)
-        return self.at(torch.tensor(best.x)[None])[0]
 
-# %% ../../nbs/truss/struts.ipynb #1a18ee10
+def _solved(fit: _Fit, iterations: int, stop: float) -> TrussDesign:
+    "The best design that the optimiser finds from the start."
+    def enough(intermediate_result) -> None:
+        if 2 * intermediate_result.cost < stop:
+            raise StopIteration
+    x, low, high = _numbers(fit.start, fit.bounds)
+    best = least_squares(fit.residuals, x, fit.jacobian, bounds=(low, high), max_nfev=iterations, x_scale="jac",
+                         callback=enough)
+    return fit.at(torch.tensor(best.x)[None])[0]
+
+# %% ../../nbs/truss/struts.ipynb #c7ea4b33
 def refine_struts(
     design: TrussDesign,  # B designs of one topology, with radii and moves or without
     target: ArrayLike,    # (6, 6) stiffness per Young's modulus of the base material
@@ -175,7 +179,7 @@ def refine_struts(
         raise refused("topologies of design", len(sets), "one in a batch")
     names = [f.name for f in fields(TrussDesign)[2:] if getattr(design, f.name) is not None]
     start = replace(design, **{name: getattr(design, name).detach().cpu().double() for name in names})
-    better = TrussDesign.joined([_Fit(one, target, bounds, most, options).solved(iterations, stop) for one in start])
+    better = TrussDesign.joined([_solved(_Fit(one, target, bounds, most, options), iterations, stop) for one in start])
     C = effective_stiffness(better, **options)
     return better, C, _error(C, target)
 
@@ -227,7 +231,7 @@ def match_struts(
                       f"{found.error[0]:.4f}", stacklevel=2)
     return found
 
-
+# %% ../../nbs/truss/struts.ipynb #4eed6997
 def _different(found: Found, kept: NDArray) -> NDArray:
     "Rows that are kept, of each minimum the first: its mirror images have the same error and density."
     density, rows = found.design.relative_density.numpy(), []
