@@ -25,7 +25,7 @@ from ..core.elasticity import PAIRS, check_stiffness, reorder, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
 from ..core.weights import from_pretrained
-from .design import BOUNDS, TrussDesign, check_designs, check_plain, from_table, random_designs
+from .design import BOUNDS, TrussDesign, check_designs, check_plain, from_table, joined_designs, random_designs
 from .mechanics import effective_stiffness
 from .struts import StrutBounds, match_struts
 from .topology import LATTICES, Compound, compound, slots_of
@@ -125,7 +125,7 @@ def refine(
         designs.append(better if improved else start[[i]])
         constants.append(C if improved else before[[i]])
     found = torch.cat(constants)
-    return TrussDesign.joined(designs), found, nmse(found, target)
+    return joined_designs(designs), found, nmse(found, target)
 
 # %% ../../nbs/truss/inverse.ipynb #2445b89a
 _LOW = np.log([BOUNDS["relative_density"][0]] + 6 * [BOUNDS["stretch"][0]]).tolist() + 6 * [-np.pi]
@@ -283,7 +283,7 @@ def _check_way(beyond_cauchy: bool, bounds: StrutBounds | None, propose: Callabl
     if bounds is not None and not beyond_cauchy:
         raise refused("bounds", bounds, "None without beyond_cauchy=True")
 
-
+# %% ../../nbs/truss/inverse.ipynb #39e671dd
 def _searched(
     goal: Tensor, youngs_modulus: float, draw: Callable[[int], TrussDesign], *,
     n_candidates: int, n_polished: int, keep: int, iterations: int, **_,
@@ -294,7 +294,7 @@ def _searched(
         first, rest = list(range(min(n_polished, len(designs)))), list(range(n_polished, len(designs)))
         better, C_better, _ = refine(designs[first], goal, iterations=iterations, stiffness=C[first])
         C = torch.cat([C_better, C[rest]])
-        return TrussDesign.joined([better, designs[rest]]) if rest else better, C, nmse(C, goal).numpy()
+        return joined_designs([better, designs[rest]]) if rest else better, C, nmse(C, goal).numpy()
 
     return search(
         propose=lambda n: _double(draw(n)),

@@ -20,7 +20,7 @@ from ..core.checks import number, refused, shaped, tensor, whole
 from ..core.elasticity import check_stiffness
 from ..core.search import Found, search
 from .criteria import least_gap, slenderness
-from .design import BOUNDS, TrussDesign, check_designs, deformed_cell, random_designs
+from .design import BOUNDS, TrussDesign, check_designs, deformed_cell, joined_designs, random_designs
 from .mechanics import effective_stiffness
 from .topology import compound, slot_set
 
@@ -179,7 +179,7 @@ def refine_struts(
         raise refused("topologies of design", len(sets), "one in a batch")
     names = [f.name for f in fields(TrussDesign)[2:] if getattr(design, f.name) is not None]
     start = replace(design, **{name: getattr(design, name).detach().cpu().double() for name in names})
-    better = TrussDesign.joined([_solved(_Fit(one, target, bounds, most, options), iterations, stop) for one in start])
+    better = joined_designs([_solved(_Fit(one, target, bounds, most, options), iterations, stop) for one in start])
     C = effective_stiffness(better, **options)
     return better, C, _error(C, target)
 
