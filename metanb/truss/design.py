@@ -49,12 +49,13 @@ def _floats(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     return value
 
 
-def _check_device(values: dict[str, Tensor]) -> None:
-    "All tensors where the first one is."
+def _check_device(values: dict[str, Any]) -> dict[str, Any]:
+    "The same; ValueError for tensors that are not where the first one is."
     home = values["relative_density"].device
     for name in (*_SHAPES, "radii", "moves"):
         if values[name] is not None and values[name].device != home:
             raise refused(f"device of {name}", str(values[name].device), f"{home}, that of relative_density")
+    return values
 
 
 def _check_ranges(values: dict[str, Tensor]) -> None:
@@ -122,9 +123,7 @@ class TrussDesign(_Batch):
         values["tessellations"] = _integers("tessellations", self.tessellations, range(1, 3), n)
         values |= {name: _floats(name, getattr(self, name), (n, *shape)) for name, shape in _SHAPES.items()}
         _check_ranges(values)
-        values |= _own_struts(values, self.radii, self.moves)
-        _check_device(values)
-        vars(self).update(values)
+        vars(self).update(_check_device(values | _own_struts(values, self.radii, self.moves)))
 
     @classmethod
     def of(
