@@ -165,11 +165,7 @@ class VideoDiffusion(Diffusion):
         for name, start in (("low", -limits), ("high", limits), ("mean", 0 * limits[0]), ("spread", limits[0])):
             self.register_buffer(name, start.clone())
 
-    def adopt(
-        self,
-        fields: Tensor,  # (N, 3, F, ny, nx) [cell width, MPa]
-        curves: Tensor,  # (N, F) effective stress [MPa]
-    ) -> None:
+    def adopt(self, fields: Tensor, curves: Tensor) -> None:  # (N, 3, F, ny, nx) [cell width, MPa], (N, F) [MPa]
         "Take the scales of films and curves from the data."
         _check_films(self, fields, curves)
         low, high = fields.amin((0, 3, 4)).float(), fields.amax((0, 3, 4)).float()
