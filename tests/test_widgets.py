@@ -497,7 +497,7 @@ def test_a_curve_that_is_drawn_gets_cells_while_the_page_lives(browser, tmp_path
         app.get_by_role("button", name="find cells").click()
         app.get_by_text("compressing the nearest data").wait_for()
         assert app.get_by_role("button", name="find cells").is_disabled()
-        app.get_by_text("different cells").wait_for()
+        app.get_by_text("each compressed").wait_for()
         pictures = app.locator("img")
         wait_for(page, lambda: pictures.count() == 2)
         old = pictures.nth(1).get_attribute("src")
