@@ -78,7 +78,7 @@ def test_seeds_are_whole_numbers(draw, seed):
 LARGE = {
     "block of trusses": (lambda: graph(random_designs(1, seed=0), repeats=(10 ** 9,) * 3), "repeats is .*at most 1000000 cells"),
     "sheet": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=10 ** 9), "repeats is 1000000000; .*from 1 to 1000"),
-    "three copies": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=(1, 2, 3)), "repeats is .*two of them"),
+    "three copies": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=(1, 2, 3)), "repeats is .*2 values, each a whole number"),
     "kirigami": (lambda: kirigami.base_angles(10 ** 9), "size is 1000000000; .*from 4 to 1000"),
     "thresholds": (lambda: cellular.random_thresholds(10 ** 30), "n is 1000000"),
 }

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import metanb
-from .checks import choice, number, refused, whole
+from .checks import checked, choice, number, refused, whole
 from .files import is_checkout, read_json, user_path, write_file, write_json
 from .presets import PRESETS
 
@@ -40,6 +40,7 @@ from .presets import PRESETS
 KINDS = ("figures", "tutorials")  # the folders of notebooks that papermill runs
 
 
+@checked
 def notebooks_folder() -> Path:
     "The folder `nbs` with the figure and tutorial notebooks."
     here, given = Path.cwd(), os.environ.get("METANB_NBS")
@@ -53,6 +54,7 @@ def notebooks_folder() -> Path:
     raise refused("current folder", here, allowed)
 
 # %% ../../nbs/core/batch.ipynb #2bad3a9a
+@checked
 def runs_folder() -> Path:
     "Where runs are kept: `runs` of the project that the current folder belongs to, else of the current folder."
     here = Path.cwd().resolve()
@@ -60,6 +62,7 @@ def runs_folder() -> Path:
     return (project if here.is_relative_to(project) else here) / "runs"
 
 # %% ../../nbs/core/batch.ipynb #533bdd9a
+@checked
 @dataclass(frozen=True)
 class Notebook:
     "A notebook that can be run."
@@ -91,6 +94,7 @@ class Notebook:
         return next((line[2:].strip() for line in lines if line.startswith("# ")), self.path.stem)
 
 # %% ../../nbs/core/batch.ipynb #d7192367
+@checked
 def find_notebooks(
     patterns: Sequence[str] = (),   # none: all
     folder: Path | None = None,     # with the folders figures and tutorials; None: `notebooks_folder()`
@@ -111,6 +115,7 @@ def find_notebooks(
 OPTION_OF = {"preset": "--preset", "device": "--device", "out": "--out"}  # parameters that the run sets
 
 
+@checked
 def parse_parameters(
     pairs: Sequence[str],   # "name=value"
 ) -> dict[str, str]:        # name -> value as written
@@ -126,6 +131,7 @@ def parse_parameters(
     return parameters
 
 # %% ../../nbs/core/batch.ipynb #fbb21c7a
+@checked
 def read_value(
     text: str,
     default: Any,   # what the parameters cell has; None when that is no literal
@@ -162,6 +168,7 @@ def _in_interval(name: str, value: Any, comment: str) -> Any:
     return value
 
 # %% ../../nbs/core/batch.ipynb #e7ffd1d8
+@checked
 def notebook_parameters(
     notebook: Notebook,
     given: Mapping[str, str],   # name -> value as written, see `parse_parameters`
@@ -192,6 +199,7 @@ def notebook_parameters(
     return values
 
 # %% ../../nbs/core/batch.ipynb #848a7d8a
+@checked
 @dataclass(frozen=True)
 class Job:
     "One notebook of a run."
@@ -230,6 +238,7 @@ class Job:
         return state.get("status") == "done" and same and self.executed.is_file()
 
 # %% ../../nbs/core/batch.ipynb #06b9ee06
+@checked
 def stop_with_parent() -> None:
     "Interrupt this process as Ctrl-C would as soon as standard input ends."
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a batch in a script's background hands on a deaf one
@@ -243,6 +252,7 @@ def stop_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 # %% ../../nbs/core/batch.ipynb #fb3014c1
+@checked
 def execute(
     source: str,                 # notebook
     folder: str,                 # where everything of it goes
@@ -270,6 +280,7 @@ def execute(
 CHILD = "import json, sys; from metanb.core.batch import execute; sys.exit(execute(*json.loads(sys.argv[1])))"
 
 
+@checked
 def environment(
     preset: str,
     n_jobs: int,            # how many notebooks run at the same time
@@ -287,6 +298,7 @@ def environment(
     return kept | ({"IN_TEST": "1"} if preset == "test" else {})
 
 # %% ../../nbs/core/batch.ipynb #01806579
+@checked
 def start(
     job: Job,
     n_jobs: int,
@@ -305,6 +317,7 @@ def start(
                                 env=environment(job.parameters["preset"], n_jobs), start_new_session=True)
 
 # %% ../../nbs/core/batch.ipynb #495faa64
+@checked
 def stop(
     processes: Sequence[subprocess.Popen],
     patience: float = 15.0,     # seconds that they have for shutting their kernels down
@@ -321,6 +334,7 @@ def stop(
             process.wait()
 
 # %% ../../nbs/core/batch.ipynb #dd659d32
+@checked
 def cells_done(job: Job) -> str:
     "How far a running notebook is, such as 7/20."
     cells = read_json(job.executed).get("cells", [])
@@ -328,6 +342,7 @@ def cells_done(job: Job) -> str:
     return f"{marks.count('completed')}/{len(marks)}" if marks else "starts"
 
 # %% ../../nbs/core/batch.ipynb #d9fcb436
+@checked
 def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
     "The state of a notebook whose process has ended; one that died without a word has failed."
     process.stdin.close()
@@ -338,12 +353,14 @@ def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
     return job.state()
 
 # %% ../../nbs/core/batch.ipynb #137b0fe0
+@checked
 def report(job: Job, state: Mapping[str, Any]) -> str:
     "One line about a notebook that ended."
     seconds = f"{state['seconds']:8.1f} s" if "seconds" in state else " " * 10
     return f"{state['status']:<7} {job.notebook.key:<45} {seconds}  {state.get('headline', '')}".rstrip()
 
 # %% ../../nbs/core/batch.ipynb #d0289b5b
+@checked
 def run_batch(
     jobs: Sequence[Job],
     *,
@@ -380,6 +397,7 @@ def run_batch(
 DEFAULTS = {"patterns": [], "preset": "test", "device": "auto", "parameters": {}}
 
 
+@checked
 def place_of(
     name: str | Path,       # a bare name stands below runs/, anything else is a path
 ) -> Path:
@@ -391,12 +409,14 @@ def place_of(
     return (runs_folder() / text if bare else user_path(text, "out")).resolve()
 
 # %% ../../nbs/core/batch.ipynb #d0ae90e6
+@checked
 def past_runs() -> list[Path]:
     "The folders of the runs below runs/, the one started last at the end."
     files = sorted(runs_folder().glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     return [path.parent.resolve() for path in files]
 
 # %% ../../nbs/core/batch.ipynb #e9f0de9f
+@checked
 def run_folder(
     name: str | Path | None,    # see `place_of`; None: the last run
 ) -> Path:
@@ -409,6 +429,7 @@ def run_folder(
     return past[-1]
 
 # %% ../../nbs/core/batch.ipynb #7cada819
+@checked
 def new_folder() -> Path:
     "A name for a new run: the time, counted on when two start in one second."
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -416,6 +437,7 @@ def new_folder() -> Path:
     return next(runs_folder().resolve() / name for name in names if not (runs_folder() / name).exists())
 
 # %% ../../nbs/core/batch.ipynb #3d4579a6
+@checked
 def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
     "ValueError when a run must not or cannot write here."
     if folder.is_relative_to(notebooks_folder()):
@@ -430,6 +452,7 @@ def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
             raise refused("out", folder, allowed)
 
 # %% ../../nbs/core/batch.ipynb #d7c48e3e
+@checked
 def plan(
     patterns: Sequence[str],
     folder: Path,                   # of the run
@@ -453,6 +476,7 @@ def plan(
     return jobs
 
 # %% ../../nbs/core/batch.ipynb #e879d00d
+@checked
 def run_notebooks(
     patterns: Sequence[str] = (),          # which; none: all, or those of the run that is resumed
     *,

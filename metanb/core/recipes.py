@@ -16,7 +16,7 @@ import torch
 import typer
 from torch import nn
 
-from .checks import choice, number, whole
+from .checks import checked, choice, number, whole
 from .device import pick_device
 from .files import user_path
 from .presets import PRESETS
@@ -24,6 +24,7 @@ from .training import Fit
 from .weights import save_pretrained
 
 # %% ../../nbs/core/recipes.ipynb #44ddf552
+@checked
 @dataclass(frozen=True, eq=False)
 class Recipe:
     "A network and how it is trained, at each preset."
@@ -47,6 +48,7 @@ class Recipe:
         return chosen | {name: value for name, value in given.items() if value is not None}
 
 # %% ../../nbs/core/recipes.ipynb #7b9e53a3
+@checked(seed=(0, None))
 def check_command(
     names: Iterable[str],  # of --model
     recipes: Mapping[str, Recipe],
@@ -71,6 +73,7 @@ def check_command(
     return names
 
 # %% ../../nbs/core/recipes.ipynb #885c13d9
+@checked
 def train_and_save(
     folder: str | Path,            # for weights and card, such as runs/weights/kirigami/ddpm_60
     train: Callable[..., Fit],     # train(checkpoint=...) -> what `fit` returned

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .checks import checked
 import metanb
 from .batch import Notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks
 from .files import read_json, write_file
@@ -28,6 +29,7 @@ from .metrics import MetricsTable, metrics_table
 from .presets import PRESETS
 
 # %% ../../nbs/core/runs.ipynb #b585dbac
+@checked
 @dataclass(frozen=True)
 class Result:
     "What a notebook left in a run."
@@ -59,11 +61,13 @@ class Result:
         return sorted([*self.folder.glob("*.png"), *vector])
 
 # %% ../../nbs/core/runs.ipynb #8c245667
+@checked
 def results(folder: Path) -> list[Result]:
     "All that a run left, sorted by name."
     return [Result(path.parent, read_json(path)) for path in sorted(folder.glob("*/*/state.json"))]
 
 # %% ../../nbs/core/runs.ipynb #2b0fb287
+@checked
 def summary_text(folder: Path) -> str:
     "The tables of a run, one notebook after the other."
     blocks = []
@@ -92,6 +96,7 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: 0.8rem; font-size: 0.8rem
 """
 
 # %% ../../nbs/core/runs.ipynb #62bbfadb
+@checked
 def picture(path: Path) -> str:
     "An image element with the file inside."
     kind = {".png": "image/png", ".svg": "image/svg+xml"}[path.suffix]
@@ -99,6 +104,7 @@ def picture(path: Path) -> str:
     return f'<img alt="{html.escape(path.stem)}" src="data:{kind};base64,{content}">'
 
 # %% ../../nbs/core/runs.ipynb #a9228489
+@checked
 def section(result: Result) -> str:
     "One notebook of the page."
     table = result.table()
@@ -110,6 +116,7 @@ def section(result: Result) -> str:
     return "".join([*parts, "</section>"])
 
 # %% ../../nbs/core/runs.ipynb #b3af3f49
+@checked
 def overview(found: Sequence[Result]) -> str:
     "The table at the head of the page: notebook, status, how many of the targets that were judged are met."
     lines = []
@@ -122,6 +129,7 @@ def overview(found: Sequence[Result]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 # %% ../../nbs/core/runs.ipynb #4fc0f4a2
+@checked
 def write_summary(
     folder: Path,    # of a run
 ) -> Path:           # folder/summary.html
@@ -133,6 +141,7 @@ def write_summary(
     return write_file(folder / "summary.html", page)
 
 # %% ../../nbs/core/runs.ipynb #95161e0c
+@checked
 def space_commands(
     package: Path,                       # folder of the package
 ) -> dict[str, dict[str, str]]:          # verb -> space -> docstring
@@ -148,6 +157,7 @@ def space_commands(
     return found
 
 # %% ../../nbs/core/runs.ipynb #166c7d5c
+@checked
 def forward(module: str) -> Any:
     "A command that imports the module when it is called and hands its arguments on to the module's own `command`."
     def call(context: typer.Context) -> None:
@@ -158,6 +168,7 @@ def forward(module: str) -> Any:
     return call
 
 # %% ../../nbs/core/runs.ipynb #78d3c35f
+@checked
 def list_command() -> None:
     "What can be run: papers, their notebooks, the presets, and how each went last time."
     notebooks = find_notebooks()
@@ -172,6 +183,7 @@ def list_command() -> None:
     typer.echo(f"\nlast run: {past_runs()[-1] if past_runs() else 'none'}")
 
 # %% ../../nbs/core/runs.ipynb #6f976020
+@checked
 def run_command(
     patterns: Annotated[list[str] | None, typer.Argument(
         metavar="[PATTERN]...", help="Notebooks whose name contains this; all when not given.")] = None,
@@ -202,6 +214,7 @@ def run_command(
         raise typer.Exit(1)
 
 # %% ../../nbs/core/runs.ipynb #b1fb5958
+@checked
 def summary_command(
     run: Annotated[str | None, typer.Argument(
         help="A name below runs/, or a path; the last run when not given.")] = None,
@@ -219,6 +232,7 @@ def _described(path: str) -> dict[str, str]:
     return importlib.import_module(f"metanb.{space}.data").ARRAYS
 
 # %% ../../nbs/core/runs.ipynb #154e1104
+@checked
 def export_command(
     path: Annotated[str, typer.Argument(
         metavar="SET", help="Folder or .zip of a data set, or the name of a shipped one.")],
@@ -239,6 +253,7 @@ def export_command(
 VERBS = {"data": "Make the data sets", "train": "Train the networks", "benchmark": "Score the generators"}
 
 
+@checked
 def command_line(
     package: Path | None = None,    # folder of the package whose spaces bring commands; None: this one
 ) -> typer.Typer:
@@ -262,6 +277,7 @@ def command_line(
     return app
 
 # %% ../../nbs/core/runs.ipynb #33481d1b
+@checked
 def main(
     arguments: Sequence[str] | None = None,    # None: those of the process
 ) -> None:

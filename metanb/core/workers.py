@@ -27,7 +27,7 @@ from typing import Annotated, Any
 import typer
 
 import metanb
-from .checks import refused, whole
+from .checks import checked, refused, whole
 
 # %% auto #0
 __all__ = ['TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'as_completed', 'workers']
@@ -51,6 +51,7 @@ def _one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 # %% ../../nbs/core/workers.ipynb #e3ed3941
+@checked
 def processes(
     n: int,  # number of processes
 ) -> ProcessPoolExecutor:
@@ -58,6 +59,7 @@ def processes(
     return ProcessPoolExecutor(whole("n", n, 1), multiprocessing.get_context("spawn"), _start_worker)
 
 # %% ../../nbs/core/workers.ipynb #c1107fdb
+@checked
 def as_completed(
     executor: Executor | None,  # None: this process
     calls: dict[int, tuple],    # shard index -> function and its arguments

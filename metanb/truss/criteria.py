@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..core.checks import number
+from ..core.checks import checked, number
 from .design import TrussDesign, check_designs, deformed_cell
 from .topology import Compound
 
 # %% ../../nbs/truss/criteria.ipynb #3cecdf9b
+@checked
 def smallest_diameter(
     designs: TrussDesign,  # B designs
     edge: float = 1.0,     # of the undeformed cube: 1 for cell units, or in mm
@@ -24,6 +25,7 @@ def smallest_diameter(
     return np.array([deformed_cell(design).diameter for design in check_designs(designs)]) * edge
 
 # %% ../../nbs/truss/criteria.ipynb #7bbc7900
+@checked
 def slenderness(designs: TrussDesign) -> tuple[NDArray, NDArray]:  # (B,), (B,)
     "Smallest and mean ratio of length to diameter of the struts."
     cells = [deformed_cell(design) for design in check_designs(designs)]
@@ -119,6 +121,7 @@ def _largest_distance(F: NDArray, graph: Compound, tolerance: float) -> float:
     return _largest_of(F, *_near_struts(F, nodes[graph.struts[:, 0]], vectors, reach), tolerance)
 
 # %% ../../nbs/truss/criteria.ipynb #b03dc0de
+@checked
 def pore_size(
     designs: TrussDesign,     # B designs
     edge: float = 1.0,        # of the undeformed cube: 1 for cell units, or in mm
@@ -132,6 +135,7 @@ def pore_size(
     return edge * np.array([max(0.0, 2 * f - cell.diameter) for f, cell in zip(widest, cells)])
 
 # %% ../../nbs/truss/criteria.ipynb #15c4585a
+@checked
 def criteria(
     designs: TrussDesign,     # B designs
     edge: float = 1.0,        # of the undeformed cube: 1 for cell units, or in mm

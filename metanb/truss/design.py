@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import refused, shaped, tensor, whole
+from ..core.checks import checked, refused, shaped, tensor, whole
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
 from ..core.tables import read_columns
 from .topology import LATTICES, Compound, compound, slots_of
@@ -73,6 +73,7 @@ def _check_ranges(values: dict[str, Tensor]) -> None:
             raise refused(f"{name}[{row}]", values[name][row].tolist(), "orthogonal matrices of determinant 1")
 
 # %% ../../nbs/truss/design.ipynb #53327d93
+@checked
 @dataclass(frozen=True, eq=False)
 class TrussDesign:
     "B designs; ValueError names what is not allowed."
@@ -83,7 +84,6 @@ class TrussDesign:
     V: Tensor                 # (B, 3) diagonal stretch
     R_I: Tensor               # (B, 3, 3) rotation between U and V
     R_II: Tensor              # (B, 3, 3) rotation after V
-
     def __post_init__(self):
         values = {"types": _integers("types", self.types, range(len(LATTICES)))}
         n = len(values["types"])
@@ -135,6 +135,7 @@ class TrussDesign:
         return replace(self, types=found[..., 0], tessellations=found[..., 1])
 
 # %% ../../nbs/truss/design.ipynb #65d94458
+@checked
 def check_designs(designs: TrussDesign, name: str = "designs") -> TrussDesign:
     "The designs; ValueError for anything else."
     if not isinstance(designs, TrussDesign):
@@ -142,6 +143,7 @@ def check_designs(designs: TrussDesign, name: str = "designs") -> TrussDesign:
     return designs
 
 # %% ../../nbs/truss/design.ipynb #ceb9f1ef
+@checked
 def check_one(design: TrussDesign, name: str = "design") -> TrussDesign:
     "The design; ValueError for a batch of another number."
     if len(check_designs(design, name)) != 1:
@@ -152,6 +154,7 @@ def check_one(design: TrussDesign, name: str = "design") -> TrussDesign:
 BOUNDS = {"relative_density": (0.002, 0.1), "stretch": (0.5, 2.0)}  # of the paper's design space
 
 # %% ../../nbs/truss/design.ipynb #95044917
+@checked(seed=(0, None))
 def random_designs(
     n: int,
     seed: int = 0,
@@ -170,6 +173,7 @@ def random_designs(
     return TrussDesign(types, tessellations, density, U, V, rotations(), rotations())
 
 # %% ../../nbs/truss/design.ipynb #18915cd2
+@checked
 @dataclass(frozen=True, eq=False)
 class DeformedCell:
     "The geometry of one design [cube edge]."
@@ -179,6 +183,7 @@ class DeformedCell:
     lengths: NDArray  # (M,) of the struts
 
 # %% ../../nbs/truss/design.ipynb #9f104294
+@checked
 def deformed_cell(
     design: TrussDesign,  # one design
 ) -> DeformedCell:
@@ -198,6 +203,7 @@ COLUMNS = (
 )  # of the authors' published table
 
 
+@checked
 def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), see COLUMNS
     "Descriptors in the columns of the authors' table."
     turns = []
@@ -246,6 +252,7 @@ def _check_rows(table: NDArray, where: Callable[[int], str]) -> None:
             raise refused(f"{COLUMNS[column]} in {where(row)}", table[row, column], allowed)
 
 # %% ../../nbs/truss/design.ipynb #eaf07fa2
+@checked
 def from_table(
     table: Any,  # (B, 19), or something with named columns: a DataFrame, a structured array, a dictionary
     *,
@@ -267,6 +274,7 @@ def from_table(
     return TrussDesign(slots[:, :3], slots[:, 3:], density, U, V, *rotations)
 
 # %% ../../nbs/truss/design.ipynb #47c812e5
+@checked
 def read_table(
     path: str | Path,  # CSV file with the names of COLUMNS in its header, in any order and among others
 ) -> TrussDesign:

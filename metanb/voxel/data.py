@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 import metanb
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.coverage import Coverage
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import number_name, write_file
@@ -44,6 +44,7 @@ RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])
 
 
+@checked(seed=(0, None))
 def make_shard(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -94,6 +95,7 @@ SIZES = {  # cells, voxels along the octant's edge, cells per shard, most steps 
 }
 
 
+@checked(seed=(0, None))
 def dataset(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"
@@ -131,6 +133,7 @@ def dataset(
         params=params, device=device, executor=executor, progress=progress)
 
 # %% ../../nbs/voxel/data.ipynb #3e6c8519
+@checked
 @dataclass(frozen=True, eq=False)
 class Cells:
     "Cells of a data set."
@@ -171,6 +174,7 @@ class Cells:
         return from_wedge(np.unpackbits(packed, axis=1, count=wedge_size(self.octant)).astype(bool))
 
 # %% ../../nbs/voxel/data.ipynb #4684b5a4
+@checked
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
     partial: bool = False,       # the finished shards of one that is not finished
@@ -188,6 +192,7 @@ def load(
 SHIPPED = "voxel_32_n3210_seed0"  # comes with the package
 
 
+@checked(seed=(0, None))
 def initial_data(
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     *,
@@ -208,6 +213,7 @@ def _parents(name: str) -> NDArray:  # (P, m, m, m)
     return octants[~is_heldout(to_wedge(octants))]
 
 
+@checked(seed=(0, None))
 def make_families(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -237,6 +243,7 @@ FAMILY_SIZES = {  # cells, voxels along the octant's edge, cells per shard
 }
 
 
+@checked(seed=(0, None))
 def families(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"
@@ -261,6 +268,7 @@ def families(
                     seed=seed, params=params, device=device, executor=executor, progress=progress)
 
 # %% ../../nbs/voxel/data.ipynb #83d8a6fd
+@checked
 def tensor_error(
     constants: ArrayLike,  # (..., 3) C11, C12, C44 found
     target: ArrayLike,     # (..., 3) wanted
@@ -271,6 +279,7 @@ def tensor_error(
     return (abs(constants - target) / np.ptp(RANGES[:3], axis=1)).mean(-1)
 
 # %% ../../nbs/voxel/data.ipynb #8ec8be80
+@checked
 def coverage(
     cells: Cells,  # only good ones are counted
 ) -> Coverage:     # of their properties, in units of RANGES
@@ -278,6 +287,7 @@ def coverage(
     return Coverage(cells.properties[cells.good], PROPERTIES, RANGES)
 
 # %% ../../nbs/voxel/data.ipynb #9747f9d6
+@checked
 def moduli(
     cells: Cells,
 ) -> dict[str, NDArray]:  # each (N,)
@@ -293,6 +303,7 @@ def moduli(
                 "bulk_share": K / K_most, "shear_share": G / G_most}
 
 # %% ../../nbs/voxel/data.ipynb #6fbe98d9
+@checked
 def statistics(
     cells: Cells,
     *,
@@ -320,6 +331,7 @@ def statistics(
     return out
 
 # %% ../../nbs/voxel/data.ipynb #345a9fd7
+@checked
 def draw_coverage(
     cells: Cells,
 ) -> Figure:
@@ -347,6 +359,7 @@ def draw_coverage(
     return fig
 
 # %% ../../nbs/voxel/data.ipynb #fa3d7d74
+@checked
 def command(
     source: Annotated[str, typer.Option(help="optimised, or families: cheap cells of many kinds")] = "optimised",
     preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import checked, choice, number, refused, whole
 from ..core.device import integers, normal, uniform
 from ..core.diffusion import Denoiser, DenoisingModel, Diffusion, drop_condition, sample_ddim
 from ..core.schedules import Schedule, add_noise, step_grid
@@ -29,6 +29,7 @@ from .design import wedge
 from .octants import from_wedge, to_wedge, wedge_size
 
 # %% ../../nbs/voxel/model.ipynb #ef6e3b3f
+@checked
 def to_condition(
     properties: ArrayLike,  # (B, 4) C11, C12, C44, volume fraction; NaN where not given
 ) -> Tensor:                # (B, 4) float32
@@ -39,6 +40,7 @@ def to_condition(
     return torch.as_tensor((given - RANGES[:, 0]) / np.ptp(RANGES, axis=1), dtype=torch.float32)
 
 # %% ../../nbs/voxel/model.ipynb #b0eef4a9
+@checked
 class Told(nn.Module):
     "Time and conditions as one vector: each number, its logarithm, its waves, and whether it is there."
 
@@ -92,6 +94,7 @@ def _nothing(x: Tensor, condition: Tensor | None) -> Tensor:
     return x.new_full((len(x), len(PROPERTIES)), math.nan) if condition is None else condition
 
 # %% ../../nbs/voxel/model.ipynb #26973fbb
+@checked
 class WedgeNetwork(BitNetwork):
     "Residual dense layers on the free bits, scaled and shifted by time and conditions."
 
@@ -124,6 +127,7 @@ class WedgeNetwork(BitNetwork):
         return self.head(self.norm(h))[:, None]
 
 # %% ../../nbs/voxel/model.ipynb #07b723aa
+@checked
 class OctantNetwork(BitNetwork):
     "The paper's U-Net on the octant, its output averaged over the exchanges of axes."
 
@@ -146,6 +150,7 @@ class OctantNetwork(BitNetwork):
         return self.unet(octants, t, condition).flatten(2)[..., self.images].mean(-2)
 
 # %% ../../nbs/voxel/model.ipynb #2059a00b
+@checked
 def even_schedule(
     steps: int = 1000,  # number of noise steps T
 ) -> Schedule:
@@ -154,6 +159,7 @@ def even_schedule(
     return Schedule(torch.sigmoid(HIGH + (LOW - HIGH) * t), "even")
 
 # %% ../../nbs/voxel/model.ipynb #4045d2df
+@checked
 def sign_from(
     log_snr: float = 0.0,  # from which on
 ) -> Callable:             # process_x0 for the samplers
@@ -183,6 +189,7 @@ def _cross_entropy(model: DenoisingModel, x0: Tensor, condition: Tensor, generat
     return F.binary_cross_entropy_with_logits(logits, (x0 + 1) / 2, weight=model.times.expand_as(x0))
 
 # %% ../../nbs/voxel/model.ipynb #4fcd3ecb
+@checked
 @keeps_config
 class CellDiffusion(Diffusion):
     "Cells out of noise, for given properties."
@@ -231,6 +238,7 @@ class CellDiffusion(Diffusion):
         return _cross_entropy(self, self.encode(batch), self.conditions(batch), generator)
 
 # %% ../../nbs/voxel/model.ipynb #e1614902
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: CellDiffusion,
@@ -251,6 +259,7 @@ def generate(
     return np.concatenate(octants)
 
 # %% ../../nbs/voxel/model.ipynb #7439be42
+@checked(seed=(0, None))
 @torch.no_grad()
 def refresh(
     model: CellDiffusion,
@@ -272,6 +281,7 @@ def refresh(
     return model.decode(sample_ddim(model.denoiser(condition, guidance_scale=guidance_scale), x, grid, generator))
 
 # %% ../../nbs/voxel/model.ipynb #2587df62
+@checked
 @dataclass(frozen=True)
 class Way:
     "What a sampler's calls of the network got and gave, from noise to cells; S steps, B cells, W free voxels."
@@ -293,6 +303,7 @@ class _Watched:
         return x0, eps
 
 
+@checked(seed=(0, None))
 @torch.no_grad()
 def denoising(
     model: CellDiffusion,
