@@ -130,7 +130,7 @@ def verify(
 def verify_into(
     known: Sequence[Known],           # one for each target
     proposed: Sequence[NDArray],      # (m, n, n) for each target
-    origin: int,                      # of `ORIGIN`
+    origin: int | Sequence[Sequence[int]],  # of `ORIGIN`; of all, or of each
     before: Sequence[NDArray] | None = None,  # (m,) errors of the ancestors
     *,
     keep_fields: bool = True,
@@ -145,7 +145,8 @@ def verify_into(
         for row, quarter in enumerate(part):
             result, k = next(answers)
             passed = bool(result.passed[k]) and bool(np.isfinite(result.stress[k]).all())
-            record.add(quarter, result.stress[k], passed, origin, math.nan if before is None else float(before[t][row]),
+            kind = origin if isinstance(origin, int) else origin[t][row]
+            record.add(quarter, result.stress[k], passed, kind, math.nan if before is None else float(before[t][row]),
                        (result, k) if keep_fields else None)
     return sum(sizes)
 
@@ -409,13 +410,15 @@ def design_for(
         warnings.warn(f"target is {near.error[0, 0]:.0%} away from the nearest of {len(tools.cells)} cells: "
                       "what is found may stay far from it", stacklevel=2)
     known, tell = [Known(wanted)], watch or (lambda words: None)
-    tell("compressing the nearest data")
-    verify_into(known, [tools.cells.quarters[near.index[0]]], 0, **options)
+    proposed, origin = tools.cells.quarters[near.index[0]], [0] * near.index.shape[1]
+    words = "compressing the nearest data"
     if tools.model is not None:
         propose = proposer(tools.model, tools.network, guidance_scale=guidance_scale, n_steps=n_steps)
-        drawn = propose(filled(wanted, tools.cells)[None], n_candidates, seed)
-        tell(f"compressing {len(drawn[0])} generated cells")
-        verify_into(known, drawn, 1, **options)
+        drawn = propose(filled(wanted, tools.cells)[None], n_candidates, seed)[0]
+        proposed, origin = np.concatenate([proposed, drawn]), origin + [1] * len(drawn)
+        words += f" and {len(drawn)} generated cells"
+    tell(words)
+    verify_into(known, [proposed], [origin], **options)  # in one batch, which is what takes the time
     history = _polish(known, tools.network, rounds=rounds, n_solves=n_solves, seed=seed, watch=watch, **options)
     rows = _ranked(known[0], different(known[0], keep), second, slack)
     if not len(rows):

@@ -127,8 +127,10 @@ def read_films(
 
 # %% ../../nbs/cellular/model.ipynb #15ed05f3
 SIZES = {
-    "test": dict(pixels=24, patch=3, widths=(16, 32), attention=("none", "linear"), heads=2, head_width=8, token=16),
-    "demo": dict(pixels=24, patch=2, widths=(48, 96), attention=("none", "linear"), heads=4, head_width=16, token=64),
+    "test": dict(pixels=24, patch=3, widths=(16, 32), attention=("none", "linear"), heads=2, head_width=8, token=16,
+                 tolerance=0.2),
+    "demo": dict(pixels=24, patch=2, widths=(48, 96), attention=("none", "linear"), heads=4, head_width=16, token=64,
+                 tolerance=0.2),
     "paper": dict(pixels=96, patch=1, widths=(64, 128, 256, 512), attention=4 * ("linear",), blocks=2, heads=8,
                   head_width=32, token=64, learning_rate=1e-4),
 }
@@ -150,6 +152,7 @@ class VideoDiffusion(Diffusion):
         prediction: str = "x0",   # what the network learns: the noise, "eps", or the clean film, "x0"
         loss: str = "l1",         # or "mse"
         drop: float = 0.1,        # share of the films whose curve and sway are hidden in training
+        tolerance: float = 0.02,  # by which cells are read off drawn films, see `read_quarters`
         learning_rate: float = 1e-3,
         **sizes,                  # of the network, see `VideoUNet`
     ):
@@ -157,15 +160,12 @@ class VideoDiffusion(Diffusion):
         super().__init__(network, cosine_schedule(noise_steps), prediction=prediction, loss=loss,
                          process_x0=dynamic_threshold(), drop=((number("drop", drop, least=0, most=1), None),),
                          shape=(len(CHANNELS), n_frames, pixels, pixels), learning_rate=learning_rate)
+        self.tolerance = number("tolerance", tolerance, least=0, below=1)
         limits = torch.ones(len(CHANNELS), n_frames)
         for name, start in (("low", -limits), ("high", limits), ("mean", 0 * limits[0]), ("spread", limits[0])):
             self.register_buffer(name, start.clone())
 
-    def adopt(
-        self,
-        fields: Tensor,  # (N, 3, F, ny, nx) [cell width, MPa]
-        curves: Tensor,  # (N, F) effective stress [MPa]
-    ) -> None:
+    def adopt(self, fields: Tensor, curves: Tensor) -> None:  # (N, 3, F, ny, nx) [cell width, MPa], (N, F) [MPa]
         "Take the scales of films and curves from the data."
         _check_films(self, fields, curves)
         low, high = fields.amin((0, 3, 4)).float(), fields.amax((0, 3, 4)).float()
@@ -183,7 +183,7 @@ class VideoDiffusion(Diffusion):
     def decode(self, x: Tensor) -> Videos:
         "What films say."
         low, high = self.low[..., None, None], self.high[..., None, None]
-        return read_films(low + (x + 1) * ((high - low) / 2))
+        return read_films(low + (x + 1) * ((high - low) / 2), tolerance=self.tolerance)
 
     def conditions(self, batch: tuple[Tensor, ...]) -> Tensor:  # (B, F + 1)
         "Curves of order 1 and the sign of the sway, + where the batch has none."

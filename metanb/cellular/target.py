@@ -213,7 +213,8 @@ class _Wish:
 def _words(found: Found, seconds: float) -> str:
     "What came out, in a line."
     errors = ", ".join(f"{error:.1%}" for error in found.error)
-    return (f"{len(found)} different cells, each compressed; {found.facts['compressed']} compressions in "
+    many = f"{len(found)} different cells" if len(found) > 1 else "one cell"
+    return (f"{many}, each compressed; {found.facts['compressed']} compressions in "
             f"{seconds:.0f} s. Errors {errors}; the nearest datum {found.facts['nearest datum']:.1%}")
 
 # %% ../../nbs/cellular/target.ipynb #39da3d8e

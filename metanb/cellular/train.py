@@ -78,6 +78,13 @@ def build(
     "A network with random weights."
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
+# %% ../../nbs/cellular/train.ipynb #5244ee83
+def _fit(model: nn.Module, data: tuple, settings: dict[str, Any], *, warmup: int = 100, **options) -> Fit:
+    "The rhythm that the trainings of this page share."
+    steps = settings["steps"]
+    return fit(model, data, checkpoint_every=500, warmup=min(warmup, steps // 10), evaluate_every=max(1, steps // 30),
+               **options, **settings)
+
 # %% ../../nbs/cellular/train.ipynb #992ade0b
 def train_forward(
     data: Lessons,
@@ -104,12 +111,10 @@ def train_forward(
         errors = nrmse(predict_curves(network, some.quarters), some.stress) if len(some) else np.zeros(0)
         return {"heldout": float(errors.mean())} if len(errors) else {}
 
-    settings = TRAININGS[name].for_fit(preset, steps=steps)
     curves = torch.as_tensor(cells.stress).float()
-    return fit(network, (pictures, log_stiffness, curves), seed=seed, device=device, precision=precision,
-               max_seconds=max_seconds, checkpoint=checkpoint, checkpoint_every=500,
-               warmup=min(50, settings["steps"] // 10), evaluate=evaluate,
-               evaluate_every=max(1, settings["steps"] // 30), progress=progress, **settings)
+    return _fit(network, (pictures, log_stiffness, curves), TRAININGS[name].for_fit(preset, steps=steps), warmup=50,
+                evaluate=evaluate, seed=seed, device=device, precision=precision, max_seconds=max_seconds,
+                checkpoint=checkpoint, progress=progress)
 
 # %% ../../nbs/cellular/train.ipynb #4b841dc9
 def train_bits(
@@ -145,11 +150,9 @@ def train_bits(
         losses = [model.loss(tuple(x.to(place) for x in asked), generator) for _ in range(4)]
         return {"heldout": float(sum(losses) / len(losses))} if len(asked[0]) else {}
 
-    settings = TRAININGS[name].for_fit(preset, steps=steps)
-    return fit(model, (Packed.of(quarters), torch.as_tensor(curves).float()), seed=seed, device=device,
-               precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, checkpoint_every=500,
-               warmup=min(100, settings["steps"] // 10), evaluate=evaluate,
-               evaluate_every=max(1, settings["steps"] // 30), progress=progress, **settings)
+    tensors = Packed.of(quarters), torch.as_tensor(curves).float()
+    return _fit(model, tensors, TRAININGS[name].for_fit(preset, steps=steps), evaluate=evaluate, seed=seed,
+                device=device, precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, progress=progress)
 
 # %% ../../nbs/cellular/train.ipynb #b8ac2d25
 def train_video(
@@ -175,10 +178,8 @@ def train_video(
         parts.append((fields[learned], curves[learned]))
     fields, curves = (torch.cat(part) for part in zip(*parts))
     model.adopt(fields, curves)
-    settings = TRAININGS[name].for_fit(preset, steps=steps)
-    return fit(model, (fields, curves), seed=seed, device=device, precision=precision, max_seconds=max_seconds,
-               checkpoint=checkpoint, checkpoint_every=250, warmup=min(100, settings["steps"] // 10),
-               evaluate_every=max(1, settings["steps"] // 30), progress=progress, **settings)
+    return _fit(model, (fields, curves), TRAININGS[name].for_fit(preset, steps=steps), seed=seed, device=device,
+                precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, progress=progress)
 
 # %% ../../nbs/cellular/train.ipynb #fb2b0a89
 def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'OPTION_OF', 'CHILD', 'DEFAULTS', 'notebooks_folder', 'runs_folder', 'Notebook', 'find_notebooks',
-           'parse_parameters', 'read_value', 'notebook_parameters', 'Job', 'stop_with_parent', 'execute', 'environment',
-           'start', 'stop', 'cells_done', 'close', 'report', 'run_batch', 'place_of', 'past_runs', 'run_folder',
-           'new_folder', 'check_folder', 'plan', 'run_notebooks']
+           'copy_notebook', 'parse_parameters', 'read_value', 'notebook_parameters', 'Job', 'stop_with_parent',
+           'execute', 'environment', 'start', 'stop', 'cells_done', 'close', 'report', 'run_batch', 'place_of',
+           'past_runs', 'run_folder', 'new_folder', 'check_folder', 'plan', 'run_notebooks']
 
 # %% ../../nbs/core/batch.ipynb #09f9d406
 import _thread
@@ -34,6 +34,7 @@ from typing import Any
 import metanb
 from .checks import checked, choice, number, refused, whole
 from .files import is_checkout, read_json, user_path, write_file, write_json
+from .notebooks import FOLDERS, PROJECT, standing_alone
 from .presets import PRESETS
 
 # %% ../../nbs/core/batch.ipynb #3baf456f
@@ -44,7 +45,8 @@ KINDS = ("figures", "tutorials")  # the folders of notebooks that papermill runs
 def notebooks_folder() -> Path:
     "The folder `nbs` with the figure and tutorial notebooks."
     here, given = Path.cwd(), os.environ.get("METANB_NBS")
-    own = [folder for folder in (here, *here.parents) if is_checkout(folder)] + [Path(metanb.__file__).parents[1]]
+    package = Path(metanb.__file__).parent
+    own = [folder for folder in (here, *here.parents) if is_checkout(folder)] + [package.parent, package / PROJECT]
     for place in [user_path(given, "METANB_NBS")] if given else [folder / "nbs" for folder in own]:
         if any((place / kind).is_dir() for kind in KINDS):
             return place.resolve()
@@ -94,22 +96,48 @@ class Notebook:
         return next((line[2:].strip() for line in lines if line.startswith("# ")), self.path.stem)
 
 # %% ../../nbs/core/batch.ipynb #d7192367
+def _unknown(pattern: str, known: Sequence[Notebook], folder: Path, argument: str = "pattern") -> ValueError:
+    "The error of a name that no notebook has, with those that are like it."
+    names = [notebook.key for notebook in known]
+    close = difflib.get_close_matches(pattern, names + [name.split("/")[1] for name in names], n=5, cutoff=0.4)
+    near = f"such as {', '.join(close)}; " if close else ""
+    return refused(argument, pattern, f"part of the name of a notebook in {folder}, {near}metanb list shows all")
+
+# %% ../../nbs/core/batch.ipynb #fedaea83
 @checked
 def find_notebooks(
     patterns: Sequence[str] = (),   # none: all
     folder: Path | None = None,     # with the folders figures and tutorials; None: `notebooks_folder()`
+    kinds: Sequence[str] = KINDS,   # which of its folders
 ) -> list[Notebook]:                # sorted by name
     "The notebooks that match any of the patterns."
     folder = folder or notebooks_folder()
-    known = [Notebook(path) for kind in KINDS for path in sorted((folder / kind).glob("*.ipynb"))]
+    known = [Notebook(path) for kind in kinds for path in sorted((folder / kind).glob("*.ipynb"))]
     for pattern in patterns:
         if not any(fnmatch(notebook.key, f"*{pattern}*") for notebook in known):
-            names = [notebook.key for notebook in known]
-            close = difflib.get_close_matches(pattern, names + [name.split("/")[1] for name in names], n=5, cutoff=0.4)
-            near = f"such as {', '.join(close)}; " if close else ""
-            allowed = f"part of the name of a notebook in {folder}, {near}metanb list shows all"
-            raise refused("pattern", pattern, allowed)
+            raise _unknown(pattern, known, folder)
     return [notebook for notebook in known if not patterns or any(fnmatch(notebook.key, f"*{p}*") for p in patterns)]
+
+# %% ../../nbs/core/batch.ipynb #007210e1
+@checked
+def copy_notebook(
+    name: str,                 # such as "truss", "truss_fig01_dataset", "apps/voxel"
+    folder: str | Path = ".",  # where to
+) -> Path:                     # the copy
+    "Put a copy of a notebook into a folder; ValueError for one that is there and was changed."
+    known = sorted(find_notebooks(kinds=FOLDERS), key=lambda notebook: not notebook.key.startswith("tutorials/"))
+    own = [notebook for notebook in known if name in (notebook.key, notebook.path.stem)]
+    own = own or [notebook for notebook in known if fnmatch(notebook.key, f"*{name}*")]
+    if not own:
+        raise _unknown(name, known, notebooks_folder(), "name")
+    if len(own) > 1 and name not in (own[0].key, own[0].path.stem):
+        raise refused("name", name, f"one of {', '.join(notebook.key for notebook in own)}")
+    path, kind = own[0].path, own[0].path.parent.name
+    to = user_path(folder, "folder") / (f"{path.stem}_app.ipynb" if kind == "apps" else path.name)
+    text = standing_alone(path.read_text(encoding="utf-8"), kind, notebooks_folder().parent)
+    if to.is_dir() or to.exists() and to.read_bytes() != text.encode():
+        raise refused("folder", to.parent, f"one without a {to.name} that was run or changed; what is there stays")
+    return write_file(to, text, argument="folder")
 
 # %% ../../nbs/core/batch.ipynb #78e00667
 OPTION_OF = {"preset": "--preset", "device": "--device", "out": "--out"}  # parameters that the run sets

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAGE', 'VERBS', 'Result', 'results', 'summary_text', 'picture', 'section', 'overview', 'write_summary',
-           'space_commands', 'forward', 'list_command', 'run_command', 'summary_command', 'export_command',
-           'command_line', 'main']
+           'space_commands', 'forward', 'list_command', 'run_command', 'copy_command', 'summary_command',
+           'export_command', 'command_line', 'main']
 
 # %% ../../nbs/core/runs.ipynb #6e868248
 import ast
@@ -23,7 +23,7 @@ import typer
 
 from .checks import checked
 import metanb
-from .batch import Notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks
+from .batch import Notebook, copy_notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks
 from .files import read_json, write_file
 from .metrics import MetricsTable, metrics_table
 from .presets import PRESETS
@@ -213,6 +213,16 @@ def run_command(
     if failed:
         raise typer.Exit(1)
 
+# %% ../../nbs/core/runs.ipynb #36f3b1e8
+def copy_command(
+    names: Annotated[list[str], typer.Argument(
+        metavar="NAME...", help="Such as truss (its tutorial), kirigami_fig04 or apps/voxel; metanb list shows all.")],
+    to: Annotated[str, typer.Option(metavar="FOLDER", help="Where to.")] = ".",
+) -> None:
+    "Copy notebooks to where you stand, to open in Jupyter and change; a file that you changed is never overwritten."
+    for name in names:
+        typer.echo(copy_notebook(name, to))
+
 # %% ../../nbs/core/runs.ipynb #b1fb5958
 @checked
 def summary_command(
@@ -263,8 +273,8 @@ def command_line(
              "no_args_is_help": True}
     about = "Reproduce the papers: run their notebooks, make their data, train their networks."
     app = typer.Typer(help=f"{about} --debug shows the traceback of an error.", **style)
-    for name, function in {"list": list_command, "run": run_command, "summary": summary_command,
-                           "export": export_command}.items():
+    for name, function in {"list": list_command, "run": run_command, "copy": copy_command,
+                           "summary": summary_command, "export": export_command}.items():
         app.command(name)(function)
     hands_on = {"allow_extra_args": True, "ignore_unknown_options": True}
     for verb, spaces in space_commands(package).items():
