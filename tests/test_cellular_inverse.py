@@ -12,6 +12,7 @@ from metanb.cellular.data import initial_data
 from metanb.cellular.design import mirror, random_designs
 from metanb.cellular.forward import predict_curves, to_quarters
 from metanb.cellular.generator import draw_valid, generate, tidy
+from metanb.cellular.model import SIZES, VideoDiffusion, Videos
 from metanb.core.search import Found
 from metanb.core.weights import card, from_pretrained
 
@@ -136,6 +137,32 @@ def test_an_open_target_is_filled_from_the_nearest_cell(data):
     target[4:8] = np.nan
     whole = inverse.filled(target, data.learned)
     assert np.allclose(whole, data.learned.stress[5], rtol=1e-5)
+
+
+def test_films_of_proposed_cells_are_kept_by_their_cells(data, network, monkeypatch):
+    quarters = data.heldout.quarters[:6].copy()
+    quarters[4] = False  # a film without a cell
+    fields = np.arange(6.0)[:, None, None, None, None] * np.ones((1, 3, 11, 24, 24))
+    asked = []
+
+    def drawn(model, curves, **options):
+        asked.append((curves, options))
+        return Videos(fields, quarters, np.ones((6, 11)))
+
+    monkeypatch.setattr(inverse, "generate", drawn)
+    films, model = {}, VideoDiffusion(**SIZES["test"])
+    propose = inverse.proposer(model, network, choose_from=1, guidance_scale=1.5, n_steps=3, films=films)
+    curves = data.heldout.stress[:2].astype(float)
+    found = propose(curves, 3, 7)
+    assert np.array_equal(asked[0][0], curves[[0, 0, 0, 1, 1, 1]]) and asked[0][1] == dict(seed=7, guidance_scale=1.5, n_steps=3)
+    assert [len(part) for part in found] == [3, 2]
+    for t, part in enumerate(found):
+        told = error(predict_curves(network, part), curves[t])
+        assert (np.diff(told) >= 0).all()
+        for quarter in part:
+            row = int((quarters == quarter).all((1, 2)).argmax())
+            assert row // 3 == t and np.array_equal(films[quarter.tobytes()], fields[row])
+    assert len(films) == 5
 
 
 @pytest.mark.parametrize("wrong, words", [

@@ -70,7 +70,8 @@ def sought_quarters(
     "Random cells with rare curves, by the forward network; none of them is known or held out."
     seed, n_drawn = whole("seed", seed, 0), whole("n_drawn", n_drawn, 1)
     quarters, told = told_designs(network, n_drawn, 3_000_000 + seed)
-    held = {part.tobytes() for both in (cells.quarters, np.ascontiguousarray(cells.quarters[:, :, ::-1])) for part in both}
+    twins = np.ascontiguousarray(cells.quarters[:, :, ::-1])
+    held = {quarter.tobytes() for both in (cells.quarters, twins) for quarter in both}
     new = np.array([q.tobytes() not in held for q in quarters], bool) & (told[:, -1] > 0)
     quarters, told = quarters[new], told[new]
     return quarters[rarest(told, cells.good().stress, n)] if len(quarters) else quarters
@@ -107,7 +108,7 @@ def enlarge(
     progress: bool = True,
     **options,             # of `compress`
 ) -> Catalogue:
-    "Compress rare cells and add them to a catalogue, `catalogue.npz` in the folder; ValueError for another run's folder."
+    "Compress rare cells and add them to a catalogue, `catalogue.npz` there; ValueError for the folder of another run."
     out, part = user_path(out, "out"), whole("part", part, 1)
     record = {"n": whole("n", n, 1), "n_drawn": whole("n_drawn", n_drawn, 1), "part": part,
               "seed": whole("seed", seed, 0), "known": len(cells), "pixels": cells.pixels}

@@ -22,6 +22,7 @@ from .forward import CurveNetwork, check_quarters, predict_curves
 from .generator import CurveDiffusion, draw_valid, tidy
 from .lessons import Catalogue, catalogue
 from .mechanics import compress
+from .model import VideoDiffusion, generate
 from .result import CompressionResult
 from ..core.checks import choice, number, refused, whole
 from ..core.search import Found
@@ -267,13 +268,23 @@ def filled(
 Proposer = Callable[[NDArray, int, int], list[NDArray]]  # curves (T, F), how many for each, seed -> T arrays (m, n, n)
 
 
+def _filmed(model: VideoDiffusion, curves: NDArray, n: int, films: dict | None, **options) -> list[NDArray]:
+    "Valid quarters of films drawn for each curve; the films go where they are kept."
+    videos = generate(model, np.repeat(curves, n, 0), **options)
+    part, owner = tidy(videos.quarters), np.repeat(np.arange(len(curves)), n)
+    if films is not None:
+        films |= {part.quarters[k].tobytes(): videos.fields[k] for k in np.flatnonzero(part.valid)}
+    return [part.quarters[part.valid & (owner == t)] for t in range(len(curves))]
+
+
 def proposer(
-    model: CurveDiffusion | Proposer,
+    model: CurveDiffusion | VideoDiffusion | Proposer,
     network: CurveNetwork | None,   # chooses; the first ones are taken without
     *,
     choose_from: int = 3,           # as many are drawn for each that is proposed
     guidance_scale: float = 2.0,
     n_steps: int = 24,
+    films: dict[bytes, NDArray] | None = None,  # bits of a quarter -> (3, F, 2n, 2n), filled by a video network
 ) -> Proposer:
     "A generator as something that proposes valid quarters, chosen by the forward network."
     choose_from = whole("choose_from", choose_from, 1)
@@ -282,6 +293,8 @@ def proposer(
         many = n * (choose_from if network is not None else 1)
         if isinstance(model, CurveDiffusion):
             drawn, _ = draw_valid(model, curves, many, seed=seed, guidance_scale=guidance_scale, n_steps=n_steps)
+        elif isinstance(model, VideoDiffusion):
+            drawn = _filmed(model, curves, many, films, seed=seed, guidance_scale=guidance_scale, n_steps=n_steps)
         else:
             drawn = model(curves, many, seed)
         if network is None:
@@ -299,7 +312,7 @@ def different(
     known: Known,
     keep: int,
     *,
-    least: float = 0.02,  # share of the pixels by which two cells differ at least, twins counting as one
+    least: float = 0.05,  # share of the pixels by which two cells differ at least, twins counting as one
 ) -> NDArray:             # at most (keep,) rows, the best first
     "The best verified cells that are not the same cell nearly."
     chosen: list[int] = []
@@ -325,13 +338,13 @@ class _Tools(NamedTuple):
 
 def _tools(pixels: int, model: Any, network: CurveNetwork | None, cells: Catalogue | None) -> _Tools:
     "Shipped data and networks where none are given."
-    model = choice("model", model, ("bits", "nearest")) if isinstance(model, str) else model
+    model = choice("model", model, ("bits", "video", "nearest")) if isinstance(model, str) else model
     cells = (catalogue(pixels) if cells is None else cells).good()
     if not len(cells):
         raise refused("cells", "0 good cells", "a catalogue with cells that break no rule")
     network = from_pretrained(f"cellular/forward_{pixels}") if network is None else network
     if isinstance(model, str):
-        model = from_pretrained(f"cellular/bits_{pixels}") if model == "bits" else None
+        model = None if model == "nearest" else from_pretrained(f"cellular/{model}_{pixels}")
     return _Tools(cells, network, model)
 
 # %% ../../nbs/cellular/inverse.ipynb #e1d3f8f8
@@ -385,7 +398,7 @@ def design_for(
     polish: int = 2,                  # rounds of `n_solves` compressions
     n_solves: int = 24,
     pixels: int = 24,                 # along an edge of the cell
-    model: Any = "bits",              # proposes beside the data; "nearest": nothing does; a network or a `Proposer`
+    model: Any = "bits",              # proposes: "bits", "video", "nearest" (data alone), a network or a `Proposer`
     network: CurveNetwork | None = None,  # the forward network; the shipped one without
     cells: Catalogue | None = None,   # the look-up; the shipped one without
     second: str | None = None,        # a goal among cells that are as good within `slack`, one of SECOND
@@ -411,9 +424,9 @@ def design_for(
                       "what is found may stay far from it", stacklevel=2)
     known, tell = [Known(wanted)], watch or (lambda words: None)
     proposed, origin = tools.cells.quarters[near.index[0]], [0] * near.index.shape[1]
-    words = "compressing the nearest data"
+    words, films = "compressing the nearest data", {}
     if tools.model is not None:
-        propose = proposer(tools.model, tools.network, guidance_scale=guidance_scale, n_steps=n_steps)
+        propose = proposer(tools.model, tools.network, guidance_scale=guidance_scale, n_steps=n_steps, films=films)
         drawn = propose(filled(wanted, tools.cells)[None], n_candidates, seed)[0]
         proposed, origin = np.concatenate([proposed, drawn]), origin + [1] * len(drawn)
         words += f" and {len(drawn)} generated cells"
@@ -424,4 +437,5 @@ def design_for(
     if not len(rows):
         warnings.warn(f"none of {len(known[0].errors)} cells kept the rules", stacklevel=2)
     facts = _facts(known[0], rows, frames) | {"nearest datum": float(near.error[0, 0]), "history": history[0]}
+    facts["films"] = [films.get(known[0].quarters[row].tobytes()) for row in rows]  # (3, F, 2n, 2n), None without
     return _found(known[0], rows, facts, n_candidates)

@@ -117,7 +117,7 @@ def events(
             "contact": int(touching[0]) if len(touching) else None}
 
 # %% ../../nbs/cellular/plotting.ipynb #206f41a0
-FIELDS = {"sigma22": r"stress $\sigma_{22}$ [MPa]", "plastic_strain": "plastic strain"}
+FIELDS = {"sigma22": r"stress $\sigma_{22}$ [MPa]", "P22": "stress $P_{22}$ [MPa]", "plastic_strain": "plastic strain"}
 VIEWS = ("Eulerian", "Lagrangian")
 
 
@@ -126,7 +126,7 @@ def field_range(
     design: ArrayLike,  # (ny, nx) boolean
     result: CompressionResult,
     *,
-    field: str = "sigma22",  # or "plastic_strain"
+    field: str = "sigma22",  # one of FIELDS
     index: int = 0,          # which design of the batch
 ) -> tuple[float, float]:
     "Limits of the colours of one design: symmetric for the stress, from 0 for the plastic strain."
@@ -134,7 +134,7 @@ def field_range(
     whole("index", index, least=0, most=len(result.stress) - 1)
     values = np.abs(getattr(result, field)[index][:, check_designs(design)[0]])
     top = max(float(np.nanquantile(values, 0.99)), 1e-3) if np.isfinite(values).any() else 1.0
-    return (-top if field == "sigma22" else 0.0), top
+    return (0.0 if field == "plastic_strain" else -top), top
 
 # %% ../../nbs/cellular/plotting.ipynb #d6bd24bd
 @checked
@@ -145,7 +145,7 @@ def plot_frame(
     ax: Axes | None = None,
     frame: int | None = -1,  # None: before anything has moved
     index: int = 0,          # which design of the batch
-    field: str = "sigma22",  # or "plastic_strain"
+    field: str = "sigma22",  # one of FIELDS
     view: str = "Eulerian",  # or "Lagrangian"
     copies: int = 1,         # neighbours in x, which the periodic cell continues into
     limits: tuple[float, float] | None = None,  # of the colours; None: `field_range`
@@ -164,7 +164,7 @@ def plot_frame(
     corners = deformed_pixels(solid, u1, u2)
     pixels = np.concatenate([corners + (k, 0) for k in range(copies)])
     face = PolyCollection(pixels, array=np.tile(values[solid], copies),
-                          cmap=colormap("diverging" if field == "sigma22" else "sequential"), clim=limits,
+                          cmap=colormap("sequential" if field == "plastic_strain" else "diverging"), clim=limits,
                           edgecolors="face", linewidths=0.5)
     ax = blank_figure(2.4, 2.4).subplots() if ax is None else ax
     ax.add_collection(face)
@@ -216,7 +216,7 @@ def draw_result(
     *,
     frame: int = -1,
     index: int = 0,
-    field: str = "sigma22",  # or "plastic_strain"
+    field: str = "sigma22",  # one of FIELDS
     copies: int = 1,         # cells side by side in the Eulerian view, 1 to 3
 ) -> Figure:
     "Three panels: where the pixels are, where they were, and the curve."
@@ -255,7 +255,7 @@ def animate(
     path: str | Path,   # of the GIF
     *,
     index: int = 0,
-    field: str = "sigma22",  # or "plastic_strain"
+    field: str = "sigma22",  # one of FIELDS
     copies: int = 2,
     milliseconds: int = 250,  # per frame; the last one stays four times as long
     dpi: int = 60,
