@@ -232,7 +232,7 @@ def match_struts(
     found = found[rows]
     if found.error[0] > _FAR:
         warnings.warn(f"target is out of reach: the best of {n_polished} trusses whose struts differ has an NMSE of "
-                      f"{found.error[0]:.4f}", stacklevel=2)
+                      f"{found.error[0]:.4f}", stacklevel=3)
     return found
 
 # %% ../../nbs/truss/struts.ipynb #4eed6997
