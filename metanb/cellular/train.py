@@ -51,7 +51,7 @@ def _forward(pixels: int) -> Recipe:
 
 def _bits(pixels: int) -> Recipe:
     return Recipe(CurveDiffusion, _BITS, {
-        "test": _SMALL_BITS, "demo": ({}, dict(steps=12_000)),
+        "test": _SMALL_BITS, "demo": (dict(width=640), dict(steps=7000)),
         "paper": (dict(width=1536, blocks=6), dict(steps=200_000)),
     }, dict(pixels=pixels))
 
@@ -66,7 +66,7 @@ def _video(pixels: int) -> Recipe:
 
 TRAININGS = {"forward_24": _forward(24), "bits_24": _bits(24), "forward_48": _forward(48), "bits_48": _bits(48),
              "video_24": _video(24), "video_48": _video(48), "video_96": _video(96)}
-TOLD = {"test": 64, "demo": 60_000, "paper": 400_000}  # random cells that the forward network tells of
+TOLD = {"test": 64, "demo": 120_000, "paper": 400_000}  # random cells that the forward network tells of
 
 
 def build(
