@@ -24,7 +24,7 @@ from .data import Responses, initial_data, load
 from .generator import CurveDiffusion, draw_valid, tidy
 from .inverse import verify
 from .films import drawn_film, film_error, verified_film
-from .model import SIZES, VideoDiffusion, Videos, films, generate
+from .model import SIZES, VideoDiffusion, films, generate
 from .lessons import (
     Catalogue, Lessons, catalogue, catalogue_of, is_heldout, lessons, load_catalogue, told_designs)
 from .result import CompressionResult
@@ -276,9 +276,7 @@ def film_accuracy(
 # %% ../../nbs/cellular/train.ipynb #cc3a3fc8
 def _film_errors(entry: tuple, result: CompressionResult, k: int, field: str) -> NDArray:  # (F,)
     "Distance of a film to the compression of its cell, at each frame."
-    quarter, told, fields, _ = entry
-    video = Videos(fields[None], quarter[None], told[None])
-    return film_error(drawn_film(video, 0, result.strain), verified_film(result, k), field)
+    return film_error(drawn_film(entry[2], result.strain), verified_film(result, k), field)
 
 # %% ../../nbs/cellular/train.ipynb #88a1a765
 def make_card(
