@@ -218,6 +218,15 @@ class _Wish:
         return np.array(self.pad.stress)
 
 # %% ../../nbs/cellular/target.ipynb #e4aab682
+def _scene(found: Found, k: int, frame: int) -> Figure:
+    "A frame of cell k; beside what a video network drew, where one did."
+    (result, row), films = found.facts["answers"][k], found.facts.get("films")
+    if films is None or films[k] is None:
+        return draw_result(found.design[k], result, frame=frame, index=row, copies=2)
+    both = drawn_film(films[k], result.strain), verified_film(result, row)
+    return draw_pair(found.design[k], *both, frame=frame, target=found.target)
+
+
 def _words(found: Found, seconds: float) -> str:
     "What came out, in a line."
     errors = ", ".join(f"{error:.1%}" for error in found.error)
@@ -284,15 +293,7 @@ class _TargetApp:
     def look(self, change=None) -> None:
         "One frame of the chosen cell."
         if self.found is not None:
-            result, row = self.found.facts["answers"][self.cell.value]
-            design = self.found.design[self.cell.value]
-            films = self.found.facts.get("films")
-            drawn = films[self.cell.value] if films else None
-            if drawn is None:
-                self.film.value = png(draw_result(design, result, frame=self.frame.value, index=row, copies=2))
-            else:
-                both = drawn_film(drawn, result.strain), verified_film(result, row)
-                self.film.value = png(draw_pair(design, *both, frame=self.frame.value, target=self.found.target))
+            self.film.value = png(_scene(self.found, self.cell.value, self.frame.value))
 
 # %% ../../nbs/cellular/target.ipynb #04c59b45
 def target_explorer(
