@@ -272,9 +272,7 @@ class _TargetApp:
         "Search in the background."
         self.go.disabled, self.halt.disabled = True, False
         self.tell("looking for cells ...")
-        model = self.wish.model.value
-        guide = {"guidance_scale": 1.0} if model == "video" else {}
-        self.work.start(self.wish.curve, polish=self.wish.effort.value, model=model, **guide)
+        self.work.start(self.wish.curve, polish=self.wish.effort.value, model=self.wish.model.value)
 
     def show(self, found: Found, seconds: float) -> None:
         "What was found."
