@@ -405,6 +405,17 @@ def test_a_full_disk_is_one_line(project, monkeypatch, capsys, error):
     assert end.value.code == 2 and capsys.readouterr().err.splitlines() == [f"metanb: {error}"]
 
 
+def test_ctrl_c_in_a_command_of_a_space(monkeypatch, capsys):
+    "One line that says how to go on, and the exit code of an interrupt."
+    def dataset(**options):
+        raise KeyboardInterrupt("finished shards are kept")
+
+    monkeypatch.setattr("metanb.kirigami.data.dataset", dataset)
+    with pytest.raises(SystemExit) as end:
+        main(["data", "kirigami", "--preset", "test", "--jobs", "1"])
+    assert end.value.code == 130 and capsys.readouterr().err == "interrupted: finished shards are kept; the same command goes on\n"
+
+
 def test_new_runs_do_not_share_a_folder(project, monkeypatch):
     monkeypatch.setattr(batch, "run_batch", lambda jobs, **more: [])
     folders = {run_notebooks()[0] for _ in range(3)}

@@ -163,6 +163,50 @@ def test_ctrl_c_keeps_finished_shards(tmp_path, workers):
     assert store.verify(path, progress=False) == []
 
 
+LONG = """
+import sys
+from metanb.core import store, workers
+from shards import make_long
+
+if __name__ == "__main__":
+    path, delay = sys.argv[1], float(sys.argv[2])
+    params = {"short": [store.shard_seed(5, i) for i in (0, 1)], "delay": delay}
+    with workers.processes(2) as pool:
+        store.generate(path, make_long, n=80, shard_size=8, seed=5, params=params, progress=False, executor=pool)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to a process group")
+@pytest.mark.parametrize("times, delay", [(1, 1.5), (2, 3600)])
+def test_ctrl_c_says_what_it_waits_for_and_a_second_one_does_not_wait(tmp_path, monkeypatch, times, delay):
+    "The first keeps what is at work; with shards of an hour the second one ends at once. What was finished stays."
+    (tmp_path / "child.py").write_text(LONG)
+    monkeypatch.setenv("PYTHONPATH", WITH_TESTS)
+    child = subprocess.Popen([sys.executable, tmp_path / "child.py", tmp_path / "set", str(delay)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_shards(tmp_path / "set", 2, child)
+    time.sleep(0.5)  # two long ones are at work
+    os.killpg(child.pid, signal.SIGINT)
+    said = child.stderr.readline()
+    assert "waiting for what is at work (shards 2, 3)" in said and "Again to end now" in said
+    for _ in range(times - 1):
+        os.killpg(child.pid, signal.SIGINT)
+    _, errors = child.communicate(timeout=60)  # an hour, if it waited
+    assert child.returncode != 0 and errors.count("Traceback") == 1 and "KeyboardInterrupt" in errors
+    finished = len(list((tmp_path / "set").glob("sha256/c/*/0")))
+    assert finished == (2 if times == 2 else 4)
+    assert not set(store.verify(tmp_path / "set", progress=False)) & set(range(finished))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal")
+def test_an_error_does_not_wait_for_long_shards():
+    "The processes end with the block that made them, whatever they are at."
+    with pytest.raises(RuntimeError, match="elsewhere"):
+        with workers.processes(1) as pool:
+            assert pool.submit(abs, -1).result() == 1
+            pool.submit(time.sleep, 3600)
+            raise RuntimeError("elsewhere")
+
+
 IDLE = """
 import time
 from metanb.core import store, workers

@@ -10,6 +10,7 @@ __all__ = ['PAGE', 'VERBS', 'Result', 'results', 'summary_text', 'picture', 'sec
 # %% ../../nbs/core/runs.ipynb #6e868248
 import ast
 import base64
+import functools
 import html
 import importlib
 import sys
@@ -152,7 +153,18 @@ def forward(module: str) -> Any:
     "A command that imports the module when it is called and hands its arguments on to the module's own `command`."
     def call(context: typer.Context) -> None:
         inner = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        inner.command()(importlib.import_module(module).command)
+        command = importlib.import_module(module).command
+
+        @functools.wraps(command)
+        def heard(**options) -> None:
+            try:
+                command(**options)
+            except KeyboardInterrupt as stop:
+                said = str(stop) or "what is finished stays"
+                typer.echo(f"interrupted: {said}; the same command goes on", err=True)
+                raise typer.Exit(130) from None
+
+        inner.command()(heard)
         inner(args=context.args, prog_name=context.command_path)
 
     return call

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED, CancelledError, Executor, Future, InvalidStateError, ProcessPoolExecutor, wait,
 )
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import import_module
 from itertools import islice
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+from tqdm.auto import tqdm
 
 import metanb
 from .checks import refused, whole
@@ -33,8 +34,14 @@ from .checks import refused, whole
 __all__ = ['TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'as_completed', 'workers']
 
 # %% ../../nbs/core/workers.ipynb #e33c283f
-def _start_worker() -> None:
+_left: Any = None  # in a worker: the event that says that calls which have not begun are no longer wanted
+
+
+def _start_worker(left: Any) -> None:
     "Let a worker finish its shard at Ctrl-C, and end it when its parent is gone."
+    global _left
+    _left = left
+
     def watch() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)
@@ -51,13 +58,80 @@ def _one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 # %% ../../nbs/core/workers.ipynb #e3ed3941
+class _Processes(ProcessPoolExecutor):
+    "Local processes that can be ended at once; an error or Ctrl-C within `with` ends them, too."
+
+    def __init__(self, n: int):
+        context = multiprocessing.get_context("spawn")
+        self.n, self.left = n, context.Event()
+        super().__init__(n, context, _start_worker, (self.left,))
+
+    def submit(self, function: Callable, /, *arguments, **named) -> Future:
+        "A call; one that has not begun when `left` is set gives a CancelledError."
+        return super().submit(_unless_left, function, *arguments, **named)
+
+    def kill(self) -> None:
+        "End the processes with whatever they are at."
+        for process in list((self._processes or {}).values()):
+            process.kill()
+            process.join(1)
+        with suppress(Exception):  # else half a result, cut off by the end, would be waited for
+            self._result_queue._writer.close()
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
+
+# %% ../../nbs/core/workers.ipynb #fc8b417d
+def _unless_left(function: Callable, *arguments, **named) -> Any:
+    "What a worker does: a pool hands out more calls than are at work, and takes none back."
+    if _left.is_set():
+        raise CancelledError
+    return function(*arguments, **named)
+
+# %% ../../nbs/core/workers.ipynb #c6327fb0
 def processes(
     n: int,  # number of processes
 ) -> ProcessPoolExecutor:
     "A pool of local processes of one thread each, for `with processes(4) as pool: generate(..., executor=pool)`."
-    return ProcessPoolExecutor(whole("n", n, 1), multiprocessing.get_context("spawn"), _start_worker)
+    return _Processes(whole("n", n, 1))
 
 # %% ../../nbs/core/workers.ipynb #c1107fdb
+class _Interrupt:
+    "While active, the first Ctrl-C sets `hit` and says what is waited for; the second one ends the processes."
+
+    def __init__(self, pool: _Processes):
+        self.pool, self.hit, self.previous = pool, False, None
+
+    def __enter__(self) -> _Interrupt:
+        main = threading.current_thread() is threading.main_thread()
+        if main and callable(signal.getsignal(signal.SIGINT)):
+            self.previous = signal.signal(signal.SIGINT, self._catch)
+        return self
+
+    def _catch(self, number, frame) -> None:
+        if self.hit:
+            self.pool.kill()
+            raise KeyboardInterrupt
+        self.hit = True
+
+    def leave(self, pending: dict[Future, int]) -> dict[Future, int]:
+        "Those of the calls that are at work already; the others are taken back."
+        self.pool.left.set()
+        pending = {future: index for future, index in pending.items() if not future.cancel()}
+        if pending:
+            names = ", ".join(map(str, list(pending.values())[:self.pool.n]))  # the first ones submitted
+            tqdm.write(f"Ctrl-C: waiting for what is at work (shards {names}), to keep it. Again to end now: those "
+                       "are lost, finished ones stay.", file=sys.stderr)
+        return pending
+
+    def __exit__(self, *details) -> None:
+        self.pool.left.clear()
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+
+# %% ../../nbs/core/workers.ipynb #6d9fb4f1
 def as_completed(
     executor: Executor | None,  # None: this process
     calls: dict[int, tuple],    # shard index -> function and its arguments
@@ -67,17 +141,27 @@ def as_completed(
     if executor is None:
         yield from ((index, function(*arguments)) for index, (function, *arguments) in calls.items())
         return
-    todo, pending = iter(calls.items()), {}
+    todo, pending, left = iter(calls.items()), {}, False
+    pool = getattr(executor, "executor", executor)  # within one that reports
     try:
-        while True:
-            # asked again each time: a cluster grows
-            most = in_flight or getattr(executor, "in_flight", None) or 2 * (os.cpu_count() or 1)
-            pending |= {executor.submit(*call): index for index, call in islice(todo, max(0, most - len(pending)))}
-            if not pending:
-                return
-            done = wait(pending, return_when=FIRST_COMPLETED).done
-            for future in sorted(done, key=lambda f: f.exception() is not None):  # an error waits for what is finished
-                yield pending.pop(future), future.result()
+        with _Interrupt(pool) if isinstance(pool, _Processes) else nullcontext() as interrupt:
+            while True:
+                if interrupt and interrupt.hit and not left:
+                    todo, pending, left = iter(()), interrupt.leave(pending), True
+                # asked again each time: a cluster grows
+                most = in_flight or getattr(executor, "in_flight", None) or 2 * (os.cpu_count() or 1)
+                pending |= {executor.submit(*call): index for index, call in islice(todo, max(0, most - len(pending)))}
+                if not pending:
+                    break
+                # a moment at a time: Ctrl-C only leaves a mark
+                done = wait(pending, 0.2 if interrupt else None, FIRST_COMPLETED).done
+                # an error waits for what is finished
+                for future in sorted(done, key=lambda f: f.exception() is not None):
+                    index = pending.pop(future)
+                    if not (left and isinstance(future.exception(), CancelledError)):
+                        yield index, future.result()
+        if left:
+            raise KeyboardInterrupt("finished shards are kept; the same call goes on")
     finally:
         for future in pending:
             future.cancel()
