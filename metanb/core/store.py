@@ -13,6 +13,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextvars import ContextVar
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +24,17 @@ import numpy as np
 import zarr
 from tqdm.auto import tqdm
 
-from .checks import choice, refused, whole
+from .checks import checked, choice, refused, whole
 from .files import data_root, making_folder, remove_stale, shipped_folder, user_path, write_file
 from .presets import sizes
 from .workers import as_completed
 
 # %% auto #0
-__all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 'open_dataset', 'generate', 'set_sizes',
-           'set_folder', 'verify', 'pack_dataset', 'export_npz', 'datasets', 'shipped']
+__all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 'open_dataset', 'Missing', 'generate', 'missing',
+           'set_sizes', 'set_folder', 'verify', 'pack_dataset', 'export_npz', 'datasets', 'shipped']
 
 # %% ../../nbs/core/store.ipynb #95ebaea7
+@checked(seed=(0, None))
 def shard_seed(
     seed: int,   # seed of the data set, 0 or larger
     index: int,  # shard index
@@ -42,6 +44,7 @@ def shard_seed(
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 # %% ../../nbs/core/store.ipynb #d6c35b30
+@checked
 def shard_rows(
     n: int,           # rows of the data set
     shard_size: int,  # rows of a shard; of the last one there may be fewer
@@ -55,6 +58,7 @@ def _n_shards(record: dict) -> int:
     return -(-record["n"] // record["shard_size"])
 
 # %% ../../nbs/core/store.ipynb #04c6c4d5
+@checked
 def digest(
     arrays: dict[str, np.ndarray],  # arrays (n, ...) of one shard
 ) -> bytes:                         # 32 bytes
@@ -239,6 +243,7 @@ def _begun(path: Path, record: dict) -> tuple[dict[str, zarr.Array], dict]:
     return arrays, held
 
 # %% ../../nbs/core/store.ipynb #d38e1a87
+@checked
 @dataclass(frozen=True, eq=False)
 class Column:
     "One quantity of a data set: `column[i]`, `column[2:5]`, `column[[4, 0]]` are numpy arrays."
@@ -300,6 +305,7 @@ def _files(ds: Dataset) -> list[Path]:
     return files
 
 # %% ../../nbs/core/store.ipynb #239f88cc
+@checked
 @dataclass(frozen=True, eq=False)
 class Dataset:
     "Finished rows of a data set on disk."
@@ -368,6 +374,7 @@ def _first_rows(path: str | Path, n: int | None = None) -> Dataset:
     return _view(path, arrays, record, finished)
 
 # %% ../../nbs/core/store.ipynb #b9a3913b
+@checked
 def open_dataset(
     path: str | Path,       # folder of a data set, or the .zip of a packed one
     partial: bool = False,  # whatever shards are finished, instead of all rows that were asked for
@@ -400,6 +407,23 @@ def _store(path: Path, record: dict, room: int, shards: list[slice], computed: I
         _write(arrays, index, shards[index], shard)
 
 # %% ../../nbs/core/store.ipynb #bbb2a4bd
+@checked
+@dataclass(frozen=True)
+class Missing:
+    "What a call of `generate` would compute."
+    path: Path  # of the set
+    n: int      # rows asked for
+    rows: int   # rows to compute, 0 when all are there
+
+
+_looking: ContextVar[bool] = ContextVar("looking", default=False)  # whether `generate` only tells
+
+
+class _Seen(BaseException):  # nobody else takes it
+    "Ends a call of `generate` where its work would begin."
+
+# %% ../../nbs/core/store.ipynb #a4dd5938
+@checked(seed=(0, None))
 def generate(
     path: str | Path,      # folder of the data set, new or begun by the same call with any n
     make_shard: Callable,  # make_shard(n, seed, **params) -> {key: array (n, ...)}
@@ -427,6 +451,8 @@ def generate(
     shards, finished = shard_rows(room, size), set(_finished(arrays, n_shards))
     calls = {i: (_call, make_shard, shards[i].stop - shards[i].start, shard_seed(seed, i), record["params"], device)
              for i in range(n_shards) if i not in finished}
+    if _looking.get():
+        raise _Seen(Missing(path, n, sum(shards[i].stop - shards[i].start for i in calls)))
     if calls or n > held["n"]:
         with making_folder(path):
             computed = as_completed(executor, calls, in_flight)
@@ -437,7 +463,23 @@ def generate(
         remove_stale(path.rglob("*.partial"), 60)  # what zarr has not yet renamed
     return _first_rows(path, n)
 
+# %% ../../nbs/core/store.ipynb #c0b0808c
+@checked
+def missing(
+    call: Callable[[], Dataset],  # calls `generate`, such as a `dataset` of a space
+) -> Missing:
+    "What is yet to be computed for a data set; the call is stopped before it computes or writes anything."
+    token = _looking.set(True)
+    try:
+        ds = call()
+    except _Seen as seen:
+        return seen.args[0]
+    finally:
+        _looking.reset(token)
+    return Missing(ds.path, len(ds), 0)  # opened, not generated
+
 # %% ../../nbs/core/store.ipynb #7d732c29
+@checked
 def set_sizes(
     table: Mapping[str, Mapping[str, Any]],  # preset -> name -> size, with n and shard_size
     preset: str,                             # "test", "demo" or "paper"
@@ -451,6 +493,7 @@ def set_sizes(
     return chosen
 
 # %% ../../nbs/core/store.ipynb #880a7049
+@checked
 def set_folder(
     folder: str | Path | None,  # where the sets are kept; `data_root()` without
     name: str,                  # of the set, with the size of its shards
@@ -472,6 +515,7 @@ def _other_bits(make_shard: Callable, kind: str, record: dict, shard: str) -> Va
     return refused("make_shard", make_shard, f"the function that made the data set; {fails}")
 
 # %% ../../nbs/core/store.ipynb #b339c537
+@checked
 def verify(
     path: str | Path,      # folder of a data set, finished or not, or the .zip of a packed one
     repair: bool = False,  # compute damaged and missing shards again; of a folder only
@@ -527,6 +571,7 @@ def _zipped(folder: Path, parts: list[Path], file: Path) -> None:
             archive.writestr(zipfile.ZipInfo(part.relative_to(folder).as_posix()), part.read_bytes())
 
 # %% ../../nbs/core/store.ipynb #3622004d
+@checked
 def pack_dataset(
     path: str | Path,  # folder of a data set
     file: str | Path,  # the .zip to write; one that is there is replaced
@@ -560,6 +605,7 @@ def pack_dataset(
     return write_file(file, pack, argument="file")
 
 # %% ../../nbs/core/store.ipynb #86414a38
+@checked
 def export_npz(
     path: str | Path,  # of a data set: its folder, or the .zip of a packed one
     file: str | Path,  # the .npz to write; one that is there is replaced
@@ -585,6 +631,7 @@ def export_npz(
     return write_file(file, content.getvalue(), argument="file")
 
 # %% ../../nbs/core/store.ipynb #01522d9e
+@checked
 def datasets(
     space: str | None = None,  # "kirigami", "truss", ...; None: all
 ) -> list[str]:                # names such as "cellular_demo"
@@ -595,6 +642,7 @@ def datasets(
     return [name for name in names if space in (None, name.split("_")[0])]
 
 # %% ../../nbs/core/store.ipynb #0d363aea
+@checked
 def shipped(
     name: str,   # one of `datasets()`
 ) -> Dataset:

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from typing import Annotated
 from torch import nn
 
-from ..core.checks import choice, refused
+from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
 from ..core.files import number_name
-from ..core.recipes import (
-    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
+from ..core.plans import DryRun, Yes, agreed
+from metanb.core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
+    check_command, train_and_save, training_plans,
+)
 from ..core.training import Fit, fit, thin
 from ..core.weights import card, weights
 from . import anyorder, jump, pairwise, torus
@@ -52,6 +55,7 @@ TITLES = {
 }
 
 
+@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -70,6 +74,7 @@ CHECKS = {  # generated cells at each point of the training curve, and at the en
 }
 
 
+@checked(seed=(0, None))
 def train(
     name: str,                   # of `TRAININGS`
     data: NDArray[np.float64] | None = None,  # (N, 6, 6) angles [degrees]; the preset's data set of beta_max without
@@ -98,6 +103,7 @@ def train(
                evaluate_every=check["every"], progress=progress, **TRAININGS[name].for_fit(preset, steps=steps))
 
 # %% ../../nbs/kirigami/train.ipynb #9c8d05a8
+@checked(seed=(0, None))
 def make_card(
     name: str,                      # of `TRAININGS`
     result: Fit,                    # what `train` returned
@@ -122,6 +128,7 @@ def make_card(
             "training": training, "sampling": sampling, "metrics": metrics, "history": thin(result.history)}
 
 # %% ../../nbs/kirigami/train.ipynb #cd020b1e
+@checked
 def weights_name(
     name: str,        # model
     beta_max: float,  # data set [degrees]
@@ -130,6 +137,7 @@ def weights_name(
     return f"kirigami/{name}_{number_name(beta_max, 'beta_max')}"
 
 # %% ../../nbs/kirigami/train.ipynb #df7f69e1
+@checked
 def shipped_history(
     name: str,        # model
     beta_max: float,  # data set [degrees]
@@ -142,6 +150,7 @@ def shipped_history(
 BetaMax = Annotated[list[float] | None, typer.Option(help="Data set [degrees]; may be repeated; 20, 60, 90 without.")]
 
 
+@checked(seed=(0, None))
 def command(
     model: Models = None,
     beta_max: BetaMax = None,
@@ -153,6 +162,8 @@ def command(
     seed: Seed = 0,
     max_minutes: Minutes = None,
     out: Out = Path("runs/weights"),
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Train models of kirigami cells and save their weights with cards.
 
@@ -162,6 +173,10 @@ def command(
     """
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or MODELS, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
+    plans = training_plans("kirigami", names, TRAININGS, preset=preset, steps=steps, out=out,
+                           times=len(beta_max or BETA_MAX))
+    if not agreed(plans, dry_run=dry_run, yes=yes):
+        return
     for beta in beta_max or BETA_MAX:
         data, heldout = (initial_data(preset, beta_max=beta, seed=s, n=n) for s in (0, 1))
         for name in names:

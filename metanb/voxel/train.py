@@ -17,11 +17,14 @@ import typer
 from numpy.typing import NDArray
 from torch import nn
 
-from ..core.checks import choice, refused, shaped, whole
+from ..core.checks import checked, choice, refused, shaped, whole
 from ..core.coverage import Coverage
 from ..core.device import pick_device
-from ..core.recipes import (
-    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
+from ..core.plans import DryRun, Yes, agreed
+from metanb.core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
+    check_command, train_and_save, training_plans,
+)
 from ..core.store import datasets, shipped
 from ..core.training import Fit, Packed, fit, thin
 from ..core.weights import from_pretrained
@@ -50,6 +53,7 @@ TRAININGS = {
 }
 
 
+@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -61,6 +65,7 @@ def build(
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
 # %% ../../nbs/voxel/train.ipynb #9213bf29
+@checked
 @dataclass(frozen=True, eq=False)
 class Lessons:
     "Cells to learn from and cells to be asked about."
@@ -77,6 +82,7 @@ class Lessons:
         return Coverage(self.properties, PROPERTIES, RANGES)
 
 # %% ../../nbs/voxel/train.ipynb #55db368f
+@checked(seed=(0, None))
 def lessons(
     *sets: Cells,          # of one size of octants
     width: float = 0.02,   # of the boxes
@@ -97,6 +103,7 @@ def lessons(
     return Lessons(free[rows], properties[rows], free[out], properties[out])
 
 # %% ../../nbs/voxel/train.ipynb #0dafef6e
+@checked
 def data_for(
     octant: int,            # n
     *,
@@ -113,6 +120,7 @@ def data_for(
     return lessons(*sets)
 
 # %% ../../nbs/voxel/train.ipynb #4e77bf8e
+@checked(seed=(0, None))
 def train(
     name: str,                 # see `build`
     data: Lessons,
@@ -150,6 +158,7 @@ def train(
                evaluate_every=max(1, n_steps // 40), progress=progress, **settings)
 
 # %% ../../nbs/voxel/train.ipynb #6f056cb1
+@checked(seed=(0, None))
 def accuracy(
     model: CellDiffusion,
     targets: NDArray,     # (M, 4) C11, C12, C44, volume fraction
@@ -176,6 +185,7 @@ def accuracy(
             "cpu_seconds_a_cell": seconds}
 
 # %% ../../nbs/voxel/train.ipynb #c5b96d6e
+@checked(seed=(0, None))
 def make_card(
     name: str,        # model
     result: Fit,      # what `train` returned
@@ -201,6 +211,7 @@ def make_card(
 _TARGETS = {"test": 4, "demo": 200, "paper": 1000}  # of the card
 
 
+@checked(seed=(0, None))
 def command(
     model: Models = None,
     preset: Preset = "demo",
@@ -212,6 +223,8 @@ def command(
     max_minutes: Minutes = None,
     start: Annotated[str | None, typer.Option(help="Weights to begin with, a name or a folder.")] = None,
     out: Out = Path("runs/weights"),
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Train diffusion models of voxel cells and save their weights with cards.
 
@@ -220,6 +233,9 @@ def command(
     """
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or ["bits_16"], TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
+    plans = training_plans("voxel", names, TRAININGS, preset=preset, steps=steps, out=out)
+    if not agreed(plans, dry_run=dry_run, yes=yes):
+        return
     for name in names:
         data = data_for(build(name, preset=preset).config["octant"], preset=preset, n=n)
 
