@@ -78,7 +78,7 @@ def test_seeds_are_whole_numbers(draw, seed):
 LARGE = {
     "block of trusses": (lambda: graph(random_designs(1, seed=0), repeats=(10 ** 9,) * 3), "repeats is .*at most 1000000 cells"),
     "sheet": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=10 ** 9), "repeats is 1000000000; .*from 1 to 1000"),
-    "three copies": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=(1, 2, 3)), "repeats is .*two of them"),
+    "three copies": (lambda: kirigami.cut_pattern(kirigami.base_angles(4), repeats=(1, 2, 3)), "repeats is .*2 values, each a whole number"),
     "kirigami": (lambda: kirigami.base_angles(10 ** 9), "size is 1000000000; .*from 4 to 1000"),
     "thresholds": (lambda: cellular.random_thresholds(10 ** 30), "n is 1000000"),
 }
@@ -94,7 +94,7 @@ def test_what_no_machine_holds_is_refused_at_once(call, words):
 @pytest.mark.parametrize("design", [None, "x", 1.0, [1, 2]])
 def test_what_is_no_truss_design(design):
     for call in (to_table, topologies_of, lambda d: refine(d, np.eye(6))):
-        with pytest.raises(ValueError, match="^type of designs? is .*; allowed: TrussDesign"):
+        with pytest.raises(ValueError, match="^(type of designs? is .*; allowed: TrussDesign|designs? is None; allowed: a TrussDesign)$"):
             call(design)
 
 

@@ -431,7 +431,7 @@ def spoiled(value):
     (spoiled(-0.25), {}, ("designs", "-0.25", "0 (void) or more")),
     (CUBE, {"poisson": 0.5}, ("poisson", "0.5", "in (-1, 0.5)")),
     (CUBE, {"poisson": -1.0}, ("poisson", "-1.0", "in (-1, 0.5)")),
-    (CUBE, {"poisson": float("nan")}, ("poisson", "nan", "in (-1, 0.5)")),
+    (CUBE, {"poisson": float("nan")}, ("poisson", "nan", "a finite number")),
     (CUBE, {"e_void": -0.1}, ("e_void", "-0.1", "[0, 1)")),
     (CUBE, {"e_void": 1.0}, ("e_void", "1.0", "[0, 1)")),
     (CUBE, {"symmetry": "eighth"}, ("symmetry", "'eighth'", "cubic", "mirror", "none")),

@@ -21,10 +21,11 @@ from .material import Material
 from .settings import FRAMES
 from ..core.calculix import read_dat, run_ccx
 from ..core.cards import heading, numbers
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.files import user_path, write_file
 
 # %% ../../nbs/cellular/calculix.ipynb #d62179d3
+@checked
 @dataclass(frozen=True, eq=False)
 class DeckMesh:
     "The solid pixels of a design as finite elements; nodes are numbered from 0."
@@ -65,6 +66,7 @@ def _single_design(design):
     return design
 
 # %% ../../nbs/cellular/calculix.ipynb #fff30c65
+@checked
 def lattice_nodes(
     corners: NDArray,  # (ny + 1, nx + 1, 2) corners of the pixels [cell width]
     parts: int,        # lattice steps in a pixel
@@ -86,6 +88,7 @@ def _corners(nodes, ny, nx):
     return shaped("nodes", nodes, ((ny + 1) * (nx + 1), 2)).astype(float).reshape(ny + 1, nx + 1, 2)
 
 # %% ../../nbs/cellular/calculix.ipynb #36695aa6
+@checked
 def deck_mesh(
     design: ArrayLike,  # (ny, nx) bool
     *,
@@ -107,6 +110,7 @@ def deck_mesh(
     return DeckMesh(grid.reshape(-1, 2)[used], lattice, grid.shape[:2], elements.reshape(full.shape), pixel, ny / nx)
 
 # %% ../../nbs/cellular/calculix.ipynb #b0a0c9b4
+@checked
 def swayed_nodes(
     shape: tuple[int, int],  # ny, nx of the design
     amplitude: float,        # [pixel], such as 0.02
@@ -125,6 +129,7 @@ SIDES = {  # edge of an element, step (row, column) to the neighbour
 }
 
 # %% ../../nbs/cellular/calculix.ipynb #b541f0ca
+@checked
 def walls(
     design: ArrayLike,  # (ny, nx) bool
     void: ArrayLike,    # (ny, nx) bool, the void pixels around which the walls lie
@@ -148,6 +153,7 @@ def walls(
     return found
 
 # %% ../../nbs/cellular/calculix.ipynb #72239eb6
+@checked
 def numbered(
     values: NDArray,  # (m, columns)
 ) -> str:
@@ -155,6 +161,7 @@ def numbered(
     return "\n".join(f"{i}, {numbers(*row)}" for i, row in enumerate(values, 1))
 
 # %% ../../nbs/cellular/calculix.ipynb #f5a9ed45
+@checked
 def set_lines(
     members: NDArray,  # (m,) numbers from 0
 ) -> str:
@@ -162,6 +169,7 @@ def set_lines(
     return "\n".join(str(member + 1) for member in members)
 
 # %% ../../nbs/cellular/calculix.ipynb #e1c0c30a
+@checked
 def periodic_lines(
     mesh: DeckMesh,
     platens: str,  # "attached" or "lubricated"
@@ -176,6 +184,7 @@ def periodic_lines(
     return "\n".join(lines)
 
 # %% ../../nbs/cellular/calculix.ipynb #1021d187
+@checked
 def material_lines(
     material: Material = Material(),
     elastic_only: bool = False,
@@ -190,6 +199,7 @@ def material_lines(
     return "\n".join(lines + ["*PLASTIC"] * bool(table) + [numbers(*row) for row in table])
 
 # %% ../../nbs/cellular/calculix.ipynb #2f519708
+@checked
 def outer_edges(
     mesh: DeckMesh,
 ) -> NDArray[np.bool_]:  # (e, 4) below, right, above, left
@@ -200,6 +210,7 @@ def outer_edges(
     return (count[back.ravel()] == 1).reshape(-1, 4)
 
 # %% ../../nbs/cellular/calculix.ipynb #93ffc644
+@checked
 def contact_lines(
     mesh: DeckMesh,
     contact: Sequence[tuple[NDArray, NDArray]],  # pairs of walls: the slave, then the master
@@ -224,6 +235,7 @@ def contact_lines(
     return "\n".join(lines)
 
 # %% ../../nbs/cellular/calculix.ipynb #0eb941f2
+@checked
 def step_lines(
     duration: float,
     displacement: float,  # of the top platen at the end
@@ -241,6 +253,7 @@ def step_lines(
     ]
 
 # %% ../../nbs/cellular/calculix.ipynb #17b81ea6
+@checked
 def deck(
     mesh: DeckMesh,
     *,
@@ -281,6 +294,7 @@ def deck(
     return "\n".join(filter(None, parts)) + "\n"
 
 # %% ../../nbs/cellular/calculix.ipynb #979a2224
+@checked
 def write_deck(
     design: ArrayLike,  # (ny, nx) bool
     path: str | Path,   # of the deck, "name.inp"
@@ -297,6 +311,7 @@ def write_deck(
     return mesh
 
 # %% ../../nbs/cellular/calculix.ipynb #fc18bfe3
+@checked
 @dataclass(frozen=True, eq=False)
 class Compression:
     "What CalculiX found, up to the last frame it reached."
@@ -316,6 +331,7 @@ class Compression:
     plastic_strain: NDArray | None = None  # (f, ny, nx) equivalent
 
 # %% ../../nbs/cellular/calculix.ipynb #aa5fdcdb
+@checked
 def to_pixels(
     values: NDArray,  # (f, e) of elements
     mesh: DeckMesh,
@@ -328,6 +344,7 @@ def to_pixels(
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 # %% ../../nbs/cellular/calculix.ipynb #0ea1c786
+@checked
 def fields_of(
     tables: dict[str, dict[float, NDArray]],
     times: list[float],
@@ -346,6 +363,7 @@ def fields_of(
     return found
 
 # %% ../../nbs/cellular/calculix.ipynb #b3a3f244
+@checked
 def reference_compress(
     design: ArrayLike,  # (ny, nx) bool
     *,
@@ -379,6 +397,7 @@ def reference_compress(
     )
 
 # %% ../../nbs/cellular/calculix.ipynb #bbb243e4
+@checked
 def oblique_blocks(
     angle: float,  # of the interface from the horizontal [degrees]
     *,

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.checks import checked
+
 # %% ../../nbs/cellular/contact.ipynb #827cfd84
 NEAREST = 6  # segments kept for a node
 REACH = 0.35  # a segment is a candidate up to so far beyond the contact distance [pixel]
@@ -24,6 +26,7 @@ DASHPOT = 0.5  # force at a closing speed of one pixel a step, over the penalty
 RUB = 0.5  # tangential stiffness over the penalty
 
 # %% ../../nbs/cellular/contact.ipynb #3c93037c
+@checked
 def gather_table(
     target: Tensor,     # (M,) index of the node to which each of M contributions goes; n or more: dropped
     n: int,             # number of nodes
@@ -42,6 +45,7 @@ def gather_table(
     return table
 
 # %% ../../nbs/cellular/contact.ipynb #57ab0386
+@checked
 @dataclass(frozen=True, eq=False)
 class Boundary:
     "Chains of boundary nodes, of several designs one after the other, periodic in x."
@@ -68,6 +72,7 @@ class Boundary:
         return torch.stack([x[0] - c * chord[1], x[1] + c * chord[0]])
 
 # %% ../../nbs/cellular/contact.ipynb #e1c47be7
+@checked
 def make_boundary(
     segments: Tensor,  # (2, S) nodes of each boundary segment, solid on the left
     x: Tensor,         # (2, N) undeformed positions [pixel]
@@ -157,6 +162,7 @@ def _within_reach(boundary: Boundary, y: Tensor) -> tuple[Tensor, Tensor]:
     return node[order], segment[order]
 
 # %% ../../nbs/cellular/contact.ipynb #796de498
+@checked
 def list_candidates(
     boundary: Boundary,
     x: Tensor,  # (2, N) positions of all nodes [pixel]
@@ -183,6 +189,7 @@ def list_candidates(
     return Candidates(nodes, a[listed], b[listed], valid, shared, gather_table(torch.cat(target), n, rows=8))
 
 # %% ../../nbs/cellular/contact.ipynb #29f16cd6
+@checked
 def touched(
     boundary: Boundary,
     candidates: Candidates,
@@ -279,6 +286,7 @@ def _gathered(f: _PlaceForces, table: Tensor) -> list:
             for own, on_a, on_b in zip(f.own, f.on_a, f.on_b)]
 
 # %% ../../nbs/cellular/contact.ipynb #6fc1d56e
+@checked
 def contact_forces(
     x: Tensor,               # (2, n) positions of the boundary nodes [pixel]
     velocity: Tensor,        # (2, n) [pixel / step]
@@ -299,6 +307,7 @@ def contact_forces(
     return forces, f.energy, f.rub, f.work
 
 # %% ../../nbs/cellular/contact.ipynb #f4ac34b1
+@checked
 def transfers(
     boundary: Boundary,
     x: Tensor,               # (2, n) positions of the boundary nodes [pixel]
@@ -322,6 +331,7 @@ def transfers(
     return boundary.nodes[i[there]], boundary.nodes[j[there]], force[there]
 
 # %% ../../nbs/cellular/contact.ipynb #c5b4f309
+@checked
 def spread(
     start: NDArray,          # (T, 2) reference places of i [pixel]
     end: NDArray,            # (T, 2) of j
@@ -346,6 +356,7 @@ def spread(
     return field
 
 # %% ../../nbs/cellular/contact.ipynb #6e011a15
+@checked
 def overlap(
     x: NDArray,      # (2, n) positions of the nodes of one design [pixel]
     conn: NDArray,   # (4, e) nodes of its elements, counter-clockwise

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .settings import FRAMES
-from ..core.checks import choice, native, number, refused, shaped, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, whole
 
 # %% ../../nbs/cellular/curves.ipynb #8b3ed0c3
 def _stresses(name: str, values: ArrayLike, shape: tuple) -> NDArray[np.float64]:
@@ -23,6 +23,7 @@ def _stresses(name: str, values: ArrayLike, shape: tuple) -> NDArray[np.float64]
     return values
 
 # %% ../../nbs/cellular/curves.ipynb #578a990e
+@checked
 def nrmse(
     stress: ArrayLike,  # (..., F) found [MPa]
     target: ArrayLike,  # (..., F) wanted; NaN: open [MPa]
@@ -39,12 +40,14 @@ def nrmse(
     return np.sqrt(np.square(gap).sum(-1) / np.square(size).sum(-1))
 
 # %% ../../nbs/cellular/curves.ipynb #51477d74
+@checked
 class Nearest(NamedTuple):
     "For each of T targets the k nearest curves, best first."
     index: NDArray  # (T, k)
     error: NDArray  # (T, k) NRMSE; infinite where fewer than k curves are whole
 
 # %% ../../nbs/cellular/curves.ipynb #e33986dc
+@checked
 def nearest(
     curves: ArrayLike,   # (N, F) of the data; one that did not get to a frame that is asked for is not taken [MPa]
     targets: ArrayLike,  # (T, F) [MPa]
@@ -67,6 +70,7 @@ def nearest(
     return Nearest(index, error)
 
 # %% ../../nbs/cellular/curves.ipynb #b3d72615
+@checked
 def at_frames(
     stress: ArrayLike,  # (P,) wanted; NaN: open [MPa]
     strain: ArrayLike,  # (P,) increasing, not negative; stress is 0 at 0
@@ -101,6 +105,7 @@ def at_frames(
 HARD = ("softening", "stiffening", "softest", "stiffer", "rise")
 
 
+@checked
 def largest_fall(
     curves: ArrayLike,  # (N, F) [MPa]
 ) -> NDArray[np.float64]:  # (N,)
@@ -118,6 +123,7 @@ def _stiffens(curves: NDArray, strain: NDArray) -> NDArray[np.bool_]:  # (N,)
     return slope[:, late].max(1) > 2 * flat
 
 # %% ../../nbs/cellular/curves.ipynb #8a2f5fa2
+@checked
 def kinds_of_curves(
     curves: ArrayLike,  # (N, F) [MPa]
     strain: ArrayLike,  # (F,) with 4, 10 and 20 % among them
@@ -131,6 +137,7 @@ def kinds_of_curves(
             "softest": curves[:, -1] <= np.quantile(curves[:, -1], 0.05)}
 
 # %% ../../nbs/cellular/curves.ipynb #bf9b5913
+@checked(seed=(0, None))
 def hard_targets(
     name: str,          # one of HARD
     curves: ArrayLike,  # (N, F) of cells that nothing learns from [MPa]
@@ -161,6 +168,7 @@ ENGINEERING = {  # [MPa] at the eleven frames
 }
 
 
+@checked
 def engineering_targets(
     largest: float | None = None,  # stress at 20 % that the data reach [MPa]; None: as published
 ) -> NDArray[np.float64]:  # (4, 11) in the order of ENGINEERING [MPa]

@@ -31,7 +31,7 @@ from .design import random_designs, relative_density
 from .mechanics import compress
 from .result import ENERGIES, FLAGS, CompressionResult
 from .settings import FRAMES, Loading, Marching, Meshing
-from ..core.checks import choice, number, refused
+from ..core.checks import checked, choice, number, refused
 from ..core.files import data_root, write_file
 from ..core.plotting import CYCLE
 from ..core.plans import DryRun, Plan, Yes, agreed
@@ -55,6 +55,7 @@ def _solid_first(solid: NDArray[np.bool_]) -> NDArray[np.int64]:  # (N, 1, ny nx
     return np.argsort(~solid.reshape(len(solid), 1, -1), axis=-1, kind="stable")
 
 # %% ../../nbs/cellular/data.ipynb #4dac83c9
+@checked
 def quantise(
     field: NDArray,            # (N, F, ny, nx)
     solid: NDArray[np.bool_],  # (N, ny, nx)
@@ -74,6 +75,7 @@ def quantise(
     return differences, limits
 
 # %% ../../nbs/cellular/data.ipynb #02fd0ec4
+@checked
 def restore(
     differences: NDArray[np.uint8],  # (N, F, ny nx)
     limits: NDArray[np.float32],     # (N, F, 2)
@@ -98,6 +100,7 @@ def _mask(name: str, designs: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.ones_like(designs) if name == "contact22" else designs
 
 
+@checked
 def encode(
     designs: NDArray[np.bool_],  # (N, ny, nx)
     result: CompressionResult,
@@ -118,6 +121,7 @@ def encode(
     return arrays | {name: getattr(result, name).astype(kind) for name, kind in NUMBERS.items()}
 
 # %% ../../nbs/cellular/data.ipynb #cf900b4d
+@checked(seed=(0, None))
 def make_shard(
     n: int,       # designs in this shard
     seed: int,    # of this shard
@@ -164,6 +168,7 @@ SHIPPED = {  # pixels along a quarter -> data set
 }
 
 # %% ../../nbs/cellular/data.ipynb #136e85c4
+@checked(seed=(0, None))
 def dataset(
     *,
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
@@ -203,6 +208,7 @@ def dataset(
                     device=device, executor=executor, progress=progress)
 
 # %% ../../nbs/cellular/data.ipynb #76e20117
+@checked
 @dataclass(frozen=True, eq=False)
 class Responses:
     "Designs and answers of a data set. Curves and numbers are in memory; designs and fields are decoded on demand."
@@ -275,6 +281,7 @@ _EARLIER = _Layout(  # of sets that version 0.2 made
 )
 
 # %% ../../nbs/cellular/data.ipynb #e931b62a
+@checked
 def load(
     source: str | Path | Dataset,  # folder of a data set, the .zip of a packed one, or what `dataset` returned
     partial: bool = False,         # the finished shards of one that is not finished
@@ -300,6 +307,7 @@ def load(
     )
 
 # %% ../../nbs/cellular/data.ipynb #931bf4f5
+@checked(seed=(0, None))
 def initial_data(
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     *,
@@ -328,6 +336,7 @@ def _shares(data: Responses) -> dict[str, float | None]:
     return {name: float(mine.mean()) if mine is not None and len(mine) else None for name, mine in shares.items()}
 
 # %% ../../nbs/cellular/data.ipynb #b2601fe4
+@checked
 def statistics(
     data: Responses,
     *,
@@ -362,6 +371,7 @@ def statistics(
     }
 
 # %% ../../nbs/cellular/data.ipynb #bc5ddb96
+@checked
 def plot_curves(
     data: Responses,
     *,
@@ -382,6 +392,7 @@ def plot_curves(
     return ax
 
 # %% ../../nbs/cellular/data.ipynb #d7706d56
+@checked
 def plot_density(
     data: Responses,
     *,
@@ -395,6 +406,7 @@ def plot_density(
     return ax
 
 # %% ../../nbs/cellular/data.ipynb #a1d22649
+@checked
 def draw_responses(
     data: Responses,
     *,
@@ -408,6 +420,7 @@ def draw_responses(
     return figure
 
 # %% ../../nbs/cellular/data.ipynb #cd3cfdcc
+@checked
 class Reporting:
     "An executor that prints for each finished shard how many designs passed."
 
@@ -444,6 +457,7 @@ class Reporting:
             tqdm.write(f"{passed.sum()}/{len(flags)} passed, {self.passed}/{self.done} since the start{flagged}")
 
 # %% ../../nbs/cellular/data.ipynb #e7f8bc97
+@checked
 def command(
     preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,

@@ -20,10 +20,11 @@ from scipy import fft, ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..core.checks import number, refused, whole
+from ..core.checks import checked, number, refused, whole
 from ..core.plotting import CYCLE
 
 # %% ../../nbs/cellular/design.ipynb #6bdfd61f
+@checked
 def field_amplitude(
     quarter: int,  # N, pixels along one side of the field, which becomes a quarter
     amplitude_exponent: float = 3.0,
@@ -48,6 +49,7 @@ def _two_fields(noise, amplitude_exponent):
     return fields
 
 # %% ../../nbs/cellular/design.ipynb #5a4f5963
+@checked
 def fields_from_noise(
     noise: ArrayLike,  # (..., N, N) complex white noise, one number per wave vector
     *,
@@ -75,6 +77,7 @@ def _draw_fields(generators, quarter, amplitude_exponent, pairs=1):
     return _two_fields(noise, amplitude_exponent).reshape(len(generators), 2 * pairs, quarter, quarter)
 
 # %% ../../nbs/cellular/design.ipynb #68ffe19d
+@checked(seed=(0, None))
 def random_thresholds(
     n: int,  # number of designs
     seed: int = 0,
@@ -86,6 +89,7 @@ def random_thresholds(
     return _draw_thresholds(_generators(seed, 0, n), number("t_max", t_max, least=0, most=3))
 
 # %% ../../nbs/cellular/design.ipynb #3651d11a
+@checked(seed=(0, None))
 def random_fields(
     n: int,  # number of designs
     seed: int = 0,
@@ -112,6 +116,7 @@ def _batch(designs, name="designs"):
     return array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:]), array.shape
 
 # %% ../../nbs/cellular/design.ipynb #b1b947ef
+@checked
 def relative_density(
     designs: ArrayLike,  # (..., ny, nx) boolean
 ) -> NDArray[np.float64]:  # (...) share of solid pixels
@@ -123,6 +128,7 @@ _FOUR = np.zeros((3, 3, 3), bool)  # neighbours within a design: the centre, lef
 _FOUR[1] = [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
 
 # %% ../../nbs/cellular/design.ipynb #9d61c3d8
+@checked
 def components(
     designs: ArrayLike,  # (..., ny, nx) boolean
     *,
@@ -145,6 +151,7 @@ def components(
     return number[pieces].reshape(shape), counts.reshape(shape[:-2])
 
 # %% ../../nbs/cellular/design.ipynb #5dd542cc
+@checked
 def is_valid(
     quarters: ArrayLike,  # (..., ny, nx) boolean
     *,
@@ -163,6 +170,7 @@ def is_valid(
     return valid.reshape(shape[:-2])
 
 # %% ../../nbs/cellular/design.ipynb #24077c1e
+@checked
 def mirror(
     quarters: ArrayLike,  # (..., ny, nx) boolean, the lower left of the cell
 ) -> NDArray[np.bool_]:  # (..., 2 ny, 2 nx)
@@ -197,6 +205,7 @@ def _valid_quarters(generators, thresholds, quarter, amplitude_exponent, min_con
     return quarters
 
 # %% ../../nbs/cellular/design.ipynb #0c449979
+@checked(seed=(0, None))
 def random_designs(
     n: int,  # number of designs
     seed: int = 0,
@@ -224,6 +233,7 @@ def random_designs(
     return designs
 
 # %% ../../nbs/cellular/design.ipynb #2bd434a3
+@checked
 def thin_necks(
     designs: ArrayLike,  # (..., ny, nx) boolean, periodic in x
 ) -> NDArray[np.bool_]:  # (..., ny, nx) True at the pixels on either side of a one-pixel cut, and at those of a hinge
@@ -247,6 +257,7 @@ def thin_necks(
     return necks.reshape(shape)
 
 # %% ../../nbs/cellular/design.ipynb #a976b462
+@checked
 def clean(
     designs: ArrayLike,  # (..., ny, nx) boolean
     *,
@@ -263,6 +274,7 @@ def clean(
     return ((batch == largest) & (largest > 0)).reshape(labels.shape)
 
 # %% ../../nbs/cellular/design.ipynb #607565d9
+@checked
 def check_designs(
     designs: ArrayLike,  # (B, ny, nx) or (ny, nx) boolean, periodic in x
     name: str = "designs",  # what an error calls them
@@ -287,6 +299,7 @@ def check_designs(
     return np.ascontiguousarray(solid)
 
 # %% ../../nbs/cellular/design.ipynb #017c97f7
+@checked
 def plot_cell(
     design: ArrayLike,  # (ny, nx) boolean
     *,
@@ -308,6 +321,7 @@ def plot_cell(
     return ax
 
 # %% ../../nbs/cellular/design.ipynb #81a0e7dd
+@checked
 def draw_designs(
     designs: ArrayLike,  # (B, ny, nx) or (ny, nx) boolean
     *,

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import choice, native, number, refused, whole
+from ..core.checks import checked, choice, native, number, refused, whole
 from ..core.device import pick_device
 
 # %% ../../nbs/cellular/elastic.ipynb #dd049447
+@checked
 def square_stiffness(
     poisson: float = 0.35,  # in (-1, 0.5)
 ) -> NDArray[np.float64]:   # (8, 8)
@@ -69,6 +70,7 @@ def _held(n: int, m: int, platens: str) -> tuple[NDArray, NDArray]:  # (n + 1, m
     return held, value
 
 # %% ../../nbs/cellular/elastic.ipynb #96f61fb7
+@checked
 class LinearResponse(NamedTuple):
     "Answers of N cells to a small compression, for Young's modulus 1."
     stiffness: NDArray     # (N,) effective stress over strain
@@ -76,6 +78,7 @@ class LinearResponse(NamedTuple):
     displacement: NDArray  # (N, n + 1, m + 1, 2) of the nodes, for a strain of 1 [pixels]
 
 # %% ../../nbs/cellular/elastic.ipynb #466aafba
+@checked
 def linear_response(
     quarters: ArrayLike,       # (N, n, m) bool, lower left quarters of cells, True = solid
     *,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .material import Material
-from ..core.checks import number, refused
+from ..core.checks import checked, number, refused
 
 # %% ../../nbs/cellular/element.ipynb #a72dc8a7
 _XI, _ETA, _HOURGLASS = (-1, 1, 1, -1), (-1, -1, 1, 1), (1, -1, 1, -1)
@@ -46,6 +46,7 @@ def _corner_areas(edges):
     return [0.5 * _cross(edges[i - 1], edges[i]) for i in range(4)]
 
 # %% ../../nbs/cellular/element.ipynb #fcd72e7e
+@checked
 def shape_constants(
     X: Tensor,  # (2, 4, E) reference corners, counter-clockwise [length]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # B (2, 4, E) [1/length], gamma (4, E) [1], a and b (2, E) [1/length]
@@ -60,6 +61,7 @@ def shape_constants(
     return B, gamma, a, b
 
 # %% ../../nbs/cellular/element.ipynb #aec7f49d
+@checked
 def reference(
     X: Tensor,  # (2, 4, E) reference corners, counter-clockwise; use float64 and convert the result [length]
 ) -> tuple[Tensor, ...]:  # X less its mean (2, 4, E), B, gamma, a, b, area V (E,), areas A of the corners (4, E)
@@ -365,6 +367,7 @@ def _bending(mat: Material) -> float:
     return 1 / (2 * (1 - mat.poisson))
 
 # %% ../../nbs/cellular/element.ipynb #bedb9b14
+@checked
 def make_element(
     mat: Material,
     *,
@@ -409,6 +412,7 @@ def _corner_bound(mat, x, area, V, A, stabilisation):
     return corner
 
 # %% ../../nbs/cellular/element.ipynb #1c1e9d59
+@checked
 def make_bound(
     mat: Material,
     *,

@@ -19,7 +19,7 @@ from .design import check_designs, random_designs, relative_density
 from .mechanics import compress
 from .result import CompressionResult
 from .plotting import draw_result
-from ..core.checks import refused
+from ..core.checks import checked, refused
 from ..core.widgets import app_box, image_box, menu, message, png, slider
 
 # %% ../../nbs/cellular/explore.ipynb #82921fad
@@ -27,6 +27,7 @@ LIVE = {"max_strain": 0.2, "frames": (0.01, *(k / 16 for k in range(1, 17))), "k
         "compiled": False, "device": "cpu"}  # of `compress` while somebody waits
 
 
+@checked
 def compress_live(
     design: ArrayLike,  # (ny, nx) boolean
 ) -> CompressionResult:  # a batch of one
@@ -205,6 +206,7 @@ class _Explorer:
             self.button.disabled = False
 
 # %% ../../nbs/cellular/explore.ipynb #89931992
+@checked
 def explore(
     *,
     quarter: int = 12,  # pixels along one side of the quarter; compressing takes seconds at 12 and minutes at 48

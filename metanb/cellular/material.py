@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 
 # %% ../../nbs/cellular/material.ipynb #f4914f72
+@checked
 @dataclass(frozen=True)
 class Hardening:
     "A concave table of the yield stress over the plastic strain, constant beyond its end; empty for none. Hashable."
@@ -77,6 +78,7 @@ YIELD_STRESS = (  # [MPa]
 )
 
 # %% ../../nbs/cellular/material.ipynb #57d8a630
+@checked
 def concave_hull(
     plastic_strain: ArrayLike,  # (n,) begins with 0 and increases
     yield_stress: ArrayLike,    # (n,) measured, positive [MPa]
@@ -98,6 +100,7 @@ def concave_hull(
     return hull, float((np.interp(strain, strain[kept], rising[kept]) / stress - 1).max())
 
 # %% ../../nbs/cellular/material.ipynb #0269ed86
+@checked
 @dataclass(frozen=True)
 class Material:
     "Isotropic polymer; without a table it is elastic. Hashable. Raises `ValueError` that names the argument."
@@ -161,6 +164,7 @@ def _stress(log_strain, plastic, p, material, lines):
     return material.bulk * volume + trial - 2 * material.shear * flow, plastic + flow, p + more
 
 # %% ../../nbs/cellular/material.ipynb #74ea82d6
+@checked
 def homogeneous_block(
     strain: float,  # 1 - height / undeformed height, in [0, 1)
     material: Material = Material(),

@@ -19,7 +19,7 @@ from .mesh import Mesh, pixel_mesh
 from .motion import PICTURES, Batch, Record, make_plan, march
 from .result import ENERGIES, CompressionResult, badness, broken_rules
 from .settings import Loading, Marching, Meshing, merged
-from ..core.checks import number
+from ..core.checks import checked, number
 from ..core.device import can_compile, pick_device
 
 # %% ../../nbs/cellular/mechanics.ipynb #ff24db3b
@@ -50,6 +50,7 @@ def _repeat(record: Record, meshes: list[Mesh], settings: tuple, exempt: int, pr
     return done
 
 # %% ../../nbs/cellular/mechanics.ipynb #5ef444b2
+@checked
 def compress(
     designs: ArrayLike,      # (B, ny, nx) or (ny, nx) bool, True = solid, row 0 at the lower platen, periodic in x
     material: Material = Material(),
@@ -74,7 +75,7 @@ def compress(
     out, flags = record.numbers, broken_rules(record.numbers, exempt)
     if flags["unfinished"].any():
         stopped = np.nonzero(flags["unfinished"])[0].tolist()
-        warnings.warn(f"designs {stopped} did not reach the last frame; their later frames are NaN", stacklevel=2)
+        warnings.warn(f"designs {stopped} did not reach the last frame; their later frames are NaN", stacklevel=3)
     return CompressionResult(
         strain=strain, stress=0.5 * (out["top"] + out["bottom"]), stress_top=out["top"], stress_bottom=out["bottom"],
         **{name: record.pictures[:, :, k] for k, name in enumerate(PICTURES)},

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .design import check_designs
-from ..core.checks import number, refused, whole
+from ..core.checks import checked, number, refused, whole
 
 # %% ../../nbs/cellular/mesh.ipynb #7f91b15e
+@checked
 @dataclass(frozen=True, eq=False)
 class Mesh:
     "The solid of one design as quadrilaterals; nodes are numbered from 0."
@@ -88,6 +89,7 @@ def _boundary(conn, Xe, ny):
     return np.stack([a[once], b[once]])
 
 # %% ../../nbs/cellular/mesh.ipynb #431ce480
+@checked
 def pixel_mesh(
     design: ArrayLike,  # (ny, nx) boolean, row 0 at the bottom
     *,

@@ -27,6 +27,7 @@ from .material import Material
 from .mesh import Mesh
 from .result import ENERGIES
 from .settings import Loading, Marching
+from ..core.checks import checked
 from ..core.device import or_plain
 
 # %% ../../nbs/cellular/motion.ipynb #4f7bbf77
@@ -55,6 +56,7 @@ def _edges_of(lengths: list[int]) -> NDArray:
     return np.cumsum([0, *lengths])
 
 # %% ../../nbs/cellular/motion.ipynb #86a9ef62
+@checked
 class Batch:
     "Meshes of a batch, one after the other, and what does not change during the motion."
 
@@ -108,6 +110,7 @@ class Batch:
         return torch.segment_reduce(values.double(), "sum", lengths=lengths)
 
 # %% ../../nbs/cellular/motion.ipynb #0cedabfb
+@checked
 def nodal_masses(
     batch: Batch,
     u: Tensor,            # (2, N) displacements
@@ -214,6 +217,7 @@ def _kernel(material: Material, compiled: bool, device: torch.device) -> tuple[C
     return _kernels[key]
 
 # %% ../../nbs/cellular/motion.ipynb #3c1b7e66
+@checked
 @dataclass
 class Plan:
     "How the platen moves."
@@ -251,6 +255,7 @@ class Plan:
         return np.clip(factor * change, SLOWEST, 8.0), np.where(again, APPROACH, left)
 
 # %% ../../nbs/cellular/motion.ipynb #03d37530
+@checked
 def make_plan(
     batch: Batch,
     level: int = 0,  # of repetition: each has twice the steps and half the damping
@@ -263,6 +268,7 @@ def make_plan(
                 march.kinetic_target / 4 ** level, march.damping / 2 ** level / rows)
 
 # %% ../../nbs/cellular/motion.ipynb #9410dae2
+@checked
 class State:
     "What moves: nodes, material, platens, and the sums over time of each design."
 
@@ -316,6 +322,7 @@ class State:
         self.kinetic = np.concatenate([self.kinetic, kinetic[None]])[-RUNNING:]
 
 # %% ../../nbs/cellular/motion.ipynb #de8fce54
+@checked
 def at_end(
     means: Tensor,     # (m, ..., B) of blocks
     x: NDArray,        # (m, B) where the platen was in their middle, less where it is now [pixel]
@@ -462,6 +469,7 @@ def _advance(batch: Batch, state: State, plan: Plan, kernel: tuple) -> Step:
 PICTURES = ("u1", "u2", "P22", "contact22", "sigma22", "plastic_strain")
 
 # %% ../../nbs/cellular/motion.ipynb #e29c9b01
+@checked
 class Record:
     "Frames of a batch: numbers (B, F) and pictures (B, F, 6, ny, nx); NaN where a design did not get that far."
 
@@ -525,6 +533,7 @@ def _contact_field(mesh: Mesh, index: int, batch: Batch, carried: tuple) -> NDAr
     return spread(start, end, force, mesh.shape)
 
 # %% ../../nbs/cellular/motion.ipynb #79b976a1
+@checked
 def march(
     batch: Batch,
     plan: Plan,

@@ -20,11 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from .data import Responses
 from .design import check_designs
 from .result import CompressionResult
-from ..core.checks import choice, refused, whole
+from ..core.checks import checked, choice, refused, whole
 from ..core.files import write_file
 from ..core.plotting import CYCLE, blank_figure, colormap, in_house_style
 
 # %% ../../nbs/cellular/plotting.ipynb #c65acbf3
+@checked
 def deformed_pixels(
     design: ArrayLike,  # (ny, nx) boolean
     u1: ArrayLike,      # (ny, nx) displacement in x [cell width]
@@ -80,6 +81,7 @@ def _joined(corners, solid):
     return joined
 
 # %% ../../nbs/cellular/plotting.ipynb #8e0db0b1
+@checked
 def stored_result(
     data: Responses,
     row: int,  # which design of the data set
@@ -96,6 +98,7 @@ def stored_result(
     return data.designs(one)[0], result
 
 # %% ../../nbs/cellular/plotting.ipynb #70cb4432
+@checked
 def events(
     result: CompressionResult,
     *,
@@ -118,6 +121,7 @@ FIELDS = {"sigma22": r"stress $\sigma_{22}$ [MPa]", "P22": "stress $P_{22}$ [MPa
 VIEWS = ("Eulerian", "Lagrangian")
 
 
+@checked
 def field_range(
     design: ArrayLike,  # (ny, nx) boolean
     result: CompressionResult,
@@ -133,6 +137,7 @@ def field_range(
     return (0.0 if field == "plastic_strain" else -top), top
 
 # %% ../../nbs/cellular/plotting.ipynb #d6bd24bd
+@checked
 def plot_frame(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed
     result: CompressionResult,
@@ -178,6 +183,7 @@ def _draw_platens(ax, copies, full, height):
     ax.axis("off")
 
 # %% ../../nbs/cellular/plotting.ipynb #5ac918aa
+@checked
 def plot_curve(
     result: CompressionResult,
     *,
@@ -202,6 +208,7 @@ def plot_curve(
     return ax
 
 # %% ../../nbs/cellular/plotting.ipynb #d1d7d192
+@checked
 @in_house_style
 def draw_result(
     design: ArrayLike,  # (ny, nx) boolean
@@ -240,6 +247,7 @@ def _plot_blank(ax, solid, copies):
     _draw_platens(ax, copies, height, height)
 
 # %% ../../nbs/cellular/plotting.ipynb #6f222e2c
+@checked
 @in_house_style
 def animate(
     design: ArrayLike,  # (ny, nx) boolean

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.checks import checked
+
 # %% ../../nbs/cellular/result.ipynb #b70c9692
 # rules that a design can break
 FLAGS = ("unfinished", "kinetic", "balance", "reactions", "penetration", "damping", "artificial")
@@ -24,6 +26,7 @@ LIMITS = {"kinetic": 0.01, "balance": 0.01, "reactions": 0.02, "penetration": 0.
           "snap_loss": 0.05, "snap_rest": 0.001}
 
 # %% ../../nbs/cellular/result.ipynb #21841855
+@checked
 @dataclass(frozen=True, eq=False)
 class CompressionResult:
     "Answers of `compress`. B designs, F frames; NaN where a design did not get that far."
@@ -70,6 +73,7 @@ def _overdamped(out: dict, internal: NDArray, exempt: int) -> NDArray:  # (B,) b
     return (too_much & ~excused)[:, exempt:].any(1) | ~np.isfinite(lost).all(1)
 
 # %% ../../nbs/cellular/result.ipynb #bd13724d
+@checked
 def broken_rules(
     out: dict[str, NDArray],  # ENERGIES, "top", "bottom", "penetration", "snapped", each (B, F), NaN where not reached
     exempt: int,              # first frames that the rules of energy spare
@@ -91,6 +95,7 @@ def broken_rules(
     return {name: broken[name] for name in FLAGS}
 
 # %% ../../nbs/cellular/result.ipynb #a6279e65
+@checked
 def badness(
     out: dict[str, NDArray],  # as in `broken_rules`
     exempt: int,

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import checked, choice, number, refused, whole
 
 # %% ../../nbs/cellular/settings.ipynb #86cc9eed
 FRAMES = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # fractions of max_strain, as in the paper
 
 # %% ../../nbs/cellular/settings.ipynb #4383e916
+@checked
 @dataclass(frozen=True)
 class Loading:
     "What happens to a cell."
@@ -37,6 +38,7 @@ class Loading:
         number("friction", self.friction, least=0)
 
 # %% ../../nbs/cellular/settings.ipynb #363759ca
+@checked
 @dataclass(frozen=True)
 class Meshing:
     "How pixels become elements."
@@ -50,6 +52,7 @@ class Meshing:
         number("imperfection", self.imperfection, least=-0.5, most=0.5)
 
 # %% ../../nbs/cellular/settings.ipynb #aadc4f46
+@checked
 @dataclass(frozen=True)
 class Marching:
     "How the motion is integrated."
@@ -71,6 +74,7 @@ class Marching:
         choice("compiled", self.compiled, (True, False, None))
 
 # %% ../../nbs/cellular/settings.ipynb #6e2bf85e
+@checked
 def merged(
     settings: tuple,          # objects of different kinds, such as (Loading(), Meshing(), Marching())
     changes: dict[str, Any],  # entry -> value

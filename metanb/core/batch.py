@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import metanb
-from .checks import choice, number, refused, whole
+from .checks import checked, choice, number, refused, whole
 from .files import is_checkout, read_json, user_path, write_file, write_json
 from .notebooks import FOLDERS, PROJECT, TIMES, standing_alone
 from .plans import Plan, agreed
@@ -43,6 +43,7 @@ from .presets import PRESETS
 KINDS = ("figures", "tutorials")  # the folders of notebooks that papermill runs
 
 
+@checked
 def notebooks_folder() -> Path:
     "The folder `nbs` with the figure and tutorial notebooks."
     here, given = Path.cwd(), os.environ.get("METANB_NBS")
@@ -57,6 +58,7 @@ def notebooks_folder() -> Path:
     raise refused("current folder", here, allowed)
 
 # %% ../../nbs/core/batch.ipynb #2bad3a9a
+@checked
 def runs_folder() -> Path:
     "Where runs are kept: `runs` of the project that the current folder belongs to, else of the current folder."
     here = Path.cwd().resolve()
@@ -64,6 +66,7 @@ def runs_folder() -> Path:
     return (project if here.is_relative_to(project) else here) / "runs"
 
 # %% ../../nbs/core/batch.ipynb #533bdd9a
+@checked
 @dataclass(frozen=True)
 class Notebook:
     "A notebook that can be run."
@@ -103,6 +106,7 @@ def _unknown(pattern: str, known: Sequence[Notebook], folder: Path, argument: st
     return refused(argument, pattern, f"part of the name of a notebook in {folder}, {near}metanb list shows all")
 
 # %% ../../nbs/core/batch.ipynb #fedaea83
+@checked
 def find_notebooks(
     patterns: Sequence[str] = (),   # none: all
     folder: Path | None = None,     # with the folders figures and tutorials; None: `notebooks_folder()`
@@ -117,6 +121,7 @@ def find_notebooks(
     return [notebook for notebook in known if not patterns or any(fnmatch(notebook.key, f"*{p}*") for p in patterns)]
 
 # %% ../../nbs/core/batch.ipynb #007210e1
+@checked
 def copy_notebook(
     name: str,                 # such as "truss", "truss_fig01_dataset", "apps/voxel"
     folder: str | Path = ".",  # where to
@@ -140,6 +145,7 @@ def copy_notebook(
 OPTION_OF = {"preset": "--preset", "device": "--device", "out": "--out"}  # parameters that the run sets
 
 
+@checked
 def parse_parameters(
     pairs: Sequence[str],   # "name=value"
 ) -> dict[str, str]:        # name -> value as written
@@ -155,6 +161,7 @@ def parse_parameters(
     return parameters
 
 # %% ../../nbs/core/batch.ipynb #fbb21c7a
+@checked
 def read_value(
     text: str,
     default: Any,   # what the parameters cell has; None when that is no literal
@@ -191,6 +198,7 @@ def _in_interval(name: str, value: Any, comment: str) -> Any:
     return value
 
 # %% ../../nbs/core/batch.ipynb #e7ffd1d8
+@checked
 def notebook_parameters(
     notebook: Notebook,
     given: Mapping[str, str],   # name -> value as written, see `parse_parameters`
@@ -221,6 +229,7 @@ def notebook_parameters(
     return values
 
 # %% ../../nbs/core/batch.ipynb #848a7d8a
+@checked
 @dataclass(frozen=True)
 class Job:
     "One notebook of a run."
@@ -259,6 +268,7 @@ class Job:
         return state.get("status") == "done" and same and self.executed.is_file()
 
 # %% ../../nbs/core/batch.ipynb #06b9ee06
+@checked
 def stop_with_parent() -> None:
     "Interrupt this process as Ctrl-C would as soon as standard input ends."
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a batch in a script's background hands on a deaf one
@@ -272,6 +282,7 @@ def stop_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 # %% ../../nbs/core/batch.ipynb #fb3014c1
+@checked
 def execute(
     source: str,                 # notebook
     folder: str,                 # where everything of it goes
@@ -300,6 +311,7 @@ def execute(
 CHILD = "import json, sys; from metanb.core.batch import execute; sys.exit(execute(*json.loads(sys.argv[1])))"
 
 
+@checked
 def environment(
     preset: str,
     n_jobs: int,            # how many notebooks run at the same time
@@ -317,6 +329,7 @@ def environment(
     return kept | ({"IN_TEST": "1"} if preset == "test" else {})
 
 # %% ../../nbs/core/batch.ipynb #01806579
+@checked
 def start(
     job: Job,
     n_jobs: int,
@@ -335,6 +348,7 @@ def start(
                                 env=environment(job.parameters["preset"], n_jobs), start_new_session=True)
 
 # %% ../../nbs/core/batch.ipynb #495faa64
+@checked
 def stop(
     processes: Sequence[subprocess.Popen],
     patience: float = 15.0,     # seconds that they have for shutting their kernels down
@@ -351,6 +365,7 @@ def stop(
             process.wait()
 
 # %% ../../nbs/core/batch.ipynb #dd659d32
+@checked
 def cells_done(job: Job) -> str:
     "How far a running notebook is, such as 7/20."
     cells = read_json(job.executed).get("cells", [])
@@ -358,6 +373,7 @@ def cells_done(job: Job) -> str:
     return f"{marks.count('completed')}/{len(marks)}" if marks else "starts"
 
 # %% ../../nbs/core/batch.ipynb #d9fcb436
+@checked
 def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
     "The state of a notebook whose process has ended; one that died without a word has failed."
     process.stdin.close()
@@ -368,12 +384,14 @@ def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
     return job.state()
 
 # %% ../../nbs/core/batch.ipynb #137b0fe0
+@checked
 def report(job: Job, state: Mapping[str, Any]) -> str:
     "One line about a notebook that ended."
     seconds = f"{state['seconds']:8.1f} s" if "seconds" in state else " " * 10
     return f"{state['status']:<7} {job.notebook.key:<45} {seconds}  {state.get('headline', '')}".rstrip()
 
 # %% ../../nbs/core/batch.ipynb #d0289b5b
+@checked
 def run_batch(
     jobs: Sequence[Job],
     *,
@@ -410,6 +428,7 @@ def run_batch(
 DEFAULTS = {"patterns": [], "preset": "test", "device": "auto", "parameters": {}}
 
 
+@checked
 def place_of(
     name: str | Path,       # a bare name stands below runs/, anything else is a path
 ) -> Path:
@@ -421,12 +440,14 @@ def place_of(
     return (runs_folder() / text if bare else user_path(text, "out")).resolve()
 
 # %% ../../nbs/core/batch.ipynb #d0ae90e6
+@checked
 def past_runs() -> list[Path]:
     "The folders of the runs below runs/, the one started last at the end."
     files = sorted(runs_folder().glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     return [path.parent.resolve() for path in files]
 
 # %% ../../nbs/core/batch.ipynb #e9f0de9f
+@checked
 def run_folder(
     name: str | Path | None,    # see `place_of`; None: the last run
 ) -> Path:
@@ -439,6 +460,7 @@ def run_folder(
     return past[-1]
 
 # %% ../../nbs/core/batch.ipynb #7cada819
+@checked
 def new_folder() -> Path:
     "A name for a new run: the time, counted on when two start in one second."
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -446,6 +468,7 @@ def new_folder() -> Path:
     return next(runs_folder().resolve() / name for name in names if not (runs_folder() / name).exists())
 
 # %% ../../nbs/core/batch.ipynb #3d4579a6
+@checked
 def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
     "ValueError when a run must not or cannot write here."
     if folder.is_relative_to(notebooks_folder()):
@@ -460,6 +483,7 @@ def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
             raise refused("out", folder, allowed)
 
 # %% ../../nbs/core/batch.ipynb #d7c48e3e
+@checked
 def plan(
     patterns: Sequence[str],
     folder: Path,                   # of the run
@@ -483,6 +507,7 @@ def plan(
     return jobs
 
 # %% ../../nbs/core/batch.ipynb #5f7e21c0
+@checked
 def usual_seconds(
     notebook: Notebook,
     preset: str,
@@ -492,6 +517,7 @@ def usual_seconds(
     return times.get(preset) if isinstance(times, dict) else None
 
 # %% ../../nbs/core/batch.ipynb #4fe8c7cf
+@checked
 def run_plan(todo: Sequence[Job], folder: Path, n_jobs: int) -> Plan:
     "What is to be run, and how long it usually takes."
     known = [usual_seconds(job.notebook, job.parameters["preset"]) for job in todo]
@@ -503,6 +529,7 @@ def run_plan(todo: Sequence[Job], folder: Path, n_jobs: int) -> Plan:
     return Plan(what, folder, seconds, max(1, min(n_jobs, len(todo))), note=note)
 
 # %% ../../nbs/core/batch.ipynb #e879d00d
+@checked
 def run_notebooks(
     patterns: Sequence[str] = (),          # which; none: all, or those of the run that is resumed
     *,

@@ -14,14 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import checked
 from .files import user_path
 
 # %% ../../nbs/core/calculix.ipynb #a534d9ad
+@checked
 def available() -> bool:
     "Whether `ccx` can be run here."
     return shutil.which("ccx") is not None
 
 # %% ../../nbs/core/calculix.ipynb #bb210740
+@checked
 def run_ccx(
     folder: str | Path,
     *,
@@ -47,6 +50,7 @@ def run_ccx(
     return max((float(row[4]) for row in rows if len(row) == 7), default=0.0), " / ".join(words[-4:])
 
 # %% ../../nbs/core/calculix.ipynb #e4169b6f
+@checked
 def read_dat(
     text: str,  # of `name.dat`
 ) -> dict[str, dict[float, NDArray]]:  # "quantity SET" -> time -> (lines, columns)

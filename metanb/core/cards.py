@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .checks import choice, number, refused
+from .checks import checked, choice, number, refused
 from .elasticity import check_stiffness, engineering_constants, orthotropic, reorder
 
 # %% ../../nbs/core/cards.ipynb #1b3d33dd
+@checked
 def numbers(
     *values: float,
 ) -> str:
@@ -24,6 +25,7 @@ def numbers(
     return ", ".join(f"{value:.12g}" for value in values)
 
 # %% ../../nbs/core/cards.ipynb #06ef6853
+@checked
 def heading(
     name: str,  # of the material
 ) -> str:
@@ -57,6 +59,7 @@ def _engineering(C: Tensor, tolerance: float) -> str:
     return _block(constants[name] for name in ("E1", "E2", "E3", "nu12", "nu13", "nu23", "G12", "G13", "G23"))
 
 # %% ../../nbs/core/cards.ipynb #5fdaa92e
+@checked
 def stiffness_card(
     C: ArrayLike | Tensor,  # (6, 6), Voigt order 11 22 33 23 13 12
     youngs_modulus: float = 1.0,  # of the base material, where C is relative to it

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import choice, number, refused, shaped, whole
+from .checks import checked, choice, number, refused, shaped, whole
 
 # %% ../../nbs/core/coverage.ipynb #60e2ab68
+@checked
 @dataclass(frozen=True, eq=False)
 class Coverage:
     "Properties of designs, measured in ranges."
@@ -57,6 +58,7 @@ class Coverage:
         return len(self.thin(width=width))
 
 # %% ../../nbs/core/coverage.ipynb #0f8cde1f
+@checked
 def hull_volume(
     coverage: Coverage,
     names: Sequence[str] | None = None,  # the properties that span the hull, two or more; all without
@@ -71,6 +73,7 @@ def hull_volume(
         return 0.0
 
 # %% ../../nbs/core/coverage.ipynb #d3e2b1ec
+@checked
 def nearest(
     coverage: Coverage,
     targets: ArrayLike,  # (M, k) properties that are wanted
@@ -85,6 +88,7 @@ def nearest(
     return distance / np.sqrt(len(coverage.names)), rows
 
 # %% ../../nbs/core/coverage.ipynb #9066c064
+@checked
 def plot_coverage(
     coverage: Coverage,
     x: str,     # name of a property

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from .checks import refused
+from .checks import checked, refused
 
 # %% ../../nbs/core/device.ipynb #f5c368bc
 def pick_device(
@@ -41,6 +41,7 @@ def device_kind(
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 # %% ../../nbs/core/device.ipynb #bf32318d
+@checked
 def can_compile(
     device: str | torch.device = "cpu",
 ) -> bool:
@@ -52,6 +53,7 @@ def can_compile(
     return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")) is not None
 
 # %% ../../nbs/core/device.ipynb #b5fb6744
+@checked
 def has_fast_bf16(
     device: str | torch.device = "cpu",
 ) -> bool:
@@ -62,6 +64,7 @@ def has_fast_bf16(
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 # %% ../../nbs/core/device.ipynb #c0de9a12
+@checked
 def or_plain(
     fast: Callable,   # compiled: fails at a call where the compiler does
     plain: Callable,  # the same, not compiled; neither may change its arguments
@@ -89,6 +92,7 @@ def _place(generator: Generator | None, like: Tensor | torch.device | str) -> tu
     return {"generator": generator, "device": generator.device if generator else where, "dtype": dtype}, where
 
 
+@checked
 def normal(
     shape: Sequence[int],
     generator: Generator | None,
@@ -99,6 +103,7 @@ def normal(
     return torch.randn(tuple(shape), **options).to(where)
 
 # %% ../../nbs/core/device.ipynb #4af72c12
+@checked
 def uniform(
     shape: Sequence[int],
     generator: Generator | None,
@@ -109,6 +114,7 @@ def uniform(
     return torch.rand(tuple(shape), **options).to(where)
 
 # %% ../../nbs/core/device.ipynb #5a636681
+@checked
 def integers(
     high: int,
     shape: Sequence[int],

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-from .checks import choice, number, refused, whole
+from .checks import checked, choice, number, refused, whole
 from .device import integers, normal, uniform
 from .schedules import Schedule, add_noise, eps_from_x0, step_grid, x0_from_eps
 from .training import Phase
@@ -28,6 +28,7 @@ from .training import Phase
 PREDICTIONS = ("eps", "x0")
 
 
+@checked
 @dataclass(eq=False)
 class Denoiser:
     "A network as a sampler sees it: returns x0 and the matching eps, whatever the network predicts."
@@ -89,6 +90,7 @@ def _guided(network: Callable, x: Tensor, t: Tensor, condition: Tensor | None, s
     return without + scale * (with_it - without)
 
 # %% ../../nbs/core/diffusion.ipynb #cafdb9c4
+@checked
 def clamp_x0(
     low: float = -1.0,  # smallest value of the data
     high: float = 1.0,  # largest value of the data
@@ -99,6 +101,7 @@ def clamp_x0(
     return lambda x0, t: x0.clamp(low, high)
 
 # %% ../../nbs/core/diffusion.ipynb #cb67cdf3
+@checked
 def dynamic_threshold(
     quantile: float = 0.995,  # share of the values of a sample that stay as they are
 ) -> Callable:                # process_x0 for the samplers
@@ -112,6 +115,7 @@ def dynamic_threshold(
     return process
 
 # %% ../../nbs/core/diffusion.ipynb #f9a11ce9
+@checked
 def sign_below(
     time: float = 0.7,  # t below which the sign is taken
 ) -> Callable:          # process_x0 for the samplers
@@ -122,6 +126,7 @@ def sign_below(
 LOSSES = {"mse": lambda error: error.square().mean(), "l1": lambda error: error.abs().mean()}
 
 
+@checked
 def diffusion_loss(
     denoise: Denoiser,  # network, schedule, prediction and condition
     x0: Tensor,         # (B, C, *grid) clean samples, of order 1
@@ -154,6 +159,7 @@ def _check_samples(name: str, x: Tensor) -> None:
         raise refused(name, f"{int((~x.isfinite()).sum())} values that are NaN or infinite", "finite values")
 
 # %% ../../nbs/core/diffusion.ipynb #330750f9
+@checked
 @torch.no_grad()
 def sample_ddpm(
     denoise: Denoiser,
@@ -177,6 +183,7 @@ def sample_ddpm(
     return x
 
 # %% ../../nbs/core/diffusion.ipynb #b2df3652
+@checked
 @torch.no_grad()
 def sample_ddim(
     denoise: Denoiser,
@@ -200,6 +207,7 @@ def sample_ddim(
     return x
 
 # %% ../../nbs/core/diffusion.ipynb #9debdc15
+@checked
 @torch.no_grad()
 def invert_ddim(
     denoise: Denoiser,
@@ -225,6 +233,7 @@ def invert_ddim(
     return x
 
 # %% ../../nbs/core/diffusion.ipynb #b3939ec6
+@checked
 def drop_condition(
     condition: Tensor,   # (B, n_conditions)
     probability: float,  # share of the samples that lose it, in [0, 1]
@@ -240,9 +249,9 @@ def drop_condition(
     return condition.masked_fill(lost & chosen, math.nan)
 
 # %% ../../nbs/core/diffusion.ipynb #fb79ef2f
+@checked
 class DenoisingModel(nn.Module):
     "A network with its schedule and what it predicts: what `fit` trains."
-
     name = "diffusion"  # of the loss in the history: loss_diffusion
 
     def __init__(

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .checks import alike, choice, number, refused, shaped, tensor, whole
+from .checks import alike, checked, choice, number, refused, shaped, tensor, whole
 
 # %% ../../nbs/core/elasticity.ipynb #4938081b
 PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # Voigt order
@@ -38,18 +38,21 @@ def _mandel_scale(like: Tensor) -> Tensor:
     return s[:, None] * s
 
 # %% ../../nbs/core/elasticity.ipynb #bbecbb92
+@checked
 def voigt_to_mandel(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Mandel notation."
     C = tensor("C", C, (..., 6, 6))
     return C * _mandel_scale(C)
 
 # %% ../../nbs/core/elasticity.ipynb #3111ae42
+@checked
 def mandel_to_voigt(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Voigt notation."
     C = tensor("C", C, (..., 6, 6))
     return C / _mandel_scale(C)
 
 # %% ../../nbs/core/elasticity.ipynb #a35c9331
+@checked
 def voigt_to_tensor(C: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3, 3, 3)
     "Stiffness (..., 6, 6) as a fourth-order tensor."
     C = tensor("C", C, (..., 6, 6))
@@ -57,6 +60,7 @@ def voigt_to_tensor(C: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3, 3, 3)
     return C[..., index[:, :, None, None], index[None, None]]
 
 # %% ../../nbs/core/elasticity.ipynb #ff23c23f
+@checked
 def tensor_to_voigt(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness (..., 3, 3, 3, 3) in Voigt notation."
     C = tensor("C", C, (..., 3, 3, 3, 3))
@@ -67,6 +71,7 @@ def tensor_to_voigt(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
 ORDERS = {"standard": (0, 1, 2, 3, 4, 5), "abaqus": (0, 1, 2, 5, 4, 3)}  # 11 22 33 23 13 12; 11 22 33 12 13 23
 
 
+@checked
 def reorder(
     C: ArrayLike | Tensor,  # (..., 6, 6) in the order of this package, or in the named one
     voigt_order: str,       # "standard" or "abaqus"
@@ -82,6 +87,7 @@ def reorder(
 UPPER = tuple(np.triu_indices(6))  # rows and columns of the 21 constants
 
 
+@checked
 def to_matrix(constants: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness from its upper triangle (..., 21)."
     constants = tensor("constants", constants, (..., 21))
@@ -91,6 +97,7 @@ def to_matrix(constants: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     return C
 
 # %% ../../nbs/core/elasticity.ipynb #3db3b9c8
+@checked
 def axis_angle(axis: ArrayLike | Tensor, angle: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
     "Rotation about unit axes (..., 3) by angles (...) [radians]."
     axis = tensor("axis", axis, (..., 3))
@@ -105,6 +112,7 @@ def axis_angle(axis: ArrayLike | Tensor, angle: ArrayLike | Tensor) -> Tensor:  
     return torch.eye(3, dtype=axis.dtype, device=axis.device) + s * K + (1 - c) * K @ K
 
 # %% ../../nbs/core/elasticity.ipynb #2ffe4bfd
+@checked
 def axis_angle_of(R: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), angles (...) in [0, pi]
     "Axis and angle of rotations (..., 3, 3); the axis of no rotation is z."
     R = tensor("R", R, (..., 3, 3))
@@ -126,6 +134,7 @@ def axis_angle_of(R: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # unit axes 
     return axis / axis.norm(dim=-1, keepdim=True), angle
 
 # %% ../../nbs/core/elasticity.ipynb #7dda4e91
+@checked
 def is_rotation(R: ArrayLike | Tensor, tolerance: float = 1e-5) -> Tensor:  # (...) bool
     "Whether matrices (..., 3, 3) are orthogonal with determinant 1."
     R, tolerance = tensor("R", R, (..., 3, 3)), number("tolerance", tolerance, above=0)
@@ -133,6 +142,7 @@ def is_rotation(R: ArrayLike | Tensor, tolerance: float = 1e-5) -> Tensor:  # (.
     return ((R @ R.transpose(-1, -2) - eye).abs().amax((-1, -2)) < tolerance) & (torch.linalg.det(R) > 0)
 
 # %% ../../nbs/core/elasticity.ipynb #5886edc2
+@checked
 def rotation_from_six(six: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
     "Rotation from its first two columns (..., 6), which need not be orthonormal."
     six = tensor("six", six, (..., 6))
@@ -142,6 +152,7 @@ def rotation_from_six(six: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
 # %% ../../nbs/core/elasticity.ipynb #ea6bc007
+@checked
 def six_from_rotation(R: ArrayLike | Tensor) -> Tensor:  # (..., 6)
     "The first two columns of rotations (..., 3, 3)."
     R = tensor("R", R, (..., 3, 3))
@@ -156,6 +167,7 @@ def _mandel_rotation(R: Tensor) -> Tensor:  # (..., 6, 6), orthogonal
     return s * rows[:, None] * rows * A
 
 # %% ../../nbs/core/elasticity.ipynb #4c5b97a6
+@checked
 def rotate_stiffness(C: ArrayLike | Tensor, R: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness (..., 6, 6) in Voigt notation of the material turned by R (..., 3, 3)."
     C = tensor("C", C, (..., 6, 6))
@@ -164,6 +176,7 @@ def rotate_stiffness(C: ArrayLike | Tensor, R: ArrayLike | Tensor) -> Tensor:  #
     return mandel_to_voigt(Q @ voigt_to_mandel(C) @ Q.transpose(-1, -2))
 
 # %% ../../nbs/core/elasticity.ipynb #b5367b18
+@checked
 def check_stiffness(
     C: ArrayLike | Tensor,  # (..., 6, 6)
     name: str = "target",   # in errors
@@ -186,6 +199,7 @@ def check_stiffness(
     return C
 
 # %% ../../nbs/core/elasticity.ipynb #7ed6283e
+@checked
 def nearest_admissible(C: ArrayLike | Tensor, least: float = 1e-3) -> Tensor:  # (..., 6, 6)
     "The nearest symmetric stiffness whose eigenvalues are at least `least` times the largest one."
     C, least = tensor("C", C, (..., 6, 6)), number("least", least, above=0, most=1)
@@ -197,6 +211,7 @@ def nearest_admissible(C: ArrayLike | Tensor, least: float = 1e-3) -> Tensor:  #
     return mandel_to_voigt(vectors * values[..., None, :] @ vectors.transpose(-1, -2))
 
 # %% ../../nbs/core/elasticity.ipynb #810e51eb
+@checked
 def isotropic_stiffness(bulk: ArrayLike | Tensor, shear: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness of an isotropic material by its bulk and shear modulus (...)."
     bulk = tensor("bulk", bulk, (...,))
@@ -208,6 +223,7 @@ def isotropic_stiffness(bulk: ArrayLike | Tensor, shear: ArrayLike | Tensor) -> 
     return bulk[..., None, None] * one + shear[..., None, None] * spread
 
 # %% ../../nbs/core/elasticity.ipynb #4696c181
+@checked
 def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
     "Stiffness of an isotropic material with Young's modulus 1; ValueError unless -1 < poisson < 0.5."
     poisson = number("poisson", poisson, above=-1, below=0.5)
@@ -217,6 +233,7 @@ def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
     return C / ((1 + poisson) * (1 - 2 * poisson))
 
 # %% ../../nbs/core/elasticity.ipynb #a74dc491
+@checked
 def cubic_target(C11: float, C12: float, C44: float) -> Tensor:  # (6, 6)
     "Cubic stiffness; ValueError where it is not positive definite."
     C11, C12, C44 = number("C11", C11), number("C12", C12), number("C44", C44)
@@ -228,6 +245,7 @@ def cubic_target(C11: float, C12: float, C44: float) -> Tensor:  # (6, 6)
 CONSTANTS = ("11", "12", "13", "22", "23", "33", "44", "55", "66")  # nine places of an orthotropic stiffness
 
 
+@checked
 def orthotropic(
     constants: ArrayLike | Tensor,  # (9,) C11 C12 C13 C22 C23 C33 C44 C55 C66
 ) -> Tensor:                        # (6, 6)
@@ -240,6 +258,7 @@ def orthotropic(
     return check_stiffness(C, "constants")
 
 # %% ../../nbs/core/elasticity.ipynb #61719624
+@checked
 def orthotropic_target(
     young: tuple[float, float, float],    # E1, E2, E3
     poisson: tuple[float, float, float],  # nu12, nu13, nu23
@@ -253,6 +272,7 @@ def orthotropic_target(
     return check_stiffness(_inverse(S, "compliance of young, poisson, shear"), "young, poisson, shear")
 
 # %% ../../nbs/core/elasticity.ipynb #d72a4d93
+@checked
 def isotropic_moduli(C: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...)
     "Moduli of the isotropic stiffness nearest to C (..., 6, 6), its Voigt averages."
     M = voigt_to_mandel(C)
@@ -260,6 +280,7 @@ def isotropic_moduli(C: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # bulk an
     return bulk, (M.diagonal(dim1=-2, dim2=-1).sum(-1) - 3 * bulk) / 10
 
 # %% ../../nbs/core/elasticity.ipynb #242e31e9
+@checked
 def universal_anisotropy(C: ArrayLike | Tensor) -> Tensor:  # (...)
     "5 G_V / G_R + K_V / K_R - 6 (Ranganathan and Ostoja-Starzewski 2008); 0 if isotropic."
     S = _inverse(voigt_to_mandel(C))
@@ -269,6 +290,7 @@ def universal_anisotropy(C: ArrayLike | Tensor) -> Tensor:  # (...)
     return 10 * shear * g + bulk * k - 6
 
 # %% ../../nbs/core/elasticity.ipynb #649b0181
+@checked
 def zener_ratio(C: ArrayLike | Tensor) -> Tensor:  # (...)
     "2 C44 / (C11 - C12) of a cubic stiffness (..., 6, 6); 1 if isotropic."
     C = tensor("C", C, (..., 6, 6))
@@ -278,6 +300,7 @@ def zener_ratio(C: ArrayLike | Tensor) -> Tensor:  # (...)
     return 2 * C[..., 3, 3] / deviator
 
 # %% ../../nbs/core/elasticity.ipynb #f2eadb7f
+@checked
 def engineering_constants(C: ArrayLike | Tensor) -> dict[str, Tensor]:
     "E1, E2, E3, G23, G13, G12, and nu_ij = - strain j / strain i in tension along i, of C (..., 6, 6)."
     S = _inverse(tensor("C", C, (..., 6, 6)))
@@ -287,6 +310,7 @@ def engineering_constants(C: ArrayLike | Tensor) -> dict[str, Tensor]:
     return young | shear | {f"nu{i + 1}{j + 1}": -S[..., i, j] / S[..., i, i] for i, j in pairs}
 
 # %% ../../nbs/core/elasticity.ipynb #1f7b4f49
+@checked
 def youngs_modulus(C: ArrayLike | Tensor, direction: ArrayLike | Tensor) -> Tensor:  # (..., n)
     "Young's modulus of C (..., 6, 6) in unit directions (n, 3)."
     C = tensor("C", C, (..., 6, 6))
@@ -298,6 +322,7 @@ def youngs_modulus(C: ArrayLike | Tensor, direction: ArrayLike | Tensor) -> Tens
     return 1 / torch.einsum("ni,...ij,nj->...n", n, _inverse(C), n)
 
 # %% ../../nbs/core/elasticity.ipynb #57405b87
+@checked
 def elastic_surface(
     C: ArrayLike | Tensor,  # (..., 6, 6)
     n: int = 61,            # polar angles; twice as many around
@@ -311,12 +336,14 @@ def elastic_surface(
     return E[..., None] * d, E
 
 # %% ../../nbs/core/elasticity.ipynb #fb1d59d2
+@checked
 def voigt_bound(base: ArrayLike | Tensor, volume_fraction: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness that no porous structure of that base (6, 6) and volume fraction (...) exceeds."
     base = tensor("base", base, (6, 6))
     return base * tensor("volume_fraction", volume_fraction, (...,), like=base, least=0, most=1)[..., None, None]
 
 # %% ../../nbs/core/elasticity.ipynb #7180fbea
+@checked
 def hashin_shtrikman(
     bulk: float,   # K_0 of the base material, as its shear modulus and the results: in one unit
     shear: float,  # G_0
@@ -331,6 +358,7 @@ def hashin_shtrikman(
     return K, G
 
 # %% ../../nbs/core/elasticity.ipynb #677c78be
+@checked
 def bounds(
     volume_fraction: ArrayLike | Tensor,  # (...), in [0, 1]
     *,

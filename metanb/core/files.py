@@ -18,9 +18,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import metanb
-from .checks import choice, number, refused
+from .checks import checked, choice, number, refused
 
 # %% ../../nbs/core/files.ipynb #c64e1edb
+@checked
 def user_path(
     path: str | Path,        # as a user gives it: ~ is the home; a relative one begins where one stands
     argument: str = "path",  # its name in an error
@@ -32,6 +33,7 @@ def user_path(
         raise refused(argument, path, f"a path ({error})") from None
 
 # %% ../../nbs/core/files.ipynb #d4dbae2f
+@checked
 def is_checkout(folder: Path) -> bool:
     "Whether a folder is a checkout of metanb, and not somebody else's with the same names in it."
     try:
@@ -41,6 +43,7 @@ def is_checkout(folder: Path) -> bool:
     return "lib_name=metanb" in ["".join(line.split()) for line in lines] and (folder / "nbs").is_dir()
 
 # %% ../../nbs/core/files.ipynb #cd05d8f4
+@checked
 def data_root() -> Path:
     "Folder of the data sets: METANB_DATA, else runs/data of the checkout one stands in, else in the user's cache."
     if folder := os.environ.get("METANB_DATA"):
@@ -52,6 +55,7 @@ def data_root() -> Path:
     return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "XDG_CACHE_HOME") / "metanb" / "data"
 
 # %% ../../nbs/core/files.ipynb #b2575be6
+@checked
 def shipped_folder(
     what: str,  # "datasets" or "weights"
 ) -> Path:
@@ -59,6 +63,7 @@ def shipped_folder(
     return Path(metanb.__file__).parent / choice("what", what, ("datasets", "weights"))
 
 # %% ../../nbs/core/files.ipynb #cea00af1
+@checked
 @contextmanager
 def making_folder(
     path: str | Path,
@@ -81,6 +86,7 @@ def making_folder(
                 p.rmdir()
 
 # %% ../../nbs/core/files.ipynb #c4acf785
+@checked
 def remove_stale(
     paths: Iterable[Path],  # files, or folders with nothing but files
     rest: float = 3600,     # seconds without a change after which nobody is at it any more
@@ -103,6 +109,7 @@ def _parts(folder: Path) -> list[Path]:
     return [path for path in found if all(path.name[1:-14] == p.name[:50] and p.is_file() for p in path.iterdir())]
 
 # %% ../../nbs/core/files.ipynb #9a95cb92
+@checked
 def write_file(
     path: str | Path,
     content: bytes | str | Callable[[Path], Any],  # a text is written as UTF-8
@@ -128,6 +135,7 @@ def write_file(
     return path
 
 # %% ../../nbs/core/files.ipynb #bbe26983
+@checked
 def write_json(
     path: str | Path,
     value: Any,  # of plain types: dict, list, str, int, float, bool, None
@@ -142,6 +150,7 @@ def write_json(
     return write_file(path, text + "\n", argument=argument)
 
 # %% ../../nbs/core/files.ipynb #d4fd4005
+@checked
 def read_json(path: str | Path) -> dict[str, Any]:
     "A JSON object from a file; empty when the file is missing or spoiled."
     try:
@@ -151,6 +160,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 # %% ../../nbs/core/files.ipynb #ae8cd021
+@checked
 def number_name(
     value: float,
     argument: str = "value",  # its name in an error
@@ -159,6 +169,7 @@ def number_name(
     return repr(number(argument, value)).removesuffix(".0")
 
 # %% ../../nbs/core/files.ipynb #bf88ddf9
+@checked
 def suffix_of(
     path: str | Path,
     allowed: tuple[str, ...],  # such as (".stl", ".3mf")

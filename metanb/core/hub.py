@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import metanb
-from .checks import refused
+from .checks import checked, refused
 from .files import user_path, write_file
 from .store import Dataset, open_dataset
 
@@ -75,6 +75,7 @@ def _card(ds: Dataset, name: str, columns: Mapping[str, str], license: str) -> s
                       "```json", record, "```", ""])
 
 # %% ../../nbs/core/hub.ipynb #75618378
+@checked
 def export_parquet(
     path: str | Path,    # of a data set: its folder, or the .zip of a packed one
     folder: str | Path,  # for README.md and data/; made when missing

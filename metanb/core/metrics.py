@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .checks import number, refused
+from .checks import checked, number, refused
 from .files import write_json
 
 # %% ../../nbs/core/metrics.ipynb #6218fa5d
 COLUMNS = ("quantity", "paper", "ours", "target", "ok")
 
 
+@checked
 def plain_rows(
     rows: Iterable[Mapping[str, Any]],  # each with the keys of COLUMNS; numbers may be NumPy or PyTorch scalars
 ) -> list[dict[str, Any]]:              # the same in types that JSON knows
@@ -45,6 +46,7 @@ def plain_rows(
 MARKS = {True: "yes", False: "NO", None: "-"}
 
 
+@checked
 def as_number(value: Any, form: str) -> str:
     "A number in the given form; whole numbers with all their digits, yes or NO, texts as they are."
     if isinstance(value, bool):
@@ -52,6 +54,7 @@ def as_number(value: Any, form: str) -> str:
     return format(value, form if isinstance(value, float) else ",") if isinstance(value, int | float) else str(value)
 
 # %% ../../nbs/core/metrics.ipynb #7b773bc6
+@checked
 def as_text(value: Any) -> str:
     "One entry of a table: four digits for a number, a dash for nothing."
     if value is None or isinstance(value, bool):
@@ -59,6 +62,7 @@ def as_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 # %% ../../nbs/core/metrics.ipynb #55854a07
+@checked
 @dataclass(frozen=True)
 class MetricsTable:
     "Rows of quantity, paper, ours, target, ok, as a table for people."
@@ -78,6 +82,7 @@ class MetricsTable:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 # %% ../../nbs/core/metrics.ipynb #f2f98f82
+@checked
 def metrics_table(
     rows: Iterable[Mapping[str, Any]],  # see `plain_rows`
 ) -> MetricsTable:
@@ -85,6 +90,7 @@ def metrics_table(
     return MetricsTable(plain_rows(rows))
 
 # %% ../../nbs/core/metrics.ipynb #56548fe3
+@checked
 def show_metrics(
     rows: Iterable[Mapping[str, Any]],  # see `plain_rows`
     *,
@@ -110,6 +116,7 @@ def _numbers(ours: Any) -> list:
     return [x for part in ours for x in _numbers(part)] if isinstance(ours, list | tuple) else [ours]
 
 
+@checked
 def row(
     quantity: str,  # what is measured
     ours: Any,      # our number, or several
@@ -145,6 +152,7 @@ def row(
             "target": target or None, "ok": verdict}
 
 # %% ../../nbs/core/metrics.ipynb #e413579e
+@checked
 def share_row(
     quantity: str,   # what is measured
     paper: float,    # published value [percent], with one digit after the point
@@ -160,6 +168,7 @@ def share_row(
             "ok": bool(abs(100 * share - paper) <= margin + 300 * error)}
 
 # %% ../../nbs/core/metrics.ipynb #fd994a61
+@checked
 def write_metrics(
     out: str | Path,                    # folder of the figures, made when missing
     rows: Iterable[Mapping[str, Any]],  # see `plain_rows`

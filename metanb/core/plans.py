@@ -15,10 +15,11 @@ from typing import Annotated
 
 import typer
 
-from .checks import refused
+from .checks import checked, refused
 from .files import read_json, shipped_folder
 
 # %% ../../nbs/core/plans.ipynb #e8be2884
+@checked
 def duration(
     seconds: float,  # [s]
 ) -> str:
@@ -32,6 +33,7 @@ def duration(
     return f"{max(1, round(seconds))} s"
 
 # %% ../../nbs/core/plans.ipynb #bdefaa05
+@checked
 def size_text(
     size: float,  # [byte]
 ) -> str:
@@ -42,6 +44,7 @@ def size_text(
     return f"{max(1, round(size / 1e3))} kB"
 
 # %% ../../nbs/core/plans.ipynb #bbbcc19e
+@checked
 @dataclass(frozen=True)
 class Plan:
     "What is about to be done."
@@ -70,6 +73,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before work of more than an hour.")]
 
 
+@checked
 def agreed(
     plans: Sequence[Plan],
     *,
@@ -88,6 +92,7 @@ def agreed(
     return typer.confirm(f"{duration(seconds)} in all. Begin?", err=True)
 
 # %% ../../nbs/core/plans.ipynb #bb007b9f
+@checked
 def step_seconds(
     name: str,  # of weights, such as "truss/affine"; "kirigami/vae" is any of vae_20, vae_60, vae_90
 ) -> float | None:  # [s]

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import refused
+from .checks import checked, refused
 from .files import write_file
 
 # %% ../../nbs/core/plotting.ipynb #6c8ef31c
@@ -33,6 +33,7 @@ CYCLE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#661
 COLORMAPS = {"sequential": "viridis", "diverging": "RdBu_r", "cyclic": "twilight"}
 
 
+@checked
 def colormap(
     kind: str,    # "sequential", "diverging" or "cyclic"
 ) -> Colormap:
@@ -70,6 +71,7 @@ STYLE = {
 }
 
 
+@checked
 def use_house_style() -> None:
     "Set matplotlib's defaults to the house style for the rest of the session."
     import matplotlib.pyplot as plt
@@ -78,6 +80,7 @@ def use_house_style() -> None:
     plt.close(plt.figure())  # the first figure loads the backend, and a notebook shows figures as pictures from then on
 
 # %% ../../nbs/core/plotting.ipynb #37059717
+@checked
 def in_house_style(
     draw: Callable[..., Any],
 ) -> Callable[..., Any]:
@@ -89,6 +92,7 @@ def in_house_style(
     return styled
 
 # %% ../../nbs/core/plotting.ipynb #ea8347f0
+@checked
 def blank_figure(
     width: float,   # [inch]
     height: float,  # [inch]
@@ -102,20 +106,22 @@ def blank_figure(
     return Figure(figsize=(width, height), dpi=dpi, layout=still if by_hand else "constrained")
 
 # %% ../../nbs/core/plotting.ipynb #b9a13e9e
+@checked
 def draw_tensors(
     ax: Axes,
     start: float,                           # x of the first box
     shapes: Iterable[tuple[int, ...]],      # (channels, edge, ...) of a grid or (length,) of a vector, in turn
     *,
     color: str,
+    scale: float = 1.0,                     # of the boxes; their labels stay
 ) -> float:                                 # x at which the next box would begin
     "Draw a row of boxes, labelled with their shapes, around y = 0."
     from matplotlib.patches import Rectangle
 
     for shape in shapes:
         vector = len(shape) == 1
-        height = 0.25 * np.log2(1 + shape[0]) + 0.05 if vector else 0.25 * shape[1]
-        width = 0.08 if vector else 0.06 + shape[0] / 160
+        height = 0.25 * np.log2(1 + shape[0]) + 0.05 if vector else 0.25 * scale * shape[1]
+        width = 0.08 if vector else 0.06 + scale * shape[0] / 160
         ax.add_patch(Rectangle((start, -height / 2), width, height, fc=color, ec="white", alpha=0.85))
         ax.text(start + width / 2, -height / 2 - 0.1, "×".join(map(str, shape)), rotation=90, ha="center", va="top",
                 fontsize=5.5)
@@ -126,6 +132,7 @@ def draw_tensors(
 VIEW = {"elev": 30, "azim": -55}  # of the eye [degrees]: no axis hides behind what it belongs to
 
 
+@checked
 def plot_modulus(
     C: ArrayLike,  # (6, 6), positive definite
     *,
@@ -159,6 +166,7 @@ def plot_modulus(
 PLANES = ((0, 1), (0, 2), (1, 2))  # axes to the right and upwards
 
 
+@checked
 def projections(
     C: ArrayLike,  # (6, 6), positive definite
     *,
@@ -182,6 +190,7 @@ def projections(
     return np.stack(outlines)
 
 # %% ../../nbs/core/plotting.ipynb #a7364f33
+@checked
 def plot_projections(
     C: ArrayLike,          # (6, 6), positive definite
     axes: Iterable[Axes],  # three: planes 1-2, 1-3, 2-3
@@ -195,6 +204,7 @@ def plot_projections(
     return axes
 
 # %% ../../nbs/core/plotting.ipynb #9d1ea5f7
+@checked
 def panel_labels(
     axes: Axes | Iterable[Axes] | np.ndarray,  # one axes, or any nesting that `plt.subplots` returns
 ) -> None:
@@ -208,6 +218,7 @@ def panel_labels(
                     fontweight="bold", ha="right", va="bottom", annotation_clip=False)
 
 # %% ../../nbs/core/plotting.ipynb #96534c3b
+@checked
 def save_figure(
     fig: Figure,
     out: str | Path,       # folder, made when missing

@@ -9,7 +9,7 @@ __all__ = ['PRESETS', 'DEFAULT', 'Size', 'pick', 'sizes']
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .checks import choice, refused
+from .checks import checked, choice, refused
 
 # %% ../../nbs/core/presets.ipynb #e5d44fd7
 PRESETS = ("test", "demo", "paper")
@@ -29,6 +29,7 @@ def pick(
     return {"test": test, "demo": demo, "paper": paper}[choice("preset", preset, PRESETS)]
 
 # %% ../../nbs/core/presets.ipynb #ced80380
+@checked
 def sizes(
     table: Mapping[str, Mapping[str, Any]],  # preset -> name -> size
     preset: str,                             # "test", "demo" or "paper"

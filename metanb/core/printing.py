@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import choice, number, refused
+from .checks import checked, choice, number, refused
 from .files import suffix_of, user_path, write_file
 
 # %% ../../nbs/core/printing.ipynb #52d6035f
@@ -161,6 +161,7 @@ def _load(content: bytes, suffix: str) -> tuple[Any, str | None]:  # a trimesh.T
     return scene.to_mesh(), None
 
 # %% ../../nbs/core/printing.ipynb #9a12c8af
+@checked
 def read_mesh(
     path: str | Path,  # .stl, .obj, .ply or .3mf
 ) -> tuple[Any, str | None]:  # a trimesh.Trimesh in the unit of the file, and that unit where the file states it
@@ -195,6 +196,7 @@ def _checked(mesh: Any, **known) -> PrintCheck:
                       volume=volume, thinnest=thinnest, sampled=sampled, **known)
 
 # %% ../../nbs/core/printing.ipynb #5d6fea67
+@checked
 def check_print(
     path: str | Path,  # of an STL file, binary or text
     *,
@@ -243,6 +245,7 @@ def _as_stl(mesh: Any) -> bytes:
     return b"metanb UNITS=mm".ljust(80, b" ") + mesh.export(file_type="stl")[80:]
 
 # %% ../../nbs/core/printing.ipynb #0930309a
+@checked
 def write_mesh(
     mesh: Any,         # a trimesh.Trimesh; coordinates [mm]
     path: str | Path,  # .stl or .3mf

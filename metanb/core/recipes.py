@@ -17,7 +17,7 @@ import torch
 import typer
 from torch import nn
 
-from .checks import choice, number, whole
+from .checks import checked, choice, number, whole
 from .device import pick_device
 from .files import user_path
 from .plans import Plan, step_seconds
@@ -26,6 +26,7 @@ from .training import Fit
 from .weights import save_pretrained
 
 # %% ../../nbs/core/recipes.ipynb #44ddf552
+@checked
 @dataclass(frozen=True, eq=False)
 class Recipe:
     "A network and how it is trained, at each preset."
@@ -58,6 +59,7 @@ def _known(name: str, recipes: Mapping[str, Recipe]) -> str:
         raise ValueError(f"{error}" + (f"; closest: {close[0]}" if close else "")) from None
 
 # %% ../../nbs/core/recipes.ipynb #18648877
+@checked(seed=(0, None))
 def check_command(
     names: Iterable[str],  # of --model
     recipes: Mapping[str, Recipe],
@@ -82,6 +84,7 @@ def check_command(
     return names
 
 # %% ../../nbs/core/recipes.ipynb #ecc5abcb
+@checked
 def training_plans(
     space: str,            # such as "truss"
     names: Iterable[str],  # of recipes
@@ -106,6 +109,7 @@ def training_plans(
     return plans
 
 # %% ../../nbs/core/recipes.ipynb #885c13d9
+@checked
 def train_and_save(
     folder: str | Path,            # for weights and card, such as runs/weights/kirigami/ddpm_60
     train: Callable[..., Fit],     # train(checkpoint=...) -> what `fit` returned

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .checks import checked
 import metanb
 from metanb.core.batch import (
     Notebook, copy_notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks, usual_seconds,
@@ -32,6 +33,7 @@ from .plans import DryRun, Yes, duration
 from .presets import PRESETS
 
 # %% ../../nbs/core/runs.ipynb #b585dbac
+@checked
 @dataclass(frozen=True)
 class Result:
     "What a notebook left in a run."
@@ -63,11 +65,13 @@ class Result:
         return sorted([*self.folder.glob("*.png"), *vector])
 
 # %% ../../nbs/core/runs.ipynb #8c245667
+@checked
 def results(folder: Path) -> list[Result]:
     "All that a run left, sorted by name."
     return [Result(path.parent, read_json(path)) for path in sorted(folder.glob("*/*/state.json"))]
 
 # %% ../../nbs/core/runs.ipynb #2b0fb287
+@checked
 def summary_text(folder: Path) -> str:
     "The tables of a run, one notebook after the other."
     blocks = []
@@ -96,6 +100,7 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: 0.8rem; font-size: 0.8rem
 """
 
 # %% ../../nbs/core/runs.ipynb #62bbfadb
+@checked
 def picture(path: Path) -> str:
     "An image element with the file inside."
     kind = {".png": "image/png", ".svg": "image/svg+xml"}[path.suffix]
@@ -103,6 +108,7 @@ def picture(path: Path) -> str:
     return f'<img alt="{html.escape(path.stem)}" src="data:{kind};base64,{content}">'
 
 # %% ../../nbs/core/runs.ipynb #a9228489
+@checked
 def section(result: Result) -> str:
     "One notebook of the page."
     table = result.table()
@@ -114,6 +120,7 @@ def section(result: Result) -> str:
     return "".join([*parts, "</section>"])
 
 # %% ../../nbs/core/runs.ipynb #b3af3f49
+@checked
 def overview(found: Sequence[Result]) -> str:
     "The table at the head of the page: notebook, status, how many of the targets that were judged are met."
     lines = []
@@ -126,6 +133,7 @@ def overview(found: Sequence[Result]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 # %% ../../nbs/core/runs.ipynb #4fc0f4a2
+@checked
 def write_summary(
     folder: Path,    # of a run
 ) -> Path:           # folder/summary.html
@@ -137,6 +145,7 @@ def write_summary(
     return write_file(folder / "summary.html", page)
 
 # %% ../../nbs/core/runs.ipynb #95161e0c
+@checked
 def space_commands(
     package: Path,                       # folder of the package
 ) -> dict[str, dict[str, str]]:          # verb -> space -> docstring
@@ -152,6 +161,7 @@ def space_commands(
     return found
 
 # %% ../../nbs/core/runs.ipynb #166c7d5c
+@checked
 def forward(module: str) -> Any:
     "A command that imports the module when it is called and hands its arguments on to the module's own `command`."
     def call(context: typer.Context) -> None:
@@ -173,12 +183,14 @@ def forward(module: str) -> Any:
     return call
 
 # %% ../../nbs/core/runs.ipynb #78d3c35f
+@checked
 def usual_time(notebook: Notebook) -> str:
     "How long a notebook usually takes at preset test, in words; nothing where nobody has measured it."
     seconds = usual_seconds(notebook, "test")
     return "" if seconds is None else duration(seconds)
 
 # %% ../../nbs/core/runs.ipynb #6f976020
+@checked
 def list_command() -> None:
     "What can be run: papers, their notebooks, the presets, and how each went last time."
     notebooks = find_notebooks()
@@ -194,6 +206,7 @@ def list_command() -> None:
     typer.echo(f"\nlast run: {past_runs()[-1] if past_runs() else 'none'}")
 
 # %% ../../nbs/core/runs.ipynb #5fbc86e3
+@checked
 def run_command(
     patterns: Annotated[list[str] | None, typer.Argument(
         metavar="[PATTERN]...", help="Notebooks whose name contains this; all when not given.")] = None,
@@ -228,6 +241,7 @@ def run_command(
         raise typer.Exit(1)
 
 # %% ../../nbs/core/runs.ipynb #36f3b1e8
+@checked
 def copy_command(
     names: Annotated[list[str], typer.Argument(
         metavar="NAME...", help="Such as truss (its tutorial), kirigami_fig04 or apps/voxel; metanb list shows all.")],
@@ -238,6 +252,7 @@ def copy_command(
         typer.echo(copy_notebook(name, to))
 
 # %% ../../nbs/core/runs.ipynb #b1fb5958
+@checked
 def summary_command(
     run: Annotated[str | None, typer.Argument(
         help="A name below runs/, or a path; the last run when not given.")] = None,
@@ -255,6 +270,7 @@ def _described(path: str) -> dict[str, str]:
     return importlib.import_module(f"metanb.{space}.data").ARRAYS
 
 # %% ../../nbs/core/runs.ipynb #154e1104
+@checked
 def export_command(
     path: Annotated[str, typer.Argument(
         metavar="SET", help="Folder or .zip of a data set, or the name of a shipped one.")],
@@ -275,6 +291,7 @@ def export_command(
 VERBS = {"data": "Make the data sets", "train": "Train the networks", "benchmark": "Score the generators"}
 
 
+@checked
 def command_line(
     package: Path | None = None,    # folder of the package whose spaces bring commands; None: this one
 ) -> typer.Typer:
@@ -298,6 +315,7 @@ def command_line(
     return app
 
 # %% ../../nbs/core/runs.ipynb #33481d1b
+@checked
 def main(
     arguments: Sequence[str] | None = None,    # None: those of the process
 ) -> None:

@@ -15,9 +15,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .checks import choice, number, refused, whole
+from .checks import checked, choice, number, refused, whole
 
 # %% ../../nbs/core/schedules.ipynb #ce5d1a0b
+@checked
 @dataclass(frozen=True, eq=False)
 class Schedule:
     "How much signal is left after each of T noise steps; step k = 1..T happens at time t = k / T."
@@ -52,6 +53,7 @@ class Schedule:
         return 1.0 if k == 0 else float(self.alpha_bar[k - 1])
 
 # %% ../../nbs/core/schedules.ipynb #13b759b9
+@checked
 def linear_schedule(
     steps: int = 1000,  # number of noise steps T
 ) -> Schedule:
@@ -62,6 +64,7 @@ def linear_schedule(
     return Schedule((1 - beta.clamp(max=0.999)).cumprod(0), "linear")
 
 # %% ../../nbs/core/schedules.ipynb #fe73da00
+@checked
 def cosine_schedule(
     steps: int = 1000,      # number of noise steps T
     *,
@@ -75,6 +78,7 @@ def cosine_schedule(
     return Schedule((1 - (1 - f[1:] / f[:-1]).clamp(max=0.999)).cumprod(0), "cosine")
 
 # %% ../../nbs/core/schedules.ipynb #e0b52278
+@checked
 def log_snr_schedule(
     steps: int = 1000,  # number of noise steps T
 ) -> Schedule:
@@ -87,6 +91,7 @@ def log_snr_schedule(
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule, "log_snr": log_snr_schedule}
 
 
+@checked
 def make_schedule(
     name: str,          # "linear", "cosine" or "log_snr"
     steps: int = 1000,  # number of noise steps T
@@ -102,6 +107,7 @@ def _amplitudes(alpha_bar: Tensor | float, like: Tensor) -> tuple[Tensor, Tensor
     return a.sqrt().to(like.dtype), (1 - a).sqrt().to(like.dtype)
 
 
+@checked
 def add_noise(
     x0: Tensor,                 # (B, ...) clean samples
     noise: Tensor,              # (B, ...) standard normal noise
@@ -112,6 +118,7 @@ def add_noise(
     return signal * x0 + sigma * noise
 
 # %% ../../nbs/core/schedules.ipynb #fe725699
+@checked
 def x0_from_eps(
     x: Tensor,                  # (B, ...) noisy samples
     eps: Tensor,                # (B, ...) predicted noise
@@ -122,6 +129,7 @@ def x0_from_eps(
     return (x - sigma * eps) / signal
 
 # %% ../../nbs/core/schedules.ipynb #a55e3698
+@checked
 def eps_from_x0(
     x: Tensor,                  # (B, ...) noisy samples
     x0: Tensor,                 # (B, ...) predicted clean samples
@@ -132,10 +140,11 @@ def eps_from_x0(
     return (x - signal * x0) / sigma
 
 # %% ../../nbs/core/schedules.ipynb #6a4533e9
+@checked
 def step_grid(
     schedule: Schedule,
     *,
-    n_steps: int = 50,                     # number of model calls, evenly spread over the T steps
+    n_steps: int | None = 50,                     # number of model calls, evenly spread over the T steps
     times: Sequence[float] | None = None,  # increasing times in (0, 1] instead, the last 1; moved to the nearest steps
 ) -> list[int]:                            # increasing steps in 1..T, the last is T
     "Choose the steps at which a sampler calls the model."

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import refused, whole
+from .checks import checked, refused, whole
 
 # %% ../../nbs/core/search.ipynb #8e6d5a4f
+@checked
 @dataclass(frozen=True, eq=False)
 class Found:
     "Designs for a target, the best first."
@@ -53,6 +54,7 @@ class Found:
         return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
 
 # %% ../../nbs/core/search.ipynb #58af5a13
+@checked
 def best_of_each(
     error: ArrayLike,  # (n,)
     keep: int,         # K
@@ -67,6 +69,7 @@ def best_of_each(
     return np.array(list(seen.values()), dtype=int)
 
 # %% ../../nbs/core/search.ipynb #6c5bb73b
+@checked
 def search(
     propose: Callable[[int], Any],    # n -> n designs
     verify: Callable[[Any], Any],     # designs -> their properties, by simulation

@@ -24,7 +24,7 @@ import numpy as np
 import zarr
 from tqdm.auto import tqdm
 
-from .checks import choice, refused, whole
+from .checks import checked, choice, refused, whole
 from .files import data_root, making_folder, remove_stale, shipped_folder, user_path, write_file
 from .presets import sizes
 from .workers import as_completed
@@ -34,6 +34,7 @@ __all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 
            'set_sizes', 'set_folder', 'verify', 'pack_dataset', 'export_npz', 'datasets', 'shipped']
 
 # %% ../../nbs/core/store.ipynb #95ebaea7
+@checked(seed=(0, None))
 def shard_seed(
     seed: int,   # seed of the data set, 0 or larger
     index: int,  # shard index
@@ -43,6 +44,7 @@ def shard_seed(
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 # %% ../../nbs/core/store.ipynb #d6c35b30
+@checked
 def shard_rows(
     n: int,           # rows of the data set
     shard_size: int,  # rows of a shard; of the last one there may be fewer
@@ -56,6 +58,7 @@ def _n_shards(record: dict) -> int:
     return -(-record["n"] // record["shard_size"])
 
 # %% ../../nbs/core/store.ipynb #04c6c4d5
+@checked
 def digest(
     arrays: dict[str, np.ndarray],  # arrays (n, ...) of one shard
 ) -> bytes:                         # 32 bytes
@@ -240,6 +243,7 @@ def _begun(path: Path, record: dict) -> tuple[dict[str, zarr.Array], dict]:
     return arrays, held
 
 # %% ../../nbs/core/store.ipynb #d38e1a87
+@checked
 @dataclass(frozen=True, eq=False)
 class Column:
     "One quantity of a data set: `column[i]`, `column[2:5]`, `column[[4, 0]]` are numpy arrays."
@@ -301,6 +305,7 @@ def _files(ds: Dataset) -> list[Path]:
     return files
 
 # %% ../../nbs/core/store.ipynb #239f88cc
+@checked
 @dataclass(frozen=True, eq=False)
 class Dataset:
     "Finished rows of a data set on disk."
@@ -369,6 +374,7 @@ def _first_rows(path: str | Path, n: int | None = None) -> Dataset:
     return _view(path, arrays, record, finished)
 
 # %% ../../nbs/core/store.ipynb #b9a3913b
+@checked
 def open_dataset(
     path: str | Path,       # folder of a data set, or the .zip of a packed one
     partial: bool = False,  # whatever shards are finished, instead of all rows that were asked for
@@ -401,6 +407,7 @@ def _store(path: Path, record: dict, room: int, shards: list[slice], computed: I
         _write(arrays, index, shards[index], shard)
 
 # %% ../../nbs/core/store.ipynb #bbb2a4bd
+@checked
 @dataclass(frozen=True)
 class Missing:
     "What a call of `generate` would compute."
@@ -416,6 +423,7 @@ class _Seen(BaseException):  # nobody else takes it
     "Ends a call of `generate` where its work would begin."
 
 # %% ../../nbs/core/store.ipynb #a4dd5938
+@checked(seed=(0, None))
 def generate(
     path: str | Path,      # folder of the data set, new or begun by the same call with any n
     make_shard: Callable,  # make_shard(n, seed, **params) -> {key: array (n, ...)}
@@ -456,6 +464,7 @@ def generate(
     return _first_rows(path, n)
 
 # %% ../../nbs/core/store.ipynb #c0b0808c
+@checked
 def missing(
     call: Callable[[], Dataset],  # calls `generate`, such as a `dataset` of a space
 ) -> Missing:
@@ -470,6 +479,7 @@ def missing(
     return Missing(ds.path, len(ds), 0)  # opened, not generated
 
 # %% ../../nbs/core/store.ipynb #7d732c29
+@checked
 def set_sizes(
     table: Mapping[str, Mapping[str, Any]],  # preset -> name -> size, with n and shard_size
     preset: str,                             # "test", "demo" or "paper"
@@ -483,6 +493,7 @@ def set_sizes(
     return chosen
 
 # %% ../../nbs/core/store.ipynb #880a7049
+@checked
 def set_folder(
     folder: str | Path | None,  # where the sets are kept; `data_root()` without
     name: str,                  # of the set, with the size of its shards
@@ -504,6 +515,7 @@ def _other_bits(make_shard: Callable, kind: str, record: dict, shard: str) -> Va
     return refused("make_shard", make_shard, f"the function that made the data set; {fails}")
 
 # %% ../../nbs/core/store.ipynb #b339c537
+@checked
 def verify(
     path: str | Path,      # folder of a data set, finished or not, or the .zip of a packed one
     repair: bool = False,  # compute damaged and missing shards again; of a folder only
@@ -559,6 +571,7 @@ def _zipped(folder: Path, parts: list[Path], file: Path) -> None:
             archive.writestr(zipfile.ZipInfo(part.relative_to(folder).as_posix()), part.read_bytes())
 
 # %% ../../nbs/core/store.ipynb #3622004d
+@checked
 def pack_dataset(
     path: str | Path,  # folder of a data set
     file: str | Path,  # the .zip to write; one that is there is replaced
@@ -592,6 +605,7 @@ def pack_dataset(
     return write_file(file, pack, argument="file")
 
 # %% ../../nbs/core/store.ipynb #86414a38
+@checked
 def export_npz(
     path: str | Path,  # of a data set: its folder, or the .zip of a packed one
     file: str | Path,  # the .npz to write; one that is there is replaced
@@ -617,6 +631,7 @@ def export_npz(
     return write_file(file, content.getvalue(), argument="file")
 
 # %% ../../nbs/core/store.ipynb #01522d9e
+@checked
 def datasets(
     space: str | None = None,  # "kirigami", "truss", ...; None: all
 ) -> list[str]:                # names such as "cellular_demo"
@@ -627,6 +642,7 @@ def datasets(
     return [name for name in names if space in (None, name.split("_")[0])]
 
 # %% ../../nbs/core/store.ipynb #0d363aea
+@checked
 def shipped(
     name: str,   # one of `datasets()`
 ) -> Dataset:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import refused
+from .checks import checked, refused
 from .files import user_path
 
 # %% ../../nbs/core/tables.ipynb #9347dc08
@@ -81,6 +81,7 @@ def column_names(
     return max((_header(line, mark) for mark in ",;\t"), key=len)
 
 # %% ../../nbs/core/tables.ipynb #81c1641f
+@checked
 def read_columns(
     path: str | Path,        # CSV file with a header; commas, semicolons or tabs; UTF-8 or UTF-16
     names: tuple[str, ...],  # of the columns that are wanted; further ones may hold anything

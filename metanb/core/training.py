@@ -31,7 +31,7 @@ from safetensors.torch import load, save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-from .checks import choice, native, number, refused, whole
+from .checks import checked, choice, native, number, refused, whole
 from .device import has_fast_bf16, pick_device
 from .files import user_path, write_file
 
@@ -39,6 +39,7 @@ from .files import user_path, write_file
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
+@checked
 @dataclass
 class Phase:
     "One optimiser's turn in a training step."
@@ -54,6 +55,7 @@ class Phase:
     weight_decay: float = 0.0                  # lambda: by adamw, a step shrinks weights by lambda * learning_rate
 
 # %% ../../nbs/core/training.ipynb #1990dada
+@checked
 @dataclass(frozen=True, eq=False)
 class Fit:
     "What `fit` returns: the trained model, its averaged copy, and how it went."
@@ -65,6 +67,7 @@ class Fit:
     finished: bool = False                              # False when `max_seconds` ended the call early
 
 # %% ../../nbs/core/training.ipynb #2e92fdff
+@checked(seed=(0, None))
 def permutation(
     n: int,         # number of designs N
     epoch: int,     # pass over the data, from 0
@@ -80,6 +83,7 @@ def _tensor(data: ArrayLike | Tensor) -> Tensor:
     return data if isinstance(data, Tensor) else torch.as_tensor(native("data", data))
 
 
+@checked
 class Batches:
     "Batches of one tensor, or of a tuple of tensors with equal length, as a function of the step."
 
@@ -134,6 +138,7 @@ def _on_device(data: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, 
     return data
 
 # %% ../../nbs/core/training.ipynb #6c86d5cb
+@checked
 @dataclass(frozen=True, eq=False)
 class Packed:
     "Arrays of zeros and ones, eight values to a byte; a batch sees numbers."
@@ -151,6 +156,7 @@ class Packed:
         return cls(torch.from_numpy(np.packbits(x.reshape(len(x), -1).astype(bool), axis=1)), x.shape[1:])
 
 # %% ../../nbs/core/training.ipynb #acfda872
+@checked
 def unpack_bits(
     bits: Tensor,            # (B, bytes) uint8
     shape: tuple[int, ...],  # of one array
@@ -161,6 +167,7 @@ def unpack_bits(
     return values[:, :math.prod(shape)].reshape(-1, *shape).float()
 
 # %% ../../nbs/core/training.ipynb #738efa49
+@checked
 def learning_rate_factor(
     step: int,                  # from 0
     steps: int,                 # length of the whole run
@@ -175,6 +182,7 @@ def learning_rate_factor(
     return factor
 
 # %% ../../nbs/core/training.ipynb #6b3f2b22
+@checked
 @torch.no_grad()
 def update_ema(
     ema: nn.Module,     # the averaged copy, changed in place
@@ -193,6 +201,7 @@ def _update_tensors(averages: list, weights: list, copies: list, buffers: list, 
         torch._foreach_copy_(copies, buffers)
 
 
+@checked
 def ema_decay_at(
     update: int,        # k, from 0
     decay: float,       # mu, reached after about 9 / (1 - mu) updates
@@ -213,6 +222,7 @@ def _sha256(tensors: dict[str, Tensor], text: str = "") -> str:
     return sha.hexdigest()
 
 # %% ../../nbs/core/training.ipynb #cafa0b43
+@checked
 def save_checkpoint(
     path: str | Path,               # the file; its folder is made when missing
     tensors: dict[str, Tensor],     # any device
@@ -234,6 +244,7 @@ def save_checkpoint(
     write_file(path, write, argument="checkpoint")
 
 # %% ../../nbs/core/training.ipynb #23f0bce9
+@checked
 def load_checkpoint(
     path: str | Path,                       # written by `save_checkpoint`
 ) -> tuple[dict[str, Tensor], dict]:        # tensors on the CPU, and the header
@@ -250,6 +261,7 @@ def load_checkpoint(
         raise refused("checkpoint", path, f"a readable checkpoint ({error}); remove the file to start again") from error
 
 # %% ../../nbs/core/training.ipynb #3eeeb8c9
+@checked
 class Team:
     "The processes that train together; this one alone unless it was started by accelerate or torchrun."
 
@@ -363,7 +375,7 @@ def _compile_losses(turns: list[_Turn], parts: list, generator: Generator) -> No
         for turn in turns:
             turn.loss = turn.phase.loss
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"compile=True has no effect, training runs uncompiled: {reason}", stacklevel=4)
+        warnings.warn(f"compile=True has no effect, training runs uncompiled: {reason}", stacklevel=5)
     for turn in turns:
         turn.adam.zero_grad()
 
@@ -574,6 +586,7 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self.previous)
 
 # %% ../../nbs/core/training.ipynb #89c8a61d
+@checked(seed=(0, None), steps=(1, None), batch_size=(1, None), accumulate=(1, None))
 def fit(
     model: nn.Module,                     # has `phases() -> list[Phase]`; trained in place, moved to the device
     data: Tensor | Packed | tuple[Tensor | Packed, ...],  # (N, ...) each, in memory; a batch has the same structure
@@ -753,6 +766,7 @@ def _description(model: nn.Module, batches: Batches, turns: list[_Turn]) -> dict
     }
 
 # %% ../../nbs/core/training.ipynb #df6acfb8
+@checked
 def thin(
     history: list[dict],  # rows of `Fit.history`
     rows: int = 120,      # most rows to keep

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import choice, refused, whole
+from .checks import checked, choice, refused, whole
 
 # %% ../../nbs/core/unet.ipynb #3378f2af
 PADDINGS = ("circular", "zeros")
 
 
+@checked
 def wrap(
     x: Tensor,            # (B, C, *grid)
     axes: Sequence[int],  # axes to continue periodically, counted in x
@@ -30,6 +31,7 @@ def wrap(
     return x
 
 # %% ../../nbs/core/unet.ipynb #78a78b10
+@checked
 class GridConv(nn.Module):
     "Convolution that keeps (stride 1) or divides (stride s) the grid; each axis is periodic or zero-padded."
 
@@ -56,6 +58,7 @@ class GridConv(nn.Module):
         return self.conv(wrap(x, self.periodic))
 
 # %% ../../nbs/core/unet.ipynb #0965c23a
+@checked
 class TimeEmbedding(nn.Module):
     "Embed a time in [0, 1] by sines and cosines of fixed frequencies, then two linear layers."
 
@@ -87,6 +90,7 @@ class TimeEmbedding(nn.Module):
         return self
 
 # %% ../../nbs/core/unet.ipynb #1981207c
+@checked
 class ConditionEmbedding(nn.Module):
     "Embed one continuous condition by sines and cosines of learned frequencies; NaN stands for 'not given'."
 
@@ -125,6 +129,7 @@ def _zero_init(layer: nn.Module) -> nn.Module:
     return layer
 
 # %% ../../nbs/core/unet.ipynb #a57fe6eb
+@checked
 class ResidualBlock(nn.Module):
     "Two convolutions around a normalisation that the embedding scales and shifts, and a shortcut."
 
@@ -157,6 +162,7 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.conv_2(F.silu(h))
 
 # %% ../../nbs/core/unet.ipynb #0591654f
+@checked
 class SelfAttention(nn.Module):
     "Every grid point attends to every other one; without positions, so that shifts stay shifts."
 
@@ -181,6 +187,7 @@ class SelfAttention(nn.Module):
         return x + self.out(mixed).transpose(1, 2).reshape(x.shape)
 
 # %% ../../nbs/core/unet.ipynb #67efbb27
+@checked
 class Level(nn.Module):
     "A residual block, followed by self-attention where wanted."
 
@@ -206,6 +213,7 @@ class Level(nn.Module):
         return x if self.attention is None else self.attention(x)
 
 # %% ../../nbs/core/unet.ipynb #5746d43a
+@checked
 class Upsample(nn.Module):
     "Repeat every point `stride` times along each axis, then convolve."
 
@@ -306,6 +314,7 @@ def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None)
         raise refused("condition.shape", tuple(condition.shape), f"({len(x)}, {n}), or None")
 
 # %% ../../nbs/core/unet.ipynb #49821437
+@checked
 class UNet(nn.Module):
     "U-Net of residual blocks; called as model(x, t, condition=None) with t in [0, 1]."
 

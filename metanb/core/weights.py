@@ -24,7 +24,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 import metanb
-from .checks import choice, refused
+from .checks import checked, choice, refused
 from .device import pick_device
 from .files import making_folder, read_json, remove_stale, shipped_folder, user_path, write_file, write_json
 
@@ -41,6 +41,7 @@ def _plain(value: Any) -> Any:
 Network = TypeVar("Network", bound=type)
 
 
+@checked
 def keeps_config(
     network: Network,  # class whose arguments are values of JSON, given by name
 ) -> Network:          # the same class
@@ -134,6 +135,7 @@ def _check_card(card: Any) -> None:
         raise refused("card", card, "a dict of JSON values")
 
 
+@checked
 def save_pretrained(
     model: nn.Module,          # network with `config`, the arguments of its constructor; see `keeps_config`
     folder: str | Path,        # new folder, or one with weights that are replaced
@@ -158,6 +160,7 @@ def save_pretrained(
     return folder
 
 # %% ../../nbs/core/weights.ipynb #2e7adbd6
+@checked
 def weights(
     space: str | None = None,  # "kirigami", "truss", ...; None: all
 ) -> list[str]:                # names such as "kirigami/ddpm_60"
@@ -179,6 +182,7 @@ def _find(name_or_folder: str | Path) -> Path:
     return folder
 
 # %% ../../nbs/core/weights.ipynb #149998a4
+@checked
 def card(
     name_or_folder: str | Path,  # a name from `weights()` or a folder
 ) -> dict:                       # what `save_pretrained` was given, and model, config, parameters, half, sha256, metanb
@@ -191,6 +195,7 @@ def card(
         raise refused("card", file, f"a card of metanb that is whole ({error!r})") from None
 
 # %% ../../nbs/core/weights.ipynb #311f7248
+@checked
 def from_pretrained(
     name_or_folder: str | Path,  # a name from `weights()` or a folder
     device: str | torch.device = "cpu",  # "auto", "cpu" or "cuda"

@@ -24,10 +24,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image as pillow
 
-from .checks import shaped
+from .checks import checked, shaped
 from .plotting import CYCLE, colormap
 
 # %% ../../nbs/core/widgets.ipynb #7251d8fc
+@checked
 def slider(
     label: str,
     value: float,
@@ -47,6 +48,7 @@ def slider(
                                readout_format=f".{decimals}f", **look)
 
 # %% ../../nbs/core/widgets.ipynb #f0314dc1
+@checked
 def menu(
     label: str,
     options: Sequence,  # values, or pairs (text, value)
@@ -61,6 +63,7 @@ def menu(
                             style={"description_width": label_width}, **chosen)
 
 # %% ../../nbs/core/widgets.ipynb #e15b094f
+@checked
 def app_box(
     name: str,               # such as "truss-explore"; the class of the box on the page is metanb-<name>
     *rows: widgets.Widget,
@@ -72,6 +75,7 @@ def app_box(
     return box
 
 # %% ../../nbs/core/widgets.ipynb #d3c042e7
+@checked
 def tabs(
     name: str,                           # as of `app_box`
     apps: Mapping[str, widgets.Widget],  # title -> app
@@ -80,6 +84,7 @@ def tabs(
     return app_box(name, widgets.Tab(list(apps.values()), titles=list(apps)))
 
 # %% ../../nbs/core/widgets.ipynb #5eec8091
+@checked
 def png(
     figure: Figure,
 ) -> bytes:
@@ -89,6 +94,7 @@ def png(
     return buffer.getvalue()
 
 # %% ../../nbs/core/widgets.ipynb #55e71b1c
+@checked
 def picture(
     draw: Callable[..., Figure],                  # draw(name=value, ...)
     controls: Mapping[str, widgets.ValueWidget],  # name -> slider, menu, ...
@@ -105,12 +111,14 @@ def picture(
     return image
 
 # %% ../../nbs/core/widgets.ipynb #b7e007ca
+@checked
 def image_box() -> widgets.Image:
     "A place for a PNG that shrinks with the page and never grows beyond its size."
     return widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain",
                                                              align_self="flex-start"))
 
 # %% ../../nbs/core/widgets.ipynb #363b778b
+@checked
 def text(
     write: Callable[..., str],                    # write(name=value, ...) -> HTML
     controls: Mapping[str, widgets.ValueWidget],
@@ -127,6 +135,7 @@ def text(
     return words
 
 # %% ../../nbs/core/widgets.ipynb #3027b82b
+@checked
 def message(
     *lines: str,
     wrong: Sequence[str] = (),  # lines in red, below the others
@@ -136,6 +145,7 @@ def message(
     return "<br>".join([html.escape(line) for line in lines] + red)
 
 # %% ../../nbs/core/widgets.ipynb #055dc621
+@checked
 def number_table(
     values: Mapping[str, float],
     *,
@@ -147,6 +157,7 @@ def number_table(
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
 # %% ../../nbs/core/widgets.ipynb #af1131c4
+@checked
 def stiffness_table(
     C: ArrayLike,  # (6, 6)
     *,
@@ -173,6 +184,7 @@ def _coloured(value, colour, digits):
             f"{round(value, digits) + 0.0:.{digits}f}</td>")
 
 # %% ../../nbs/core/widgets.ipynb #1fe05cb1
+@checked
 def download_link(
     name: str,       # of the file, with its suffix
     content: bytes,
@@ -188,6 +200,7 @@ def download_link(
             f'{base64.b64encode(content).decode()}">{html.escape(label or suffix[1:].upper())}</a>')
 
 # %% ../../nbs/core/widgets.ipynb #2e5fc26a
+@checked
 def surface_trace(
     C: ArrayLike,  # (6, 6); one that is not positive definite becomes a point
     n: int = 25,   # polar angles; twice as many around
@@ -205,6 +218,7 @@ def surface_trace(
     return dict(x=x, y=y, z=z, surfacecolor=E.numpy().astype(np.float32), cmin=0, cmax=float(E.max()) or 1.0)
 
 # %% ../../nbs/core/widgets.ipynb #5391d4d1
+@checked
 def scene(
     left: float,   # share of the figure's width
     right: float,
@@ -223,6 +237,7 @@ def scene(
         camera=dict(eye=dict(x=1.25 * far, y=-1.65 * far, z=0.9 * far)))
 
 # %% ../../nbs/core/widgets.ipynb #17329c64
+@checked
 def titles(
     *texts: tuple[str, float],  # a text and its middle, as a share of the width
 ) -> list[dict[str, Any]]:      # `annotations` of a plotly layout
@@ -231,6 +246,7 @@ def titles(
             for words, x in texts]
 
 # %% ../../nbs/core/widgets.ipynb #4b47cd8e
+@checked
 def figure_layout(
     **more: Any,
 ) -> dict[str, Any]:  # a plotly layout
@@ -239,6 +255,7 @@ def figure_layout(
                 uirevision="kept") | more
 
 # %% ../../nbs/core/widgets.ipynb #19a90d15
+@checked
 def update_traces(
     figure: Any,                          # a plotly `FigureWidget`
     traces: Sequence[Mapping[str, Any]],  # properties of its first traces
@@ -255,6 +272,7 @@ def update_traces(
 STILL = "METANB_STILL"
 
 
+@checked
 def show(
     app: Callable[[], widgets.Widget],
     still: Callable[[], Figure],

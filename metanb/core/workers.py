@@ -28,7 +28,7 @@ import typer
 from tqdm.auto import tqdm
 
 import metanb
-from .checks import refused, whole
+from .checks import checked, refused, whole
 
 # %% auto #0
 __all__ = ['TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'as_completed', 'workers']
@@ -91,6 +91,7 @@ def _unless_left(function: Callable, *arguments, **named) -> Any:
     return function(*arguments, **named)
 
 # %% ../../nbs/core/workers.ipynb #c6327fb0
+@checked
 def processes(
     n: int,  # number of processes
 ) -> ProcessPoolExecutor:
@@ -132,6 +133,7 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self.previous)
 
 # %% ../../nbs/core/workers.ipynb #6d9fb4f1
+@checked
 def as_completed(
     executor: Executor | None,  # None: this process
     calls: dict[int, tuple],    # shard index -> function and its arguments

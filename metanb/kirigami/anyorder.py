@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..core.checks import whole
+from ..core.checks import checked, whole
 from ..core.device import integers, uniform
 from ..core.training import Phase
 from ..core.unet import GridConv
@@ -20,6 +20,7 @@ from .lattice import (CLASSES, base_pattern, choose, degrees_of, neighbours, net
 from .pairwise import SHARPNESS, PairwiseEnergy
 
 # %% ../../nbs/kirigami/anyorder.ipynb #059cf47f
+@checked
 class HiddenContext(nn.Module):
     "Coefficients of a trigonometric polynomial for each cut, from the visible cuts around it."
 
@@ -53,6 +54,7 @@ class HiddenContext(nn.Module):
         return self.last(h).float().permute(0, 2, 3, 1)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #5485165e
+@checked
 @keeps_config
 class HiddenDensity(nn.Module):
     "Density of each hidden cut given the visible ones: gates towards visible neighbours, and what the context adds."
@@ -94,6 +96,7 @@ class HiddenDensity(nn.Module):
         return gates + waves_at(beta, coefficients)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #ec1cb3d9
+@checked
 def spacing(
     size: int,  # cuts per side
 ) -> int:
@@ -101,6 +104,7 @@ def spacing(
     return next((step for step in (6, 4) if size % step == 0), size)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #530d7df7
+@checked
 def random_order(
     size: int,     # cuts per side
     generator: Generator,
@@ -111,6 +115,7 @@ def random_order(
     return [(slice(None), slice(k // step, None, step), slice(k % step, None, step)) for k in places]
 
 # %% ../../nbs/kirigami/anyorder.ipynb #e293be0d
+@checked
 def hide(
     shape: tuple[int, int, int],  # (B, n, m)
     generator: Generator,
@@ -163,6 +168,7 @@ class AnyOrder(HiddenDensity):
         return network_values(alpha, base)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #cfe9776d
+@checked
 def draw_hidden(
     density: HiddenDensity,
     alpha: Tensor,    # (B, n, m) [degrees], changed in place

@@ -20,7 +20,7 @@ import numpy as np
 import typer
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import refused, shaped, whole
+from ..core.checks import checked, refused, shaped, whole
 from ..core.files import number_name, write_file
 from ..core.metrics import row
 from ..core.presets import DEFAULT
@@ -31,6 +31,7 @@ from .model import generate as generate_cells
 from .train import weights_name
 
 # %% ../../nbs/kirigami/benchmark.ipynb #a1d17819
+@checked(seed=(0, None))
 def draw_shipped(
     name: str,        # of a model, such as "energy"
     n: int,           # cells
@@ -48,6 +49,7 @@ def draw_shipped(
     return generate_cells(from_pretrained(key, device), n, seed=seed, **options)
 
 # %% ../../nbs/kirigami/benchmark.ipynb #1eaf7067
+@checked
 def ranges(
     name: str,   # of a model
 ) -> list[str]:  # such as ["60", "90"]; empty for an unknown model
@@ -56,6 +58,7 @@ def ranges(
     return sorted(beta for model, _, beta in keys if model == f"kirigami/{name}")
 
 # %% ../../nbs/kirigami/benchmark.ipynb #5fed6e51
+@checked
 def generators(
     *,
     device: str = "auto",  # where they compute: "auto", "cpu" or "cuda"
@@ -66,6 +69,7 @@ def generators(
     return {name: partial(draw_shipped, name, device=device) for name in names}
 
 # %% ../../nbs/kirigami/benchmark.ipynb #0d9b2b3b
+@checked
 def find_generator(
     path: str,  # "package.module:callable"
 ) -> Callable:  # generate(n, seed, *, beta_max)
@@ -84,6 +88,7 @@ CELL = (6, 6)
 HELDOUT_SEED = 1  # of the draw of the data that nobody trains on
 
 # %% ../../nbs/kirigami/benchmark.ipynb #00d42369
+@checked
 def check_generated(
     alpha: ArrayLike,  # what a generator returned
     n: int,            # cells asked for
@@ -92,6 +97,7 @@ def check_generated(
     return shaped("generated", alpha, (n, *CELL), dtype=np.float64)
 
 # %% ../../nbs/kirigami/benchmark.ipynb #7548777c
+@checked(seed=(0, None))
 def score(
     generate: Callable[..., ArrayLike],  # generate(n, seed=..., beta_max=...) -> (n, 6, 6) [degrees]
     beta_max: float,              # data set [degrees]
@@ -125,6 +131,7 @@ TARGETS = {  # quantity -> bounds, as `core.metrics.row` takes them
 }
 
 # %% ../../nbs/kirigami/benchmark.ipynb #5b1d70c2
+@checked
 def measured(
     numbers: dict,  # from `score`
 ) -> dict[str, float | None]:  # quantity of `TARGETS` -> its number; None where it was not measured
@@ -139,6 +146,7 @@ def measured(
     }
 
 # %% ../../nbs/kirigami/benchmark.ipynb #f8066abf
+@checked
 def solved(
     numbers: dict,  # from `score`
 ) -> dict[str, bool | None]:  # quantity -> target met; None where it was not measured
@@ -170,6 +178,7 @@ def _verdict(met: Iterable[bool | None]) -> str:
     return "no" if False in met else "-" if None in met else "yes"
 
 # %% ../../nbs/kirigami/benchmark.ipynb #1ad494e5
+@checked
 def leaderboard(
     scores: Iterable[dict],  # from `score`, each with an entry "name"
 ) -> str:
@@ -181,6 +190,7 @@ def leaderboard(
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 # %% ../../nbs/kirigami/benchmark.ipynb #350883ed
+@checked
 def command(
     names: Annotated[list[str] | None, typer.Argument(
         metavar="[MODEL]...", help="shipped models; all when neither names nor --module are given")] = None,

@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import refused
+from ..core.checks import checked, refused
 from ..core.files import number_name, write_json
 from ..core.plans import DryRun, Plan, Yes, agreed
 from ..core.presets import DEFAULT
@@ -35,6 +35,7 @@ SIZES = {  # cells, sweeps, cells per shard
 SWEEP_SECONDS = 6.5e-6  # of one core, a cell and sweep, measured at 6 x 6 cuts
 
 # %% ../../nbs/kirigami/data.ipynb #2d38392d
+@checked(seed=(0, None))
 def make_shard(
     n: int,           # cells in this shard
     seed: int,        # of this shard
@@ -50,6 +51,7 @@ def make_shard(
 ARRAYS = {"alpha": "angles of the cuts from the vertical, row by row [degrees]"}
 
 # %% ../../nbs/kirigami/data.ipynb #02e4ffe2
+@checked(seed=(0, None))
 def dataset(
     *,
     beta_max: float,             # largest added rotation, (0, 90] [degrees]
@@ -72,6 +74,7 @@ def dataset(
                     executor=executor, progress=progress)
 
 # %% ../../nbs/kirigami/data.ipynb #c5fe056a
+@checked
 @dataclass(frozen=True, eq=False)
 class Cells:
     "Admissible cells of a data set."
@@ -92,6 +95,7 @@ class Cells:
         return self.dataset.attributes["params"]["sweeps"]
 
 # %% ../../nbs/kirigami/data.ipynb #ce2f6175
+@checked
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
     partial: bool = False,       # the finished shards of one that is not finished
@@ -103,6 +107,7 @@ def load(
     return Cells(ds, ds["alpha"][:])
 
 # %% ../../nbs/kirigami/data.ipynb #2be151f4
+@checked(seed=(0, None))
 def initial_data(
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     *,
@@ -114,6 +119,7 @@ def initial_data(
     return load(dataset(beta_max=beta_max, preset=preset, seed=seed, **options))
 
 # %% ../../nbs/kirigami/data.ipynb #9b54440a
+@checked
 def order(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> NDArray[np.float64]:  # (...) 1 for the base pattern, -1 where vertical and horizontal cuts are exchanged
@@ -122,6 +128,7 @@ def order(
     return np.cos(2 * np.radians(cells - base_angles(cells.shape[-2:]))).mean((-2, -1))
 
 # %% ../../nbs/kirigami/data.ipynb #1f67d997
+@checked(seed=(0, None))
 def relaxation(
     start: ArrayLike,       # (n, size, size) admissible cells [degrees]
     sweeps: list[int],      # increasing numbers of sweeps at which to look
@@ -138,6 +145,7 @@ def relaxation(
     return np.array(orders)
 
 # %% ../../nbs/kirigami/data.ipynb #8ea2c222
+@checked(seed=(0, None))
 def autocorrelation(
     alpha: ArrayLike,       # (n, size, size) cells of the data set [degrees]
     sweeps: list[int],      # increasing numbers of sweeps
@@ -151,6 +159,7 @@ def autocorrelation(
         return np.array([np.corrcoef(before, now)[0, 1] for now in after])
 
 # %% ../../nbs/kirigami/data.ipynb #cb1b1f13
+@checked
 def statistics(
     cells: Cells,
     *,
@@ -173,6 +182,7 @@ def statistics(
     }
 
 # %% ../../nbs/kirigami/data.ipynb #7d4bfff4
+@checked
 def command(
     beta_max: Annotated[list[float] | None, typer.Option(
         help="largest added rotation [degrees]; may be repeated; 20, 60 and 90 without")] = None,

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, whole
 from ..core.files import write_file
 
 # %% ../../nbs/kirigami/design.ipynb #85df58ca
@@ -23,6 +23,7 @@ CUT_LENGTH = math.sqrt(3)  # [distance between neighbouring centres], Section 3 
 PERIOD = 180.0  # [degrees] a cut turned by half a turn is the same cut
 
 # %% ../../nbs/kirigami/design.ipynb #a4cedb8b
+@checked
 def check_designs(
     designs: ArrayLike,  # (..., n, m) angles from the vertical [degrees]
     name: str = "designs",  # of the argument, for the error
@@ -34,6 +35,7 @@ def check_designs(
     return cells
 
 # %% ../../nbs/kirigami/design.ipynb #7019e2e8
+@checked
 def base_angles(
     size: int | tuple[int, int] = 6,  # cuts per side, or (rows, columns); even, at least 4
 ) -> NDArray[np.float64]:  # (n, m) angles [degrees]
@@ -45,6 +47,7 @@ def base_angles(
     return 90.0 * ((np.arange(n)[:, None] + np.arange(m)) % 2)
 
 # %% ../../nbs/kirigami/design.ipynb #9eecb4fd
+@checked(seed=(0, None))
 def random_designs(
     n: int,  # number of cells
     seed: int = 0,
@@ -67,9 +70,10 @@ _HALF = CUT_LENGTH / 2
 _TOUCH = 1e-12  # [length]; far above rounding (1e-16), far below anything one could cut
 
 # %% ../../nbs/kirigami/design.ipynb #f95b5e5f
+@checked
 def cuts_cross(
-    alpha: NDArray[np.float64],  # (...) angle of one cut [degrees]
-    partner: NDArray[np.float64],  # (...) angle of the other cut [degrees]
+    alpha: NDArray[np.float64] | float,  # (...) angle of one cut [degrees]
+    partner: NDArray[np.float64] | float,  # (...) angle of the other cut [degrees]
     offset: tuple[int, int],  # rows down and columns right from the first centre to the second
 ) -> NDArray[np.bool_]:  # (...) True where the two meet
     "Whether two cuts whose centres are `offset` apart cross or overlap (touching with a tip is allowed)."
@@ -85,6 +89,7 @@ def cuts_cross(
 PARTNERS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows down, columns right)
 
 # %% ../../nbs/kirigami/design.ipynb #0de5b3cc
+@checked
 def intersections(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> NDArray[np.bool_]:  # (..., n, m, 4) one entry per unordered pair: cut (i, j) and its partner at PARTNERS[k]
@@ -94,6 +99,7 @@ def intersections(
     return np.stack([cuts_cross(cells, p, o) for p, o in zip(partners, PARTNERS)], axis=-1)
 
 # %% ../../nbs/kirigami/design.ipynb #69c71769
+@checked
 def count_intersections(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> NDArray[np.int64]:  # (...) intersections per periodic cell
@@ -101,6 +107,7 @@ def count_intersections(
     return intersections(alpha).sum(axis=(-3, -2, -1))
 
 # %% ../../nbs/kirigami/design.ipynb #0b88ab95
+@checked
 def pair_map(
     angles: NDArray[np.float64],  # (k,) angles of either cut [degrees]
     *,
@@ -131,6 +138,7 @@ def _line_blocked(a, b, offset, n):
     return cuts_cross(first, second, offset).any(0)
 
 # %% ../../nbs/kirigami/design.ipynb #c272cdd4
+@checked
 def pair_path(
     start: ArrayLike,  # (2,) angles of the two cuts [degrees]
     end: ArrayLike,    # (2,)
@@ -170,6 +178,7 @@ def pair_path(
     return nodes[path[::-1]]
 
 # %% ../../nbs/kirigami/design.ipynb #57c4d6c7
+@checked
 def blocked_arc(
     partner: NDArray[np.float64],  # (...) angles of a neighbour [degrees]
     offset: tuple[int, int],       # rows down and columns right from the cut to that neighbour
@@ -189,6 +198,7 @@ def blocked_arc(
 NEIGHBOURS = PARTNERS + tuple((-di, -dj) for di, dj in PARTNERS)  # all eight
 
 # %% ../../nbs/kirigami/design.ipynb #66702dca
+@checked
 def blocked_arcs(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # start in [0, 180) and width [degrees], each (..., n, m, 8)
@@ -198,6 +208,7 @@ def blocked_arcs(
     return np.stack([a[0] for a in arcs], -1), np.stack([a[1] for a in arcs], -1)
 
 # %% ../../nbs/kirigami/design.ipynb #d439d222
+@checked
 def free_share(
     alpha: ArrayLike,  # (..., n, m) angles [degrees]
 ) -> NDArray[np.float64]:  # (..., n, m) share of the circle left free by the eight neighbours
@@ -284,6 +295,7 @@ def _gibbs(cells, beta_max, sweeps, rng):
                 cells[:, i, j] = alpha
 
 # %% ../../nbs/kirigami/design.ipynb #67023253
+@checked(seed=(0, None))
 def admissible_designs(
     n: int,  # number of cells
     seed: int = 0,
@@ -333,6 +345,7 @@ def _still_needed(site, last, n, m):
     return any(((site[0] + di) % n, (site[1] + dj) % m) > last for di, dj in NEIGHBOURS)
 
 # %% ../../nbs/kirigami/design.ipynb #22a64821
+@checked(seed=(0, None))
 def admissible_share(
     n: int,  # number of random cells
     seed: int = 0,
@@ -349,6 +362,7 @@ def admissible_share(
     return share, math.sqrt(max(survivors, 1)) / n
 
 # %% ../../nbs/kirigami/design.ipynb #4d9404f8
+@checked
 def cut_ends(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
 ) -> NDArray[np.float64]:  # (n, m, 2, 2) end points (x to the right, y upwards) of each cut, centre (j, -i)
@@ -381,6 +395,7 @@ def _crossings(cell, meets):
     return np.array(points)
 
 # %% ../../nbs/kirigami/design.ipynb #a94c09b9
+@checked
 def plot_cell(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     *,
@@ -413,6 +428,7 @@ def plot_cell(
     return ax
 
 # %% ../../nbs/kirigami/design.ipynb #7186b255
+@checked
 def cut_pattern(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     *,
@@ -430,6 +446,7 @@ def cut_pattern(
     return (cut_ends(sheet).reshape(-1, 2, 2) + (1, rows)) * pitch, ((columns + 1) * pitch, (rows + 1) * pitch)
 
 # %% ../../nbs/kirigami/design.ipynb #37c86ad1
+@checked
 def export_svg(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     path: str | Path,  # file to write
@@ -451,6 +468,7 @@ def export_svg(
     return write_file(path, ElementTree.tostring(svg, xml_declaration=True, encoding="utf-8"))
 
 # %% ../../nbs/kirigami/design.ipynb #59842ee6
+@checked
 def export_dxf(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     path: str | Path,  # file to write

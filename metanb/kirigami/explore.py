@@ -29,7 +29,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle, Wedge
 from numpy.typing import NDArray
 
-from ..core.checks import choice, number, shaped, whole
+from ..core.checks import checked, choice, number, shaped, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style
 from ..core.weights import card, from_pretrained, weights
 from ..core.widgets import app_box, download_link, menu, picture, slider, tabs, text
@@ -44,6 +44,7 @@ A, B, C = (5, 4), (-5, -3), (65, -45)  # the three configurations of Fig. 2 [deg
 BELOW = (1, 0)                         # rows down and columns right, from the first cut to the second
 
 
+@checked
 def pairs_meet(
     pairs: NDArray[np.float64],  # (..., 2) alpha1, alpha2 [degrees]
 ) -> NDArray[np.bool_]:          # (...)
@@ -51,6 +52,7 @@ def pairs_meet(
     return cuts_cross(pairs[..., 0], pairs[..., 1], BELOW)
 
 # %% ../../nbs/kirigami/explore.ipynb #89e9c28b
+@checked
 def along(
     path: NDArray[np.float64],  # (k, 2) corners of a path
     share: NDArray[np.float64] | float,  # (...) of its length, 0 at the start and 1 at the end
@@ -61,6 +63,7 @@ def along(
     return np.stack([np.interp(np.asarray(share) * length[-1], length, path[:, k]) for k in (0, 1)], -1)
 
 # %% ../../nbs/kirigami/explore.ipynb #e8583f0e
+@checked
 def blocked_share(
     path: NDArray[np.float64],  # (k, 2) corners of a path [degrees]
     n: int = 2001,              # points to look at
@@ -72,6 +75,7 @@ def blocked_share(
 ROUTES = {"straight": VIOLET, "through C": GREEN, "half turn": CYCLE[1]}  # names of routes and their colours
 
 
+@checked
 @lru_cache(maxsize=64)
 def routes_between(
     a: tuple[float, float],  # start, within +-90 [degrees]
@@ -88,6 +92,7 @@ def routes_between(
     return routes
 
 # %% ../../nbs/kirigami/explore.ipynb #bb6a0c0c
+@checked
 def path_length(
     path: NDArray[np.float64],  # (k, 2) corners
 ) -> float:
@@ -140,6 +145,7 @@ def _draw_routes(ax: Axes, routes: Mapping[str, NDArray[np.float64]], a: tuple, 
                     annotation_clip=True)
 
 # %% ../../nbs/kirigami/explore.ipynb #8fd9132f
+@checked
 @in_house_style
 def draw_two_cuts(
     a: tuple[float, float] = A,  # start (alpha1, alpha2) [degrees]
@@ -196,6 +202,7 @@ def _pair_report(a, b, c, routes, pair) -> str:
     return "\n".join(lines + ([f"\nthe cuts meet at {' and '.join(met)}:\nno free route through C"] if met else []))
 
 # %% ../../nbs/kirigami/explore.ipynb #ad0c031a
+@checked
 def pair_explorer() -> widgets.VBox:
     "Two neighbouring cuts, the map of their forbidden angles, and routes between configurations (Fig. 2)."
     knobs = [slider(f"{name} {cut} [°]", angle, -90, 90, width="22em")
@@ -217,6 +224,7 @@ def pair_explorer() -> widgets.VBox:
 SITE = (2, 2)  # the cut in the middle of the picture
 
 
+@checked(seed=(0, None))
 @lru_cache(maxsize=16)
 def surroundings(
     seed: int,
@@ -225,6 +233,7 @@ def surroundings(
     return admissible_designs(1, beta_max=90, sweeps=30, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #0e42cf83
+@checked
 def free_angles(
     alpha: NDArray[np.float64],  # (6, 6) one cell [degrees]
     resolution: float = 0.5,     # [degrees]
@@ -253,6 +262,7 @@ def _within_reach(ends: NDArray[np.float64], centre: NDArray[np.float64]) -> NDA
     return inside[[0, -1]] if len(inside) else np.full((2, 2), np.nan)
 
 # %% ../../nbs/kirigami/explore.ipynb #b44bc13f
+@checked(seed=(0, None))
 @in_house_style
 def draw_one_cut(
     angle: float = 20,  # of the cut in the middle [degrees]
@@ -301,6 +311,7 @@ def _ring_legend() -> list[Line2D]:
     return [Line2D([], [], color=color, lw=width, label=label) for label, (color, width) in rows.items()]
 
 # %% ../../nbs/kirigami/explore.ipynb #f58dcb38
+@checked
 def cut_explorer() -> widgets.VBox:
     "A cut among its eight neighbours: turn it, and see which angles are free."
     angle = slider("angle [°]", 20, -90, 90, width="30em")
@@ -312,6 +323,7 @@ def cut_explorer() -> widgets.VBox:
 LIMITS = (5, 10, 15, 20, 25, 30, 32, 34, 36, 38, 40, 42, 44, 47, 50, 55, 60, 65, 70, 75, 80, 85, 90)
 
 
+@checked(seed=(0, None))
 @lru_cache(maxsize=4)
 def rarity(
     n: int = 20_000,  # cells behind each share; the mean counts take a fiftieth
@@ -355,6 +367,7 @@ def _example(beta_max: float, seed: int) -> NDArray[np.float64]:
     return admissible_designs(1, beta_max=beta_max, sweeps=20, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #353cbfdf
+@checked(seed=(0, None))
 @in_house_style
 def draw_limit(
     beta_max: float = 60,  # largest added rotation, (0, 90] [degrees]
@@ -373,6 +386,7 @@ def draw_limit(
     return figure
 
 # %% ../../nbs/kirigami/explore.ipynb #d1ef0d77
+@checked
 def rotation_explorer() -> widgets.VBox:
     "The limit of the rotations against the number of intersections and the share of admissible cells (Fig. 4)."
     controls = {"beta_max": slider("beta max [°]", 60, 1, 90, width="30em"),
@@ -383,6 +397,7 @@ def rotation_explorer() -> widgets.VBox:
 SHOWN, BATCH = 8, 16  # cells in the picture, cells behind the share
 
 
+@checked
 def offered(
     names: Iterable[str | Path] | None = None,  # names from `weights()` and folders; None: all that are shipped
 ) -> dict[tuple[str, str], str]:  # (model, limit such as "60°") -> name or folder
@@ -419,6 +434,7 @@ def _generated(name: str, digest: str, n: int, seed: int) -> NDArray[np.float64]
     return generate(_model(name, digest), n, seed=seed)
 
 # %% ../../nbs/kirigami/explore.ipynb #cf100a06
+@checked(seed=(0, None))
 def generated_cells(
     name: str | Path,  # name or folder of weights
     n: int = BATCH,    # number of cells
@@ -429,6 +445,7 @@ def generated_cells(
     return _generated(str(name), card(name)["sha256"], n, seed)
 
 # %% ../../nbs/kirigami/explore.ipynb #0269d8fb
+@checked
 @in_house_style
 def draw_generated(
     cells: NDArray[np.float64],  # (N, 6, 6) [degrees]
@@ -454,6 +471,7 @@ def draw_generated(
     return figure
 
 # %% ../../nbs/kirigami/explore.ipynb #5560e6ce
+@checked
 def download_links(
     alpha: NDArray[np.float64],  # (6, 6) one cell [degrees]
     name: str,                   # file name without suffix
@@ -470,6 +488,7 @@ def download_links(
     return " ".join(links)
 
 # %% ../../nbs/kirigami/explore.ipynb #e26900a3
+@checked
 def generator_explorer(
     names: Iterable[str | Path] | None = None,  # names from `weights()` and folders; None: all that are shipped
 ) -> widgets.VBox:
@@ -503,6 +522,7 @@ def _sheet():
                                              layout=widgets.Layout(width="11em"))}
 
 # %% ../../nbs/kirigami/explore.ipynb #39f17548
+@checked(seed=(0, None))
 def draw_generator(
     found: Mapping[tuple[str, str], str],  # from `offered`
     model: str,
@@ -542,6 +562,7 @@ def _links(found: Mapping[tuple[str, str], str], model: str, limit: str, seed: i
     return download_links(cell, f"{model}_{limit.rstrip('°')}_seed{seed}_cell{chosen}", edge=edge, copies=copies)
 
 # %% ../../nbs/kirigami/explore.ipynb #88cc1232
+@checked
 def explore() -> widgets.VBox:
     "The apps of this space, one behind the other."
     return tabs("kirigami-explore", {"two cuts": pair_explorer(), "one cut": cut_explorer(),

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..core.checks import whole
+from ..core.checks import checked, whole
 from ..core.device import uniform
 from ..core.training import Phase
 from ..core.weights import keeps_config
@@ -23,6 +23,7 @@ from .lattice import (CLASSES, base_pattern, choose, degrees_of, neighbours, net
 from .pairwise import SHARPNESS, PairwiseEnergy
 
 # %% ../../nbs/kirigami/jump.ipynb #64c60b9c
+@checked
 def replace_cuts(
     alpha: Tensor,  # any shape [degrees]
     kept: Tensor,   # share of kept cuts, broadcast
@@ -33,6 +34,7 @@ def replace_cuts(
     return torch.where(stays, alpha, PERIOD * uniform(alpha.shape, generator, alpha.device))
 
 # %% ../../nbs/kirigami/jump.ipynb #618c82ba
+@checked
 def jump_probability(
     density: Tensor,  # clean density at the present angle, relative to uniform
     before: Tensor,   # share kept now
@@ -46,6 +48,7 @@ def jump_probability(
 LAST_NOISE = 1e-4  # share of noise at the last level before none
 
 # %% ../../nbs/kirigami/jump.ipynb #7cb10148
+@checked
 def kept_shares(
     n_steps: int,  # at least 3
 ) -> Tensor:       # (n_steps + 1,) increasing from 0 to 1
@@ -59,6 +62,7 @@ def kept_shares(
 KEPT = (1e-3, 1 - 1e-4)  # shares of kept cuts that the network distinguishes
 
 # %% ../../nbs/kirigami/jump.ipynb #79c2879d
+@checked
 @keeps_config
 class CleanDensity(nn.Module):
     "Density of a clean cut given its noisy neighbours and the noise level."
@@ -104,6 +108,7 @@ class CleanDensity(nn.Module):
         return own + torch.log1p(-trust * closed).sum(0) + waves_at(beta, coefficients.float())
 
 # %% ../../nbs/kirigami/jump.ipynb #c49f9cb5
+@checked
 def guess(
     clean: CleanDensity,
     alpha: Tensor,  # (B, n, m) noisy cells [degrees]
@@ -122,6 +127,7 @@ def guess(
     return angles, clean.log_weight(angles, ring, kept.expand(own.numel()), own_base, sharpness=sharpness)
 
 # %% ../../nbs/kirigami/jump.ipynb #d2811e86
+@checked
 def reverse(
     clean: CleanDensity,
     alpha: Tensor,       # (B, n, m) noisy cells [degrees], changed in place
@@ -140,6 +146,7 @@ def reverse(
         alpha[view] = torch.where(replace, fresh, angles[:, 0]).view(alpha[view].shape)
 
 # %% ../../nbs/kirigami/jump.ipynb #92a2c074
+@checked
 def redraw(
     clean: CleanDensity,
     alpha: Tensor,       # (B, n, m) noisy cells [degrees], changed in place

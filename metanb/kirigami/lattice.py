@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from ..core.checks import checked
 from ..core.device import uniform
 from .design import NEIGHBOURS, PERIOD, base_angles
 
@@ -21,6 +22,7 @@ OFFSETS = tuple(sorted(NEIGHBOURS, key=lambda step: abs(step[0]) + abs(step[1]))
 LINES = tuple(math.degrees(math.atan2(dj, -di)) % PERIOD for di, dj in OFFSETS)
 
 # %% ../../nbs/kirigami/lattice.ipynb #9993af23
+@checked
 def neighbours(
     values: Tensor,  # (B, n, m), one value for each cut
 ) -> Tensor:         # (8, B, n, m)
@@ -32,6 +34,7 @@ def neighbours(
 CLASSES = tuple((slice(None), slice(i, None, 2), slice(j, None, 2)) for i in (0, 1) for j in (0, 1))
 
 # %% ../../nbs/kirigami/lattice.ipynb #0f7d2f36
+@checked
 def base_pattern(
     size: int | tuple[int, int],  # cuts per side, or (rows, columns); even, at least 4
     device: torch.device,
@@ -40,6 +43,7 @@ def base_pattern(
     return torch.as_tensor(base_angles(size), dtype=torch.float32, device=device)
 
 # %% ../../nbs/kirigami/lattice.ipynb #32b0f5e1
+@checked
 def degrees_of(
     x: Tensor,   # (B, 1, n, m) network values
 ) -> Tensor:     # (B, n, m) angles [degrees]
@@ -47,6 +51,7 @@ def degrees_of(
     return x[:, 0] * 90 + 45
 
 # %% ../../nbs/kirigami/lattice.ipynb #fa4add5b
+@checked
 def network_values(
     alpha: Tensor,  # (B, n, m) angles [degrees]
     base: Tensor,   # (n, m) base pattern [degrees]
@@ -56,6 +61,7 @@ def network_values(
     return ((wrapped - 45) / 90)[:, None]
 
 # %% ../../nbs/kirigami/lattice.ipynb #9bd6144d
+@checked
 def stratified(
     n: int,            # P
     candidates: int,   # Q
@@ -67,6 +73,7 @@ def stratified(
     return (arcs + uniform((n, candidates), generator, device)) * (PERIOD / candidates)
 
 # %% ../../nbs/kirigami/lattice.ipynb #02c20d27
+@checked
 def choose(
     angles: Tensor,      # (P, Q) [degrees]
     log_weight: Tensor,  # (P, Q)
@@ -77,6 +84,7 @@ def choose(
     return angles.gather(1, (log_weight - torch.log(-torch.log(noise))).argmax(1, keepdim=True))[:, 0]
 
 # %% ../../nbs/kirigami/lattice.ipynb #ad0d92b3
+@checked
 def ranking_loss(
     log_weight: Tensor,  # (P, 1 + K): the angle in the data first, then K stratified candidates
 ) -> Tensor:             # scalar [nat]
@@ -84,6 +92,7 @@ def ranking_loss(
     return (torch.logsumexp(log_weight[:, 1:], 1) - log_weight[:, 0]).mean() - math.log(log_weight.shape[1] - 1)
 
 # %% ../../nbs/kirigami/lattice.ipynb #709f96a2
+@checked
 def waves_at(
     beta: Tensor,          # (P, Q) angles relative to the base pattern [degrees]
     coefficients: Tensor,  # (P, 2 H): a_1 ... a_H, b_1 ... b_H

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, whole
 from .design import CUT_LENGTH, PARTNERS, PERIOD, base_angles, check_designs, count_intersections
 
 # %% ../../nbs/kirigami/metrics.ipynb #756bcbf5
@@ -42,6 +42,7 @@ def _share(hits):
     return k / n, math.sqrt(p * (1 - p) / n)
 
 # %% ../../nbs/kirigami/metrics.ipynb #bcf1da9e
+@checked
 def added_rotations(
     alpha: ArrayLike,  # (..., n, m) angles from the vertical [degrees]
 ) -> NDArray[np.float64]:  # (..., n, m) in [-90, 90) [degrees]
@@ -55,6 +56,7 @@ def _wrap(difference):
     return (difference + PERIOD / 2) % PERIOD - PERIOD / 2
 
 # %% ../../nbs/kirigami/metrics.ipynb #5267080a
+@checked
 def intersection_statistics(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     beta_max: float | None = None,  # also report the admissible cells within this range, (0, 90] [degrees]
@@ -74,6 +76,7 @@ def intersection_statistics(
     return numbers
 
 # %% ../../nbs/kirigami/metrics.ipynb #48e12840
+@checked(seed=(0, None))
 def marginal_baseline(
     data: ArrayLike,  # (N, rows, columns) training cells [degrees]
     n: int,  # number of cells to draw
@@ -86,6 +89,7 @@ def marginal_baseline(
     return np.take_along_axis(cells, pick, axis=0)
 
 # %% ../../nbs/kirigami/metrics.ipynb #6e471aed
+@checked
 def pair_histogram(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     beta_range: tuple[float, float] = (-90.0, 90.0),  # [degrees]; pairs beyond are left out, so the sum falls below 1
@@ -108,6 +112,7 @@ def _bin(cells, bins):
     return np.minimum((cells % PERIOD * (bins / PERIOD)).astype(np.intp), bins - 1)
 
 # %% ../../nbs/kirigami/metrics.ipynb #2fd8bf4e
+@checked
 def pair_histograms(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     bins: int = 36,  # on the circle of 180 degrees
@@ -121,6 +126,7 @@ def pair_histograms(
     return np.concatenate([half, half.transpose(0, 2, 1)])
 
 # %% ../../nbs/kirigami/metrics.ipynb #08ed68a1
+@checked
 def histogram_distance(
     a: ArrayLike,  # (n, rows, columns) cells [degrees]
     b: ArrayLike,  # (k, rows, columns) cells [degrees]; use as many as in `a` when comparing with a floor
@@ -133,6 +139,7 @@ def histogram_distance(
     return float(each.mean()), each
 
 # %% ../../nbs/kirigami/metrics.ipynb #91ec04d2
+@checked
 def histogram_floor(
     alpha: ArrayLike,  # (N, rows, columns) cells [degrees] from which the probabilities are taken
     n: int,  # cells in each of the two sets
@@ -145,6 +152,7 @@ def histogram_floor(
     return float(np.sqrt(4 * pair_histograms(cells, bins) / (math.pi * pairs)).sum((1, 2)).mean() / 2)
 
 # %% ../../nbs/kirigami/metrics.ipynb #28ac976b
+@checked
 def symmetry_images(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     beta_max: float = 90.0,  # of the data set, (0, 90] [degrees]
@@ -169,6 +177,7 @@ def _unit_vectors(cells):
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 # %% ../../nbs/kirigami/metrics.ipynb #bb520588
+@checked
 def nearest_distance(
     alpha: ArrayLike,  # (n, rows, columns) cells [degrees]
     reference: ArrayLike,  # (N, rows, columns) cells [degrees]
@@ -191,6 +200,7 @@ def nearest_distance(
     return nearest
 
 # %% ../../nbs/kirigami/metrics.ipynb #ecdc21e8
+@checked
 def memorisation(
     generated: ArrayLike,  # (n, rows, columns) cells [degrees]
     train: ArrayLike,  # (N, rows, columns) the cells that the model was trained on [degrees]
@@ -290,6 +300,7 @@ def _train_judge(x, y, seed, epochs, torch):
     return logit
 
 # %% ../../nbs/kirigami/metrics.ipynb #2b7ab693
+@checked(seed=(0, None))
 def classifier_two_sample_test(
     a: ArrayLike,  # (n, rows, columns) cells [degrees], at least 50
     b: ArrayLike,  # (k, rows, columns) cells [degrees], at least 50; the larger set is cut to the smaller one's number
@@ -338,6 +349,7 @@ def _free_paths(clearance: Callable, start, end, n_steps):
     return free
 
 # %% ../../nbs/kirigami/metrics.ipynb #4c04bdbc
+@checked
 def path_admissible(
     a: ArrayLike,  # (..., rows, columns) cells [degrees]
     b: ArrayLike,  # the same shape [degrees]
@@ -356,6 +368,7 @@ def path_admissible(
     return _free_paths(clearance, start.reshape(flat), end.reshape(flat), steps).reshape(start.shape[:-2])
 
 # %% ../../nbs/kirigami/metrics.ipynb #adf15a31
+@checked
 def pair_path_admissible(
     a: ArrayLike,  # (..., 2) angles from the vertical of a cut and of its bottom neighbour [degrees]
     b: ArrayLike,  # the same shape [degrees]
@@ -370,6 +383,7 @@ def pair_path_admissible(
     return _free_paths(clearance, start.reshape(-1, 2), end.reshape(-1, 2), steps).reshape(start.shape[:-1])
 
 # %% ../../nbs/kirigami/metrics.ipynb #89446dde
+@checked(seed=(0, None))
 def pair_statistics(
     beta_max: float,  # largest added rotation, (0, 90] [degrees]
     n: int = 100_000,  # number of random pairs of cuts
@@ -392,6 +406,7 @@ def pair_statistics(
     return numbers
 
 # %% ../../nbs/kirigami/metrics.ipynb #2a82dda8
+@checked(seed=(0, None))
 def evaluate(
     generated: ArrayLike,  # (n, rows, columns) cells [degrees], at least 50
     data: ArrayLike,  # (N, rows, columns) training cells [degrees], at least 50, or 100 without `heldout`

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
-from ..core.checks import choice, whole
+from ..core.checks import checked, choice, whole
 from ..core.device import normal, uniform
 from ..core.diffusion import Diffusion, clamp_x0
 from ..core.schedules import make_schedule
@@ -25,6 +25,7 @@ from ..core.weights import keeps_config
 from .design import check_designs, count_intersections
 
 # %% ../../nbs/kirigami/model.ipynb #d4a41645
+@checked
 def to_network(
     alpha: ArrayLike,  # (B, n, m) angles [degrees]
 ) -> Tensor:  # (B, 1, n, m) float32, of order one
@@ -32,6 +33,7 @@ def to_network(
     return torch.as_tensor((check_designs(alpha, "alpha") - 45.0) / 90.0, dtype=torch.float32).unsqueeze(1)
 
 # %% ../../nbs/kirigami/model.ipynb #571380b1
+@checked
 def to_angles(
     x: Tensor,  # (B, 1, n, m)
 ) -> NDArray[np.float64]:  # (B, n, m) angles [degrees]
@@ -42,6 +44,7 @@ def to_angles(
 _WRAP = ("circular", "circular")
 
 
+@checked
 def generator_network(
     latent: int,  # length of the latent vector
     width: int,   # channels at full resolution
@@ -53,6 +56,7 @@ def generator_network(
         GridConv(2 * width, width, padding=_WRAP), nn.ReLU(), GridConv(width, 1, padding=_WRAP))
 
 # %% ../../nbs/kirigami/model.ipynb #74d14a1b
+@checked
 def critic_network(
     n_out: int,   # 1 for a critic, 2 * latent for an encoder
     width: int,   # channels after the first layer
@@ -67,6 +71,7 @@ def critic_network(
                          nn.Flatten(), nn.Linear(4 * width * 9, n_out))
 
 # %% ../../nbs/kirigami/model.ipynb #2c315d63
+@checked
 @keeps_config
 class LatentModel(nn.Module):
     "A model that turns a normal latent vector into a cell in one pass: VAE, GAN, WGAN."
@@ -90,6 +95,7 @@ class LatentModel(nn.Module):
         return self.generator(self.latent_vectors(n, generator))
 
 # %% ../../nbs/kirigami/model.ipynb #076560c5
+@checked
 @keeps_config
 class VAE(LatentModel):
     "Variational autoencoder with Euclidean reconstruction loss (Section 2.1, Eq. 3)."
@@ -118,6 +124,7 @@ class VAE(LatentModel):
         return (kl_to_normal(mean, log_variance) + self.config["kappa"] * distance).mean()
 
 # %% ../../nbs/kirigami/model.ipynb #9990c9ec
+@checked
 def kl_to_normal(
     mean: Tensor,          # (B, latent)
     log_variance: Tensor,  # (B, latent)
@@ -126,6 +133,7 @@ def kl_to_normal(
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
 
 # %% ../../nbs/kirigami/model.ipynb #8447a567
+@checked
 @keeps_config
 class GAN(LatentModel):
     "Generative adversarial network, Jensen-Shannon form (Section 2.2, Eq. 4)."
@@ -159,6 +167,7 @@ class GAN(LatentModel):
         return F.softplus(-self.critic(self.sample(len(x), generator)).float()).mean()
 
 # %% ../../nbs/kirigami/model.ipynb #cd188e4e
+@checked
 @keeps_config
 class WGAN(LatentModel):
     "Wasserstein GAN with weight clipping or gradient penalty (Section 2.3, Eq. 5)."
@@ -213,6 +222,7 @@ class WGAN(LatentModel):
 _LIMIT = 1.5  # largest network value of an angle, at beta_max = 90
 
 
+@checked
 @keeps_config
 class DDPM(Diffusion):
     "Denoising diffusion probabilistic model with a small circular U-Net that learns the noise (Section 2.4, Eq. 11)."
@@ -238,6 +248,7 @@ class DDPM(Diffusion):
 MODELS = {"vae": VAE, "gan": GAN, "wgan": WGAN, "ddpm": DDPM}
 
 
+@checked(seed=(0, None))
 def build(
     name: str,      # "vae", "gan", "wgan" or "ddpm"
     *,
@@ -250,6 +261,7 @@ def build(
         return MODELS[choice("name", name, MODELS)](**config)
 
 # %% ../../nbs/kirigami/model.ipynb #8191a188
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: nn.Module,  # with sample(n, generator) -> (n, 1, size, size)
@@ -269,6 +281,7 @@ def generate(
     return np.concatenate(parts)
 
 # %% ../../nbs/kirigami/model.ipynb #bf16eea1
+@checked
 @torch.no_grad()
 def layer_shapes(
     network: nn.Module,  # in evaluation mode
@@ -295,6 +308,7 @@ RECIPES = {
 EPOCHS = 3000  # of the paper, each over 20,000 cells in batches of 32
 
 
+@checked(seed=(0, None))
 def intersections_of(
     n: int = 500,            # cells to generate
     *,

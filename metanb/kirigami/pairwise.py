@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..core.checks import whole
+from ..core.checks import checked, whole
 from ..core.device import uniform
 from ..core.training import Phase
 from ..core.weights import keeps_config
@@ -23,6 +23,7 @@ SCALE = 50.0  # units of g in one unit of a stored parameter
 OPEN = 2.0    # g before training: an open gate
 
 # %% ../../nbs/kirigami/pairwise.ipynb #5012ffd3
+@checked
 class PairTable(nn.Module):
     "Learned function g(x, y) of two neighbouring cuts, periodic in both, for axial and diagonal neighbours."
 
@@ -55,6 +56,7 @@ class PairTable(nn.Module):
         return found.view(own.shape)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #b033f81b
+@checked
 class CutTable(nn.Module):
     "Learned even function v(beta) of the angle of one cut relative to the base pattern, periodic."
 
@@ -82,6 +84,7 @@ class CutTable(nn.Module):
 SHARPNESS = 8.0  # s in sampling
 
 # %% ../../nbs/kirigami/pairwise.ipynb #41b887f7
+@checked
 @keeps_config
 class PairwiseEnergy(nn.Module):
     "Product of learned gates over neighbouring cuts, trained by pseudo-likelihood, sampled by Gibbs sweeps."
@@ -139,6 +142,7 @@ class PairwiseEnergy(nn.Module):
         return network_values(alpha, base)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #d98fecdd
+@checked
 def gibbs_sweep(
     energy: PairwiseEnergy,
     alpha: Tensor,  # (B, n, m) [degrees], changed in place

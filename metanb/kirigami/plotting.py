@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ..core.checks import refused
+from ..core.checks import checked, refused
 from ..core.plotting import CYCLE
 
 # %% ../../nbs/kirigami/plotting.ipynb #3356ccdf
@@ -25,6 +25,7 @@ MODEL_COLORS = {
 }
 
 
+@checked
 def model_colors(
     names: Iterable[str],  # names of models, small letters; repeated names count once
 ) -> dict[str, str]:       # name -> colour
@@ -37,6 +38,7 @@ def model_colors(
     return {name: MODEL_COLORS[name] if name in MODEL_COLORS else free[others.index(name)] for name in names}
 
 # %% ../../nbs/kirigami/plotting.ipynb #141a84c1
+@checked
 def epochs(
     history: Iterable[Mapping[str, Any]],  # rows with "step"
     *,
@@ -47,6 +49,7 @@ def epochs(
     return [row["step"] * batch_size / cells for row in history]
 
 # %% ../../nbs/kirigami/plotting.ipynb #7e773077
+@checked
 def plot_training(
     shipped: Mapping[str, list[dict]],  # model -> history with "step" and "intersections"
     live: Mapping[str, list[dict]],     # the same of the runs made here

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ..core.checks import refused, whole
+from ..core.checks import checked, refused, whole
 from ..core.device import normal, uniform
 from ..core.training import Phase
 from ..core.unet import GridConv
@@ -22,6 +22,7 @@ from .design import PERIOD
 from .lattice import LINES, base_pattern, degrees_of, neighbours, network_values
 
 # %% ../../nbs/kirigami/torus.ipynb #da41f4f2
+@checked
 def mills(
     z: Tensor,  # distance to the wall in units of the noise
 ) -> Tensor:    # pull away from the wall, positive
@@ -36,6 +37,7 @@ DISTANCE = 10.0  # degrees in one unit of a wall's distance
 SCALE = 5.0  # units of a table in one of a stored parameter; less than in `pairwise`: fast walls lose their gradient
 
 # %% ../../nbs/kirigami/torus.ipynb #221b51d4
+@checked
 class Walls(nn.Module):
     "Pull of learned walls between neighbouring cuts, and of a cut's own walls."
 
@@ -89,6 +91,7 @@ WAVES = 4             # k of the network's inputs
 SPREAD = 52.0         # degrees; of rotations that are uniform within 90 degrees
 
 # %% ../../nbs/kirigami/torus.ipynb #f4f21b3c
+@checked
 class ScoreNetwork(nn.Module):
     "Circular convolutions with a noise level: (B, n, m) angles to (B, n, m) sigma times score."
 
@@ -130,6 +133,7 @@ class ScoreNetwork(nn.Module):
         return self.last(h)[:, 0].float()
 
 # %% ../../nbs/kirigami/torus.ipynb #5ef9eafc
+@checked
 @keeps_config
 class AngleScore(nn.Module):
     "sigma times the score of noisy angles: walls and network."
@@ -166,6 +170,7 @@ class AngleScore(nn.Module):
         return self.walls(alpha, sigma, base) + (sigma / 1.5).log().clamp(0, 1) * network
 
 # %% ../../nbs/kirigami/torus.ipynb #a10b47a8
+@checked
 def descend(
     score: AngleScore,
     alpha: Tensor,     # (B, n, m) noisy angles [degrees]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from typing import Annotated
 from torch import nn
 
-from ..core.checks import choice, refused
+from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
 from ..core.files import number_name
 from ..core.plans import DryRun, Yes, agreed
@@ -55,6 +55,7 @@ TITLES = {
 }
 
 
+@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -73,6 +74,7 @@ CHECKS = {  # generated cells at each point of the training curve, and at the en
 }
 
 
+@checked(seed=(0, None))
 def train(
     name: str,                   # of `TRAININGS`
     data: NDArray[np.float64] | None = None,  # (N, 6, 6) angles [degrees]; the preset's data set of beta_max without
@@ -101,6 +103,7 @@ def train(
                evaluate_every=check["every"], progress=progress, **TRAININGS[name].for_fit(preset, steps=steps))
 
 # %% ../../nbs/kirigami/train.ipynb #9c8d05a8
+@checked(seed=(0, None))
 def make_card(
     name: str,                      # of `TRAININGS`
     result: Fit,                    # what `train` returned
@@ -125,6 +128,7 @@ def make_card(
             "training": training, "sampling": sampling, "metrics": metrics, "history": thin(result.history)}
 
 # %% ../../nbs/kirigami/train.ipynb #cd020b1e
+@checked
 def weights_name(
     name: str,        # model
     beta_max: float,  # data set [degrees]
@@ -133,6 +137,7 @@ def weights_name(
     return f"kirigami/{name}_{number_name(beta_max, 'beta_max')}"
 
 # %% ../../nbs/kirigami/train.ipynb #df7f69e1
+@checked
 def shipped_history(
     name: str,        # model
     beta_max: float,  # data set [degrees]
@@ -145,6 +150,7 @@ def shipped_history(
 BetaMax = Annotated[list[float] | None, typer.Option(help="Data set [degrees]; may be repeated; 20, 60, 90 without.")]
 
 
+@checked(seed=(0, None))
 def command(
     model: Models = None,
     beta_max: BetaMax = None,

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..core.checks import number
+from ..core.checks import checked, number
 from .design import DeformedCell, TrussDesign, check_designs, deformed_cell
 
 # %% ../../nbs/truss/criteria.ipynb #3cecdf9b
+@checked
 def smallest_diameter(
     designs: TrussDesign,  # B designs
     edge: float = 1.0,     # of the undeformed cube: 1 for cell units, or in mm
@@ -23,6 +24,7 @@ def smallest_diameter(
     return np.array([deformed_cell(design).diameter for design in check_designs(designs)]) * edge
 
 # %% ../../nbs/truss/criteria.ipynb #7bbc7900
+@checked
 def slenderness(designs: TrussDesign) -> tuple[NDArray, NDArray]:  # (B,), (B,)
     "Smallest and mean ratio of length to diameter of the struts."
     cells = [deformed_cell(design) for design in check_designs(designs)]
@@ -120,6 +122,7 @@ def _largest_distance(cell: DeformedCell, tolerance: float) -> float:
     return _largest_of(F, start, vectors, radii[strut], tolerance)
 
 # %% ../../nbs/truss/criteria.ipynb #b03dc0de
+@checked
 def pore_size(
     designs: TrussDesign,     # B designs
     edge: float = 1.0,        # of the undeformed cube: 1 for cell units, or in mm
@@ -161,11 +164,13 @@ def _gap(cell: DeformedCell) -> float:
     return least
 
 # %% ../../nbs/truss/criteria.ipynb #cf11243f
+@checked
 def least_gap(designs: TrussDesign) -> NDArray:  # (B,)
     "Smallest gap between struts that do not meet, over the thicker diameter; below 0 where they overlap."
     return np.array([_gap(deformed_cell(design)) for design in check_designs(designs)])
 
 # %% ../../nbs/truss/criteria.ipynb #15c4585a
+@checked
 def criteria(
     designs: TrussDesign,     # B designs
     edge: float = 1.0,        # of the undeformed cube: 1 for cell units, or in mm

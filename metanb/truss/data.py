@@ -20,7 +20,7 @@ import typer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import choice, refused
+from ..core.checks import checked, choice, refused
 from ..core.elasticity import UPPER, reorder, to_matrix
 from ..core.files import user_path, write_json
 from ..core.plans import DryRun, Plan, Yes, agreed
@@ -43,6 +43,7 @@ SIZES = {  # designs, designs per shard
 SECONDS, BYTES = 3.2e-4, 250  # a design: of one core, measured; and on disk
 
 # %% ../../nbs/truss/data.ipynb #10de8115
+@checked(seed=(0, None))
 def make_shard(
     n: int,     # designs in this shard
     seed: int,  # of this shard
@@ -67,6 +68,7 @@ ARRAYS = {  # what a set holds, for its card
 }
 
 # %% ../../nbs/truss/data.ipynb #75bde050
+@checked(seed=(0, None))
 def dataset(
     *,
     preset: str = DEFAULT,       # sizes: "test", "demo" or "paper"
@@ -86,6 +88,7 @@ def dataset(
                     **chosen)
 
 # %% ../../nbs/truss/data.ipynb #7016edc4
+@checked
 @dataclass(frozen=True, eq=False)
 class Trusses:
     "Designs with their stiffness per Young's modulus of the base material."
@@ -113,6 +116,7 @@ class Trusses:
         return reorder(to_matrix(constants.nan_to_num()).masked_fill(unknown, torch.nan), voigt_order)
 
 # %% ../../nbs/truss/data.ipynb #adfeb526
+@checked
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
     partial: bool = False,       # the finished shards of one that is not finished
@@ -124,6 +128,7 @@ def load(
     return Trusses(from_table(ds["descriptor"][:]), ds["C_ort"][:], ds["C"][:], ds)
 
 # %% ../../nbs/truss/data.ipynb #db0a7b61
+@checked(seed=(0, None))
 def initial_data(
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     *,
@@ -140,6 +145,7 @@ AUTHORS = {  # over the authors' 3,000,000 designs, C11 C12 C13 C22 C23 C33 C44 
 }
 
 
+@checked
 def beyond_orthotropic(trusses: Trusses) -> NDArray:  # (n,)
     "Largest constant of C_ort beyond the nine, as a share of the largest."
     C = trusses.C_ort.astype(float)
@@ -147,6 +153,7 @@ def beyond_orthotropic(trusses: Trusses) -> NDArray:  # (n,)
     return abs(C[:, others]).max(1) / abs(C).max(1)
 
 # %% ../../nbs/truss/data.ipynb #d1646110
+@checked
 def statistics(trusses: Trusses) -> dict[str, Any]:
     "Mean and standard deviation of the nine constants of C_ort [1e-3], and the share of designs with others above 1 %."
     nine = 1e3 * trusses.C_ort.astype(float)[:, ORTHOTROPIC]
@@ -162,6 +169,7 @@ _NAMES = [f"C{i + 1}{j + 1}" for i, j in zip(*UPPER)]
 _WANTED = [*COLUMNS, *(f"{_NAMES[k]}_ort" for k in ORTHOTROPIC), *_NAMES]
 
 
+@checked
 def import_table(
     path: str | Path,    # CSV file
     folder: str | Path,  # of the new data set
@@ -185,6 +193,7 @@ def import_table(
     return generate(folder, imported_table, n=n, shard_size=n, seed=0, params=params, progress=False)
 
 # %% ../../nbs/truss/data.ipynb #d4115968
+@checked
 def command(
     preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,
     n: Annotated[int | None, typer.Option(help="number of designs, instead of the preset's")] = None,

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import refused, shaped, tensor, whole
+from ..core.checks import checked, refused, shaped, tensor, whole
 from ..core.elasticity import axis_angle, axis_angle_of, is_rotation
 from ..core.tables import column_names, read_columns
 from .topology import LATTICES, Compound, compound, slot_set, slots_of
@@ -104,6 +104,7 @@ def _own_struts(values: dict[str, Any], radii: Any, moves: Any) -> dict[str, Ten
     return out
 
 # %% ../../nbs/truss/design.ipynb #53327d93
+@checked
 @dataclass(frozen=True, eq=False)
 class TrussDesign(_Batch):
     "B designs; ValueError names what is not allowed."
@@ -165,6 +166,7 @@ class TrussDesign(_Batch):
         return replace(self, types=found[..., 0], tessellations=found[..., 1])
 
 # %% ../../nbs/truss/design.ipynb #65d94458
+@checked
 def check_designs(designs: TrussDesign, name: str = "designs") -> TrussDesign:
     "The designs; ValueError for anything else."
     if not isinstance(designs, TrussDesign):
@@ -172,6 +174,7 @@ def check_designs(designs: TrussDesign, name: str = "designs") -> TrussDesign:
     return designs
 
 # %% ../../nbs/truss/design.ipynb #ceb9f1ef
+@checked
 def check_one(design: TrussDesign, name: str = "design") -> TrussDesign:
     "The design; ValueError for a batch of another number."
     if len(check_designs(design, name)) != 1:
@@ -179,6 +182,7 @@ def check_one(design: TrussDesign, name: str = "design") -> TrussDesign:
     return design
 
 # %% ../../nbs/truss/design.ipynb #f0d50a2b
+@checked
 def joined_designs(designs: Sequence[TrussDesign]) -> TrussDesign:
     "One batch of several; radii and moves must be in all of them or in none."
     values = {f.name: [getattr(check_designs(design), f.name) for design in designs] for f in fields(TrussDesign)}
@@ -189,6 +193,7 @@ def joined_designs(designs: Sequence[TrussDesign]) -> TrussDesign:
     return TrussDesign(**{name: None if value[0] is None else join[name](value) for name, value in values.items()})
 
 # %% ../../nbs/truss/design.ipynb #f5ef6190
+@checked
 def check_plain(design: TrussDesign, name: str = "design") -> TrussDesign:
     "The designs; ValueError for struts that differ, where only the paper's designs are known."
     if not check_designs(design, name).plain:
@@ -199,6 +204,7 @@ def check_plain(design: TrussDesign, name: str = "design") -> TrussDesign:
 BOUNDS = {"relative_density": (0.002, 0.1), "stretch": (0.5, 2.0)}  # of the paper's design space
 
 # %% ../../nbs/truss/design.ipynb #95044917
+@checked(seed=(0, None))
 def random_designs(
     n: int,
     seed: int = 0,
@@ -217,6 +223,7 @@ def random_designs(
     return TrussDesign(types, tessellations, density, U, V, rotations(), rotations())
 
 # %% ../../nbs/truss/design.ipynb #18915cd2
+@checked
 @dataclass(frozen=True, eq=False)
 class DeformedCell:
     "The geometry of one design [cube edge]."
@@ -227,6 +234,7 @@ class DeformedCell:
     diameters: NDArray  # (M,) of the struts
 
 # %% ../../nbs/truss/design.ipynb #9f104294
+@checked
 def deformed_cell(
     design: TrussDesign,  # one design
 ) -> DeformedCell:
@@ -252,6 +260,7 @@ COLUMNS = (
 )  # of the authors' published table
 
 
+@checked
 def columns_of(designs: TrussDesign) -> tuple[str, ...]:
     "Names of the columns of `to_table`: COLUMNS and, of designs with radii or moves, those of all struts and nodes."
     own = () if check_designs(designs).plain else _own_columns(designs.types[0], designs.tessellations[0])
@@ -265,6 +274,7 @@ def _own_columns(types: NDArray, tessellations: NDArray) -> tuple[str, ...]:
     return *radii, *(f"move{k + 1}_{i}" for k in range(len(graph.nodes)) for i in (1, 2, 3))
 
 # %% ../../nbs/truss/design.ipynb #9eddb72e
+@checked
 def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), or more of designs with radii or moves, see `columns_of`
     "Descriptors in the columns of the authors' table, and what designs have beyond them."
     turns = []
@@ -325,6 +335,7 @@ def _check_rows(table: NDArray, where: Callable[[int], str]) -> None:
             raise refused(f"{COLUMNS[column]} in {where(row)}", table[row, column], allowed)
 
 # %% ../../nbs/truss/design.ipynb #eaf07fa2
+@checked
 def from_table(
     table: Any,  # (B, 19), or something with named columns: a DataFrame, a structured array, a dictionary
     *,
@@ -360,6 +371,7 @@ def _own_part(slots: NDArray, table: NDArray) -> tuple[Tensor | None, Tensor | N
     return torch.tensor(radii), torch.tensor(moves.reshape(-1, n, 3))
 
 # %% ../../nbs/truss/design.ipynb #47c812e5
+@checked
 def read_table(
     path: str | Path,  # CSV file with the names of COLUMNS in its header, in any order and among others
 ) -> TrussDesign:

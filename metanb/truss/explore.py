@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..core.checks import refused
+from ..core.checks import checked, refused
 from metanb.core.elasticity import (
     CONSTANTS, axis_angle, axis_angle_of, check_stiffness, engineering_constants, orthotropic, universal_anisotropy,
 )
@@ -39,6 +39,7 @@ from .plotting import CASES, cell_edges, relative_strain, strut_lines, strut_rad
 from .topology import LATTICES
 
 # %% ../../nbs/truss/explore.ipynb #ea12279c
+@checked
 def numbers(
     design: TrussDesign,      # one design
     C: Tensor | None = None,  # (6, 6) its stiffness, if known
@@ -238,6 +239,7 @@ class _Explorer:
         self.draws += 1
 
 # %% ../../nbs/truss/explore.ipynb #96a55e25
+@checked
 def explore(
     design: TrussDesign | None = None,  # one design, to begin with; None: octet and body-centred cubic
 ) -> widgets.VBox:
@@ -250,6 +252,7 @@ def explore(
     return app_box("truss-explore", knobs, buttons, app.status, app.figure, numbers, app=app)
 
 # %% ../../nbs/truss/explore.ipynb #b7ba0891
+@checked
 def shipped_proposer() -> tuple[Callable[..., TrussDesign] | None, str]:  # for `design_for`, and which one it is
     "The shipped inverse network, which is None for `design_for`, or random designs where there is none."
     if "truss/inverse" in weights():
@@ -462,6 +465,7 @@ class _TargetExplorer:
             self.button.disabled = False
 
 # %% ../../nbs/truss/explore.ipynb #b9010e8c
+@checked
 def target_explorer(
     targets: Mapping[str, ArrayLike] | None = None,  # name -> (6, 6); None: the four bone samples
     *,

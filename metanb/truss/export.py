@@ -22,7 +22,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.files import suffix_of, user_path, write_file
 from ..core.printing import PrintCheck, write_mesh
 from ..core.tables import read_columns
@@ -30,6 +30,7 @@ from .design import TrussDesign, deformed_cell
 from .topology import block_of, compound
 
 # %% ../../nbs/truss/export.ipynb #d1fdedb5
+@checked
 @dataclass(frozen=True, eq=False)
 class TrussGraph:
     "Nodes and struts of a finite truss; ValueError names what is not allowed."
@@ -62,6 +63,7 @@ class TrussGraph:
 _MOST_CELLS = 1_000_000  # of a block
 
 
+@checked
 def check_repeats(repeats: int | tuple[int, int, int]) -> tuple[int, int, int]:
     "Numbers of cells along three edges; one number holds for all. ValueError for anything below 1."
     three = repeats if isinstance(repeats, (tuple, list, np.ndarray)) else 3 * (repeats,)
@@ -73,6 +75,7 @@ def check_repeats(repeats: int | tuple[int, int, int]) -> tuple[int, int, int]:
     return three
 
 # %% ../../nbs/truss/export.ipynb #af51e107
+@checked
 def graph(
     design: TrussDesign,  # one design
     *,
@@ -107,6 +110,7 @@ def _check_name(name: str) -> str:
     return name
 
 
+@checked
 def write_csv(
     truss: TrussGraph,
     folder: str | Path,
@@ -127,6 +131,7 @@ def _check_column(path: str | Path, lines: NDArray, name: str, values: NDArray, 
         raise refused(f"{path}, line {lines[row]}, column {name!r}", values[row], allowed)
 
 
+@checked
 def read_csv(nodes: str | Path, struts: str | Path) -> TrussGraph:
     "The truss of `write_csv`; raises ValueError that names file, line and column."
     (a, above), (b, below) = read_columns(nodes, _NODES), read_columns(struts, _STRUTS)
@@ -150,6 +155,7 @@ def _data_array(name: str, values: NDArray, components: int = 1) -> str:
     return head + coded + "</DataArray>"
 
 
+@checked
 def write_vtu(truss: TrussGraph, path: str | Path) -> Path:
     "An unstructured grid of lines [mm] with radius, diameter and share of each, and the largest radius at each node."
     suffix_of(path, (".vtu",))
@@ -198,6 +204,7 @@ def _without_bubbles(vertices: NDArray, faces: NDArray) -> NDArray:
     return faces[np.bincount(part, np.einsum("ij,ij->i", a, np.cross(b, c)))[part] > 0]
 
 # %% ../../nbs/truss/export.ipynb #18d28cb4
+@checked
 def union_volume(
     truss: TrussGraph,
     points: int = 20_000,
@@ -238,6 +245,7 @@ def _level_surface(field: NDArray, level: float, h: float, low: NDArray) -> Any:
     return mesh
 
 # %% ../../nbs/truss/export.ipynb #247806ad
+@checked
 def surface(
     truss: TrussGraph,
     resolution: float | None = None,  # spacing h of the grid [mm]; None: one eighth of the thinnest strut
@@ -265,6 +273,7 @@ def surface(
     return mesh
 
 # %% ../../nbs/truss/export.ipynb #c76f21c0
+@checked
 @dataclass(frozen=True)
 class TrussFiles:
     "What was written."
@@ -273,6 +282,7 @@ class TrussFiles:
     # the struts; None without stl and 3mf
 
 # %% ../../nbs/truss/export.ipynb #59a35d2f
+@checked
 def export_truss(
     design: TrussDesign,  # one design
     folder: str | Path,

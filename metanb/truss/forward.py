@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
-from ..core.checks import choice, refused, tensor
+from ..core.checks import checked, choice, refused, tensor
 from ..core.elasticity import UPPER, rotate_stiffness, rotation_from_six, six_from_rotation
 from ..core.training import Phase
 from ..core.weights import keeps_config
@@ -22,6 +22,7 @@ from metanb.truss.relaxed import (
 )
 
 # %% ../../nbs/truss/forward.ipynb #90218d73
+@checked
 class Residual(nn.Module):
     "x + MLP(x); starts as the identity."
 
@@ -44,6 +45,7 @@ class ExactLinear(nn.Linear):
         return exact(super().forward)(x.float())
 
 # %% ../../nbs/truss/forward.ipynb #5cb8f8c0
+@checked
 class ResidualNet(nn.Module):
     "Inputs -> width, residual blocks -> outputs."
 
@@ -57,6 +59,7 @@ class ResidualNet(nn.Module):
         return self.last(nn.functional.silu(self.blocks(self.first(x)).float()))
 
 # %% ../../nbs/truss/forward.ipynb #fb6a8141
+@checked
 def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
     "A plain perceptron for a list of widths, as in the paper; a `ResidualNet` for {width, blocks}."
     if isinstance(hidden, dict):
@@ -66,6 +69,7 @@ def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
     return nn.Sequential(*layers, ExactLinear(hidden[-1], n_out))
 
 # %% ../../nbs/truss/forward.ipynb #2f08625b
+@checked
 def rotation_average(
     z: Tensor,       # (B, 21) tensors that give the deviations
     n: int = 8192,   # rotations
@@ -87,10 +91,10 @@ def _turn_and_shape(design: RelaxedDesign) -> tuple[Tensor, Tensor]:  # (B, 3, 3
     return R, S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
 
 # %% ../../nbs/truss/forward.ipynb #d505e306
+@checked
 @keeps_config
 class AffineForward(nn.Module):
     "Stiffness as a correction of the affine bound, learnt in the polar frame of the deformation."
-
     def __init__(self, width: int = 256, blocks: int = 4, learning_rate: float = 1e-3):
         super().__init__()
         self.bound, self.net = AffineBound(), ResidualNet(1 + 1 + 1 + PAIRS + 6 + 6 + 21, 21, width, blocks)
@@ -178,6 +182,7 @@ class _Scaled(nn.Module):
         return ((self(x) - y) / torch.where(scale > 0, scale, torch.inf)).square().mean()
 
 # %% ../../nbs/truss/forward.ipynb #26d3d794
+@checked
 class OrthotropicNet(_Scaled):
     "F1: density, U and the one-hots of the slots (B, 31) -> 9 or 21 isometric constants of C_ort."
 
@@ -185,6 +190,7 @@ class OrthotropicNet(_Scaled):
         super().__init__(31, constants, hidden)
 
 # %% ../../nbs/truss/forward.ipynb #b101da55
+@checked
 class ShearNet(_Scaled):
     "F2: constants of C_ort turned by R_I, and V (B, 24) -> constants before R_II (B, 21), isometric."
 
@@ -197,6 +203,7 @@ def _descriptor(design: RelaxedDesign) -> Tensor:  # (B, 31)
     return torch.cat([design.relative_density[:, None], design.U, *slots], 1)
 
 
+@checked
 @keeps_config
 class ForwardModel(nn.Module):
     "The paper's chain: F1, rotation by R_I, F2, rotation by R_II."
@@ -251,6 +258,7 @@ class ForwardModel(nn.Module):
         ]
 
 # %% ../../nbs/truss/forward.ipynb #326277df
+@checked
 @keeps_config
 class BlackBox(nn.Module):
     "The paper's ablation: all descriptors, rotations by six numbers each, to the 21 constants."
@@ -283,6 +291,7 @@ class BlackBox(nn.Module):
         return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), rate)]
 
 # %% ../../nbs/truss/forward.ipynb #de388019
+@checked
 @torch.no_grad()
 def predict_stiffness(
     model: nn.Module,
@@ -296,6 +305,7 @@ def predict_stiffness(
     return C.to(designs.relative_density.device)
 
 # %% ../../nbs/truss/forward.ipynb #9d3a7e35
+@checked
 def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the upper triangle
     "1 - (mean square error) / variance, of each constant of stiffness (B, 6, 6)."
     if found.shape != true.shape or found.shape[1:] != (6, 6) or len(found) < 2:

@@ -18,7 +18,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ..core.checks import number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, whole
 from .design import TrussDesign, check_plain
 from .export import TrussGraph
 from .mechanics import graded_stiffness
@@ -48,6 +48,7 @@ def _on(points: NDArray, vectors: NDArray, segments: NDArray) -> NDArray:  # (n,
     return out
 
 # %% ../../nbs/truss/grading.ipynb #abbf51e2
+@checked
 @dataclass(frozen=True, eq=False)
 class Grading:
     "Control points and what changes between them; made by `grading`."
@@ -110,6 +111,7 @@ def _check_places(
     return points, direction
 
 
+@checked
 def grading(
     points: ArrayLike,     # (K, 3) control points [mm]
     design: TrussDesign,   # K designs
@@ -133,6 +135,7 @@ def grading(
     return Grading(points, direction, np.stack([q.T @ b for q, b in zip(turns, B)]), density, graph, member)
 
 # %% ../../nbs/truss/grading.ipynb #d2a0930f
+@checked
 @dataclass(frozen=True, eq=False)
 class Phases:
     "Three phases in a box; made by `phases`."
@@ -196,6 +199,7 @@ def _check_box(low: ArrayLike, high: ArrayLike) -> tuple[NDArray, NDArray]:
     return low, high
 
 
+@checked
 def phases(
     field: Grading,
     low: ArrayLike,   # (3,) corner of the box [mm]
@@ -239,6 +243,7 @@ def _checked(
     return result
 
 # %% ../../nbs/truss/grading.ipynb #6d1c5ac5
+@checked
 @dataclass(frozen=True, eq=False)
 class GradedTruss:
     "A finite graded truss; `graph` goes to the writers of `truss.export`."
@@ -282,11 +287,13 @@ def _areas(field: Grading, found: Phases, x: NDArray, strut: NDArray) -> NDArray
     return np.concatenate([field.areas(x[p], np.linalg.inv(found.gradient(x[p])), strut[p]) for p in parts])
 
 
+@checked
 def control_diameters(field: Grading) -> NDArray:  # (K,) [mm]
     "Strut diameters of the designs at the control points."
     return np.sqrt(4 / np.pi * field.areas(field.points, np.linalg.inv(field.reciprocal)).max(1))
 
 # %% ../../nbs/truss/grading.ipynb #ebf0de40
+@checked
 def graded_truss(
     field: Grading,
     low: ArrayLike,   # (3,) corner of the box [mm]
@@ -324,6 +331,7 @@ def graded_truss(
     return GradedTruss(graph, strut[keep], found, len(cells), float(1 - volume[keep].sum() / volume.sum()))
 
 # %% ../../nbs/truss/grading.ipynb #737a0959
+@checked
 def local_stiffness(
     field: Grading,
     x: ArrayLike,                   # (n, 3) [mm]

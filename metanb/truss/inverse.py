@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.checks import alike, choice, number, refused, tensor, whole
+from ..core.checks import alike, checked, choice, number, refused, tensor, whole
 from ..core.elasticity import PAIRS, check_stiffness, reorder, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
@@ -31,6 +31,7 @@ from .struts import StrutBounds, match_struts
 from .topology import LATTICES, Compound, compound, slots_of
 
 # %% ../../nbs/truss/inverse.ipynb #f11aaf2a
+@checked
 def nmse(
     C: ArrayLike,       # (..., 6, 6) stiffness found
     target: ArrayLike,  # (..., 6, 6) stiffness wanted, in the same unit
@@ -44,6 +45,7 @@ def nmse(
     return ((C - target) ** 2).sum((-2, -1)) / size
 
 # %% ../../nbs/truss/inverse.ipynb #315fd95b
+@checked
 def least_density(
     target: ArrayLike,    # (..., 6, 6)
     youngs_modulus: float = 1.0,  # of the base material, in the unit of the target
@@ -66,6 +68,7 @@ _BONES = (
 )
 
 # %% ../../nbs/truss/inverse.ipynb #8014060a
+@checked
 def bones() -> Tensor:  # (4, 6, 6) [GPa]
     "Measured stiffness of four samples of trabecular bone (Bastek et al. 2022, Fig. 3A, after Colabella et al. 2017)."
     return to_matrix(np.array(_BONES))
@@ -100,6 +103,7 @@ def _checked(target: ArrayLike, youngs_modulus: float, voigt_order: str = "stand
     return reorder(target, voigt_order) / youngs_modulus
 
 # %% ../../nbs/truss/inverse.ipynb #16183a9f
+@checked
 def refine(
     design: TrussDesign,   # B designs
     target: ArrayLike,     # (6, 6) stiffness per Young's modulus of the base material
@@ -164,6 +168,7 @@ def _double(design: TrussDesign) -> TrussDesign:
     return replace(check_plain(design), **{name: getattr(design, name).detach().cpu().double() for name in names})
 
 # %% ../../nbs/truss/inverse.ipynb #6bdd0d79
+@checked(seed=(0, None))
 def random_proposer(
     target: Tensor,     # (6, 6); not looked at, but that the density is at least what the target needs
     n: int,
@@ -189,6 +194,7 @@ def random_proposer(
     return replace(designs, relative_density=(designs.relative_density * scale).clamp(*BOUNDS["relative_density"]))
 
 # %% ../../nbs/truss/inverse.ipynb #51ae3f1b
+@checked
 def topologies_of(
     design: TrussDesign,  # K designs
 ) -> list[tuple]:         # K sets of (type, tessellation)
@@ -206,6 +212,7 @@ def _repeats(graph: Compound) -> bool:
     return all(row == rows[0] for row in rows)
 
 
+@checked
 @cache
 def strut_set(
     slots: tuple[tuple[int, int], ...],  # ((type, tessellation), ...)
@@ -218,6 +225,7 @@ def strut_set(
     return frozenset(frozenset(map(tuple, strut)) for strut in ends.tolist())
 
 # %% ../../nbs/truss/inverse.ipynb #65d5a57a
+@checked
 def load_proposer(name: str = "truss/inverse", device: str = "cpu") -> Callable[..., TrussDesign]:
     "The shipped inverse network as a proposer, on a device; its designs are on the CPU."
     model = from_pretrained(name, device)
@@ -233,14 +241,15 @@ def _warn(target: Tensor) -> None:
     low, high = BOUNDS["relative_density"]
     said = f"target needs a relative density of at least {need:.3f}"
     if need > high:
-        warnings.warn(f"{said}; the designs have at most {high}, so that none can match it", stacklevel=3)
+        warnings.warn(f"{said}; the designs have at most {high}, so that none can match it", stacklevel=4)
     elif need > 0.8 * high:
-        warnings.warn(f"{said}, near the largest of the designs, {high}", stacklevel=3)
+        warnings.warn(f"{said}, near the largest of the designs, {high}", stacklevel=4)
     if need < low:
         warnings.warn(f"target is met by a relative density from {need:.2g} on; the designs have at least {low}, "
-                      "with which few are so compliant", stacklevel=3)
+                      "with which few are so compliant", stacklevel=4)
 
 # %% ../../nbs/truss/inverse.ipynb #950407fc
+@checked(seed=(0, None))
 def design_for(
     target: ArrayLike,            # (6, 6) stiffness in Voigt notation
     youngs_modulus: float = 1.0,  # of the base material, in the unit of the target
@@ -305,6 +314,7 @@ def _searched(
         n_candidates=n_candidates, keep=keep, target=youngs_modulus * goal, youngs_modulus=youngs_modulus)
 
 # %% ../../nbs/truss/inverse.ipynb #a91c14c9
+@checked
 def closest(
     ds: Dataset,        # of `truss.data`
     target: ArrayLike,  # (6, 6)
@@ -323,6 +333,7 @@ def closest(
     return from_table(ds["descriptor"][best[1]:best[1] + 1]), best[0]
 
 # %% ../../nbs/truss/inverse.ipynb #1c67840b
+@checked
 def cauchy_limit(
     C: Tensor,  # (6, 6)
 ) -> float:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import choice, number, refused, tensor
+from ..core.checks import checked, choice, number, refused, tensor
 from ..core.device import pick_device
 from .design import TrussDesign, check_designs, check_one, deformed_cell
 from .topology import Compound, Reduced, compound, reduced, slot_set, slots_of
 
 # %% ../../nbs/truss/mechanics.ipynb #9da37230
+@checked
 def strut_stiffness(
     v: Tensor,     # (3, ...) vectors of struts
     area: Tensor,  # (...) cross sections
@@ -223,6 +224,7 @@ def _check_held(solution: _Solution, rows: np.ndarray, slots: tuple) -> Tensor:
     return solution.stiffness
 
 # %% ../../nbs/truss/mechanics.ipynb #d94a728c
+@checked
 def effective_stiffness(
     designs: TrussDesign,       # B designs; tensors that require gradients give gradients
     *,
@@ -276,6 +278,7 @@ def _check_graded(graph: Compound, F: Tensor, areas: Tensor) -> None:
         raise refused(f"largest of areas[{int(empty.int().argmax())}]", 0.0, "above 0, at least one strut")
 
 # %% ../../nbs/truss/mechanics.ipynb #f45b2b47
+@checked
 def graded_stiffness(
     graph: Compound,  # N nodes, M struts in the undeformed cube
     F: Tensor,        # (B, 3, 3) whose columns are the edges of the deformed cell, in any unit of length
@@ -302,6 +305,7 @@ def graded_stiffness(
     return torch.stack(out)
 
 # %% ../../nbs/truss/mechanics.ipynb #d303fd5f
+@checked
 @dataclass(frozen=True, eq=False)
 class Modes:
     "What the N nodes of a truss do under the six unit strains, in Voigt order."
@@ -310,6 +314,7 @@ class Modes:
     rotations: Tensor      # (6, N, 3) [rad]
 
 # %% ../../nbs/truss/mechanics.ipynb #c3e3feab
+@checked
 def deformation_modes(
     design: TrussDesign,  # one design
     *,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Generator, Tensor, nn
 
-from ..core.checks import number, shaped, tensor, whole
+from ..core.checks import checked, number, shaped, tensor, whole
 from ..core.elasticity import rotate_stiffness, rotation_from_six
 from ..core.training import Phase
 from ..core.weights import keeps_config
@@ -35,6 +35,7 @@ def _dilatation(C: Tensor) -> Tensor:
     return A
 
 
+@checked
 @exact
 def canonical_frame(
     C: Tensor,  # (B, 6, 6)
@@ -54,6 +55,7 @@ def canonical_frame(
     return Q * sign[:, None, :]
 
 # %% ../../nbs/truss/model.ipynb #5a7dff25
+@checked
 def straight_through(
     logits: Tensor,      # (..., k)
     temperature: float,
@@ -66,6 +68,7 @@ def straight_through(
     return hard + (soft - soft.detach())
 
 # %% ../../nbs/truss/model.ipynb #7d756e02
+@checked
 class TopologyNet(nn.Module):
     "G1: features of targets -> slots, one by one as in the paper, or all at once out of the distinct topologies."
 
@@ -105,6 +108,7 @@ class TopologyNet(nn.Module):
         return sum(nn.functional.cross_entropy(part.flatten(0, 1), true.flatten()) for part, true in pairs)
 
 # %% ../../nbs/truss/model.ipynb #efcfa857
+@checked
 class GeometryNet(nn.Module):
     "G2: target features and one-hots of the slots -> 19 numbers, see `geometry`."
 
@@ -117,6 +121,7 @@ class GeometryNet(nn.Module):
         return self.net(torch.cat([x, slots.flatten(1)], 1))
 
 # %% ../../nbs/truss/model.ipynb #2d75fedc
+@checked
 @exact
 def geometry(
     raw: Tensor,  # (B, 19)
@@ -138,6 +143,7 @@ def _polar_features(z: Tensor) -> Tensor:  # (B, 22)
     return torch.cat([z / size, size.log()], 1)
 
 # %% ../../nbs/truss/model.ipynb #4f0684fc
+@checked
 @keeps_config
 class InverseChain(nn.Module):
     "G1, G2, a network that corrects G2, and a fixed forward network that judges; for targets in their frame."
@@ -191,6 +197,7 @@ class InverseChain(nn.Module):
         return exact(torch.matmul)(found - z, self.judge.weights.T).square().mean(1)
 
 # %% ../../nbs/truss/model.ipynb #53022e2b
+@checked
 @dataclass(frozen=True, eq=False)
 class InverseLosses:
     "What the parts of an `InverseModel` learn from: batches of isometric targets (B, 21) and slots (B, 6)."

@@ -19,7 +19,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import refused, shaped
+from ..core.checks import checked, refused, shaped
 from ..core.elasticity import elastic_surface
 from metanb.core.plotting import (
     CYCLE, PLANES, VIEW, blank_figure, colormap, in_house_style, plot_modulus, plot_projections,
@@ -52,6 +52,7 @@ def _strain_tensor(strain: ArrayLike) -> NDArray:  # (3, 3)
     return np.array([[e[0], e[5] / 2, e[4] / 2], [e[5] / 2, e[1], e[3] / 2], [e[4] / 2, e[3] / 2, e[2]]])
 
 # %% ../../nbs/truss/plotting.ipynb #2874d52f
+@checked
 def strut_lines(
     design: TrussDesign,              # one design
     strain: ArrayLike | None = None,  # (6,) mean strain in Voigt notation, engineering shear; None: no load
@@ -87,6 +88,7 @@ def _bent(v, u, turned, diameter, xi):
     return u[:, :1] + xi * along + across / (1 + phi), axial
 
 # %% ../../nbs/truss/plotting.ipynb #ea4ffecc
+@checked
 def strut_radii(
     design: TrussDesign,  # one design
 ) -> NDArray:             # (M,) [cube edge], in the order of `strut_lines`
@@ -94,6 +96,7 @@ def strut_radii(
     return deformed_cell(design).diameters[_closed_cell(_slots(design))[2]] / 2
 
 # %% ../../nbs/truss/plotting.ipynb #54d02d1e
+@checked
 def tubes(
     lines: NDArray,  # (M, p, 3) centre lines
     radius: float | NDArray,  # one for all, or (M,)
@@ -118,6 +121,7 @@ def tubes(
     return vertices.reshape(-1, 3), (faces + (p + 2) * sides * np.arange(M)[:, None, None]).reshape(-1, 3)
 
 # %% ../../nbs/truss/plotting.ipynb #be4c48b7
+@checked
 def plot_cell(
     design: TrussDesign,              # one design
     strain: ArrayLike | None = None,  # (6,) mean strain in Voigt notation; None: no load
@@ -146,6 +150,7 @@ def plot_cell(
     return ax
 
 # %% ../../nbs/truss/plotting.ipynb #fb285ce7
+@checked
 def relative_strain(
     axial: NDArray,     # (M,) axial strains
     strain: ArrayLike,  # (6,) the mean strain that causes them
@@ -155,6 +160,7 @@ def relative_strain(
     return axial / top if top > 1e-6 * np.abs(strain).max() else 0 * axial
 
 # %% ../../nbs/truss/plotting.ipynb #de4f947f
+@checked
 def cell_edges(
     design: TrussDesign,              # one design
     strain: ArrayLike | None = None,  # (6,) mean strain
@@ -167,6 +173,7 @@ def cell_edges(
     return x if strain is None else x + x @ _strain_tensor(strain)
 
 # %% ../../nbs/truss/plotting.ipynb #0e66304b
+@checked
 def topology_name(
     design: TrussDesign,  # one design
 ) -> str:
@@ -175,6 +182,7 @@ def topology_name(
     return " + ".join(("½ " if copies == 2 else "") + LATTICES[lattice].name for lattice, copies in slots)
 
 # %% ../../nbs/truss/plotting.ipynb #ae3eea62
+@checked
 def projected(
     design: TrussDesign,  # one design
 ) -> NDArray:             # (M, 2, 3) [cube edge]
@@ -186,6 +194,7 @@ def projected(
     return strut_lines(design, points=2)[0] @ np.stack([right, np.cross(eye, right), eye]).T
 
 # %% ../../nbs/truss/plotting.ipynb #12eb22fd
+@checked
 def plot_projected(
     design: TrussDesign,  # one design
     *,
@@ -206,6 +215,7 @@ def plot_projected(
     return ax
 
 # %% ../../nbs/truss/plotting.ipynb #8f2b6830
+@checked
 @in_house_style
 def draw_gallery(
     designs: TrussDesign,  # n designs
@@ -231,6 +241,7 @@ def draw_gallery(
     return fig
 
 # %% ../../nbs/truss/plotting.ipynb #b5e60e02
+@checked
 @in_house_style
 def draw_design(
     design: TrussDesign,              # one design
@@ -262,6 +273,7 @@ def _frame_planes(planes):
         ax.tick_params(labelsize=6)
 
 # %% ../../nbs/truss/plotting.ipynb #a3e99f76
+@checked
 @in_house_style
 def draw_targets(
     found: dict[str, Found],      # name -> answers of `design_for`

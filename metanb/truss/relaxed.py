@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.checks import refused
+from ..core.checks import checked, refused
 from ..core.elasticity import UPPER, rotate_stiffness, rotation_from_six, to_matrix
 from .design import TrussDesign, check_plain
 from .topology import compound, periodic_images, point_keys, slot_segments, slots_of, wrap
 
 # %% ../../nbs/truss/relaxed.ipynb #16558196
+@checked
 def exact(function: Callable) -> Callable:
     "The same function without autocast to 16 bits."
     @wraps(function)
@@ -34,6 +35,7 @@ def exact(function: Callable) -> Callable:
 TYPES, PAIRS = 7, 14  # elementary lattices of the paper; with their two tessellations
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class RelaxedDesign:
     "B designs with their slots as one-hots, or as probabilities: what the networks take."
@@ -83,6 +85,7 @@ class RelaxedDesign:
         return self.R_II @ (self.V[:, :, None] * self.R_I) * self.U[:, None, :]
 
 # %% ../../nbs/truss/relaxed.ipynb #15bec947
+@checked
 def presence(
     types: Tensor,          # (B, 3, 7)
     tessellations: Tensor,  # (B, 3, 2)
@@ -99,6 +102,7 @@ def _size(R: Tensor) -> Tensor:
     return torch.linalg.vector_norm(R, dim=(-2, -1), keepdim=True)
 
 
+@checked
 @exact
 def polar(
     F: Tensor,             # (B, 3, 3) of positive determinant
@@ -122,16 +126,19 @@ _TWICE = torch.tensor(np.where(UPPER[0] == UPPER[1], 1.0, 2 ** 0.5), dtype=torch
 ISOMETRIC = _TWICE * torch.tensor(_ROOT[UPPER[0]] * _ROOT[UPPER[1]], dtype=torch.float32)  # (21,) of Voigt constants
 
 
+@checked
 def isometric(C: Tensor) -> Tensor:  # (..., 21)
     "Constants of a stiffness (..., 6, 6) in Voigt notation; their squares add up to those of the tensor."
     return C[..., UPPER[0], UPPER[1]] * ISOMETRIC.to(C)
 
 # %% ../../nbs/truss/relaxed.ipynb #c054129f
+@checked
 def stiffness_of(z: Tensor) -> Tensor:  # (..., 6, 6)
     "Stiffness in Voigt notation of isometric constants (..., 21)."
     return to_matrix(z / ISOMETRIC.to(z))
 
 # %% ../../nbs/truss/relaxed.ipynb #43183ed1
+@checked
 @exact
 def rotate_constants(
     z: Tensor,  # (B, 21)
@@ -160,6 +167,7 @@ def _strut_groups() -> tuple[NDArray, NDArray, NDArray]:
     return np.bincount(group.reshape(-1), length[:, 0]), direction[first], of[first]
 
 # %% ../../nbs/truss/relaxed.ipynb #0ec21d08
+@checked
 @cache
 def topologies() -> tuple[NDArray, NDArray]:  # slots (k, 6); number of the topology (7, 7, 7, 2, 2, 2) of any slots
     "Distinct geometries of three slots, as types and tessellations - 1; sets that overlap to the same struts are one."
@@ -176,6 +184,7 @@ def topologies() -> tuple[NDArray, NDArray]:  # slots (k, 6); number of the topo
     return np.array(slots), number
 
 # %% ../../nbs/truss/relaxed.ipynb #d40b34ae
+@checked
 class AffineBound(nn.Module):
     "Stiffness per relative density of struts whose nodes move affinely, from lattices and the stretch of the cell."
 

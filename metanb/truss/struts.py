@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.checks import number, refused, shaped, tensor, whole
+from ..core.checks import checked, number, refused, shaped, tensor, whole
 from ..core.elasticity import check_stiffness
 from ..core.search import Found, search
 from .criteria import least_gap, slenderness
@@ -25,6 +25,7 @@ from .mechanics import effective_stiffness
 from .topology import compound, slot_set
 
 # %% ../../nbs/truss/struts.ipynb #6fddc0e2
+@checked
 def cauchy_breaking(
     C: ArrayLike,  # (..., 6, 6)
 ) -> Tensor:       # (..., 3, 3), symmetric, in the unit of C
@@ -40,6 +41,7 @@ def cauchy_breaking(
     return D
 
 # %% ../../nbs/truss/struts.ipynb #a68a5a7b
+@checked
 @dataclass(frozen=True)
 class StrutBounds:
     "Limits of struts that differ; ValueError names what is not allowed."
@@ -159,6 +161,7 @@ def _solved(fit: _Fit, iterations: int, stop: float) -> TrussDesign:
     return fit.at(torch.tensor(best.x)[None])[0]
 
 # %% ../../nbs/truss/struts.ipynb #c7ea4b33
+@checked
 def refine_struts(
     design: TrussDesign,  # B designs of one topology, with radii and moves or without
     target: ArrayLike,    # (6, 6) stiffness per Young's modulus of the base material
@@ -199,6 +202,7 @@ def _error(C: Tensor, target: Tensor) -> Tensor:
 HOST = ((0, 1), (2, 1))  # edges of the cube and spokes from its centre: 11 struts between 2 nodes
 
 
+@checked(seed=(0, None))
 def match_struts(
     target: ArrayLike,  # (6, 6) stiffness per Young's modulus of the base material
     *,
@@ -228,7 +232,7 @@ def match_struts(
     found = found[rows]
     if found.error[0] > _FAR:
         warnings.warn(f"target is out of reach: the best of {n_polished} trusses whose struts differ has an NMSE of "
-                      f"{found.error[0]:.4f}", stacklevel=2)
+                      f"{found.error[0]:.4f}", stacklevel=3)
     return found
 
 # %% ../../nbs/truss/struts.ipynb #4eed6997
@@ -264,6 +268,7 @@ def _scattered(designs: TrussDesign, seed: int) -> TrussDesign:
     return replace(designs, radii=torch.tensor(radii), moves=torch.tensor(moves))
 
 # %% ../../nbs/truss/struts.ipynb #8945099c
+@checked
 def thickened(
     design: TrussDesign,  # one design
     factors: ArrayLike,   # (n, M) of the radii

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import number, refused, shaped
+from ..core.checks import checked, number, refused, shaped
 from ..core.files import data_root, write_file
 
 # %% ../../nbs/truss/topology.ipynb #7e88910b
+@checked
 @dataclass(frozen=True)
 class Elementary:
     "An elementary lattice in the unit cube; ValueError for vertices outside it and for struts without length."
@@ -87,6 +88,7 @@ LATTICES: list[Elementary] = [
 ]
 
 # %% ../../nbs/truss/topology.ipynb #bea177a3
+@checked
 def slot_segments(type_: int, tessellation: int) -> NDArray:  # (n, 2, 3)
     "Struts of one slot in the cube centred at 0."
     lattice = LATTICES[type_]
@@ -99,11 +101,13 @@ TOLERANCE = 1e-7
 _GRID = 1e6 / np.pi
 
 
+@checked
 def point_keys(points: NDArray) -> NDArray:  # (n, 3)
     "Integers that are equal for equal points (n, 3)."
     return np.rint(points * _GRID).astype(np.int64)
 
 # %% ../../nbs/truss/topology.ipynb #ca5f2ad1
+@checked
 def wrap(points: NDArray) -> NDArray:
     "Points (n, 3) of the torus in [-1/2, 1/2)."
     wrapped = points - np.floor(points + 0.5)
@@ -118,6 +122,7 @@ def _unique_segments(ends: NDArray) -> NDArray:
     return ends[np.unique(key, axis=0, return_index=True)[1]]
 
 
+@checked
 def periodic_images(ends: NDArray) -> NDArray:  # (m, 2, 3)
     "All periodic images of segments (n, 2, 3) that touch the closed cube."
     shifts = np.array(np.meshgrid(*3 * [[-1, 0, 1]], indexing="ij")).reshape(3, -1).T
@@ -215,6 +220,7 @@ def _check_passing(name: str, ends: NDArray, within: float) -> None:
                           "none to 1e-07, or more: put a vertex where they meet, or move them apart")
 
 # %% ../../nbs/truss/topology.ipynb #61493b06
+@checked
 def add_lattice(
     name: str,
     vertices: ArrayLike,  # (n, 3) in [0, 1]
@@ -236,6 +242,7 @@ def add_lattice(
     return LATTICES.index(new)
 
 # %% ../../nbs/truss/topology.ipynb #b20a01d3
+@checked
 @dataclass(frozen=True, eq=False)
 class Compound:
     "A periodic graph of struts in the undeformed cube."
@@ -271,6 +278,7 @@ def _direct(number: NDArray, vectors: NDArray) -> tuple[NDArray, NDArray]:
     return np.where(flip, number[:, ::-1], number), np.where(flip, -vectors, vectors)
 
 
+@checked
 def joined(segments: NDArray) -> Compound:
     "The periodic graph of segments (n, 2, 3) in the cube."
     ends = _split(_unique_segments(segments))
@@ -281,11 +289,13 @@ def joined(segments: NDArray) -> Compound:
     return Compound(wrap(points[first]), struts[keep], vectors[keep])
 
 # %% ../../nbs/truss/topology.ipynb #49fd1654
+@checked
 def build_compound(slots: tuple[tuple[int, int], ...]) -> Compound:
     "The graph of slots ((type, tessellation), ...), computed."
     return joined(np.concatenate([slot_segments(*slot) for slot in slots]))
 
 # %% ../../nbs/truss/topology.ipynb #7165105a
+@checked
 @dataclass(frozen=True, eq=False)
 class Reduced:
     "What homogenisation needs of a compound: struts between classes of nodes."
@@ -333,6 +343,7 @@ def _inversion(graph: Compound) -> NDArray | None:
     return to if same else None
 
 # %% ../../nbs/truss/topology.ipynb #0e9da319
+@checked
 def reduce_compound(compound: Compound) -> Reduced:
     "The smallest equivalent graph under translations and inversion."
     group = _translations(compound)
@@ -407,28 +418,33 @@ def _known(content: str, slots: tuple) -> tuple[Compound, Reduced]:
     return graph, small
 
 # %% ../../nbs/truss/topology.ipynb #fb9b3300
+@checked
 def slot_set(types: ArrayLike, tessellations: ArrayLike) -> tuple[tuple[int, int], ...]:
     "The set of slots ((type, tessellation), ...), sorted."
     return tuple(sorted(set(zip(map(int, types), map(int, tessellations)))))
 
 # %% ../../nbs/truss/topology.ipynb #9550a99d
+@checked
 def slots_of(types: ArrayLike, tessellations: ArrayLike) -> tuple[tuple[int, int], ...]:
     "The set of slots, sorted; slots that are all halved are the same lattice as not halved."
     slots = slot_set(types, tessellations)
     return tuple((t, 1) for t, _ in slots) if all(k == 2 for _, k in slots) else slots
 
 # %% ../../nbs/truss/topology.ipynb #a888bb01
+@checked
 def compound(types: ArrayLike, tessellations: ArrayLike) -> Compound:
     "The graph of three slots, whatever their order."
     slots = slot_set(types, tessellations)
     return _known(_content(slots), slots)[0]
 
 # %% ../../nbs/truss/topology.ipynb #0b055f60
+@checked
 def reduced(slots: tuple[tuple[int, int], ...]) -> Reduced:
     "The reduced graph of `slots_of`."
     return _known(_content(slots), slots)[1]
 
 # %% ../../nbs/truss/topology.ipynb #b802b4b6
+@checked
 def closed_struts(graph: Compound) -> tuple[NDArray, NDArray]:
     "Numbers (n,) and whole shifts (n, 3) of all images of struts that lie in the closed cube."
     start = graph.nodes[graph.struts[:, 0]]
@@ -439,6 +455,7 @@ def closed_struts(graph: Compound) -> tuple[NDArray, NDArray]:
     return strut, shifts[image, 0]
 
 # %% ../../nbs/truss/topology.ipynb #cb9cfebd
+@checked
 @dataclass(frozen=True, eq=False)
 class Block:
     "Nodes and struts of several closed cells."
@@ -453,6 +470,7 @@ class Block:
         return graph.nodes[self.keys[:, 0]] + self.keys[:, 1:]
 
 # %% ../../nbs/truss/topology.ipynb #dd9f518b
+@checked
 def block_of(
     graph: Compound,
     cells: NDArray,  # (n, 3) whole numbers

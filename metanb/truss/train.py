@@ -14,7 +14,7 @@ import typer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.checks import choice, refused
+from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
@@ -65,6 +65,7 @@ TRAININGS = {
 }
 
 
+@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -76,6 +77,7 @@ def build(
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
 # %% ../../nbs/truss/train.ipynb #9f63c712
+@checked
 def prepared(
     model: nn.Module,
     data: Trusses,
@@ -87,6 +89,7 @@ def prepared(
     return tuple(torch.cat(x) for x in zip(*(model.data(part.designs, part.C_ort, part.C) for part in parts)))
 
 # %% ../../nbs/truss/train.ipynb #befb41e5
+@checked(seed=(0, None))
 def train(
     name: str,                 # see `build`
     data: Trusses,
@@ -127,6 +130,7 @@ def train(
                evaluate_every=max(1, n // 40), progress=progress, **settings)
 
 # %% ../../nbs/truss/train.ipynb #e7564147
+@checked(seed=(0, None))
 def r2_of(
     model: nn.Module,
     data: Trusses,
@@ -146,6 +150,7 @@ def r2_of(
 HELDOUT = {"test": 500, "demo": 30_000, "paper": 30_000}  # designs of seed 1 that no network is trained on
 
 
+@checked(seed=(0, None))
 def make_card(
     name: str,                 # network
     result: Fit,               # what `train` returned
@@ -184,6 +189,7 @@ def _forward_for(out: Path) -> AffineForward:
     return from_pretrained(folder if folder.exists() else "truss/affine")
 
 # %% ../../nbs/truss/train.ipynb #5bf84639
+@checked(seed=(0, None))
 def command(
     model: Models = None,
     preset: Preset = "demo",

@@ -19,7 +19,7 @@ import typer
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.files import shipped_folder, user_path, write_file
 from ..core.presets import DEFAULT
 from ..core.weights import from_pretrained
@@ -32,6 +32,7 @@ from .octants import from_wedge, is_sound, main_part, to_wedge, twin_order
 from .train import Lessons, data_for
 
 # %% ../../nbs/voxel/benchmark.ipynb #621ec069
+@checked(seed=(0, None))
 def target_lists(
     data: Lessons,
     n: int = 1000,     # targets in each list; of held-out ones there may be fewer
@@ -49,6 +50,7 @@ def target_lists(
     return {"held-out": heldout, "boxes": boxes, "hull": in_hull(data.properties[:, :3], n, rng)}
 
 # %% ../../nbs/voxel/benchmark.ipynb #afed4eae
+@checked
 def in_hull(
     constants: NDArray,  # (N, 3)
     n: int,
@@ -64,6 +66,7 @@ def in_hull(
     return np.column_stack([RANGES[:3, 0] + found[:n] * np.ptp(RANGES[:3], axis=1), np.full(n, np.nan)])
 
 # %% ../../nbs/voxel/benchmark.ipynb #e656683b
+@checked
 def save_lists(
     lists: dict[str, NDArray],
     file: str | Path,  # .npz
@@ -74,6 +77,7 @@ def save_lists(
     return write_file(user_path(file, "file"), content.getvalue(), argument="file")
 
 # %% ../../nbs/voxel/benchmark.ipynb #e3095cb6
+@checked
 def load_lists(
     file: str | Path,
 ) -> dict[str, NDArray]:
@@ -88,6 +92,7 @@ def load_lists(
     return lists
 
 # %% ../../nbs/voxel/benchmark.ipynb #1ecf6079
+@checked
 def shipped_lists(
     octant: int = 16,  # n, voxels along an edge of the octants that are asked for
 ) -> dict[str, NDArray]:  # "held-out", "boxes", "hull": (M, 4)
@@ -102,6 +107,7 @@ def _shipped_files() -> dict[int, Path]:
     return dict(sorted((int(path.stem.split("_")[1]), path) for path in found))
 
 # %% ../../nbs/voxel/benchmark.ipynb #b46c905e
+@checked(seed=(0, None))
 def far_targets(
     data: Lessons,
     n: int = 100,
@@ -125,6 +131,7 @@ def far_targets(
     return np.array(found), drawn
 
 # %% ../../nbs/voxel/benchmark.ipynb #f18b2e60
+@checked
 def nearest_data(
     data: Lessons,
     *,
@@ -140,6 +147,7 @@ def nearest_data(
     return answer
 
 # %% ../../nbs/voxel/benchmark.ipynb #af14d8cf
+@checked
 def polished(
     answer: Callable[[NDArray, int], NDArray],  # whose cells are polished
     **options,  # of `polish`
@@ -164,6 +172,7 @@ def polished(
     return better
 
 # %% ../../nbs/voxel/benchmark.ipynb #f8f96048
+@checked
 def generated(
     model: CellDiffusion,
     *,
@@ -186,6 +195,7 @@ def generated(
     return answer
 
 # %% ../../nbs/voxel/benchmark.ipynb #c1de6d18
+@checked
 def similarity(
     a: NDArray,  # (A, W) bool
     b: NDArray,  # (B, W) bool
@@ -198,6 +208,7 @@ def similarity(
     return np.maximum(flat @ other, (a[:, twin_order(n)] * weight) @ other) / np.maximum(size, 1)
 
 # %% ../../nbs/voxel/benchmark.ipynb #17202d8a
+@checked
 @dataclass(frozen=True)
 class Judged:
     "What was found of M targets' k cells each."
@@ -223,6 +234,7 @@ class Judged:
                 "within a target": float(np.median(self.pairs)) if several else float("nan")}
 
 # %% ../../nbs/voxel/benchmark.ipynb #22748f23
+@checked
 def judge(
     octants: NDArray,  # (M, k, n, n, n) bool
     targets: NDArray,  # (M, 4) C11, C12, C44, volume fraction or NaN
@@ -247,6 +259,7 @@ def judge(
                   100 * theirs.reshape(M, k), pairs)
 
 # %% ../../nbs/voxel/benchmark.ipynb #62487be0
+@checked(seed=(0, None))
 def table(
     answers: dict[str, Callable[[NDArray, int], NDArray]],  # name -> who answers
     lists: dict[str, NDArray],  # name -> targets
@@ -267,6 +280,7 @@ def table(
     return rows
 
 # %% ../../nbs/voxel/benchmark.ipynb #8c8bb8d4
+@checked
 def leaderboard(
     rows: list[dict],  # from `table`
 ) -> str:
@@ -278,6 +292,7 @@ def leaderboard(
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 # %% ../../nbs/voxel/benchmark.ipynb #3440a137
+@checked
 def command(
     model: Annotated[list[str] | None, typer.Option(help="weights: a name or a folder; repeatable")] = None,
     n: Annotated[int, typer.Option(help="targets in each list")] = 1000,

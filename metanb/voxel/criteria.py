@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import number, tensor
+from ..core.checks import checked, number, tensor
 from ..core.elasticity import (bounds, check_stiffness, isotropic_moduli, universal_anisotropy, youngs_modulus,
                                     zener_ratio)
 from .design import components, percolates, touches_boundary, volume_fraction
 
 # %% ../../nbs/voxel/criteria.ipynb #370ee761
+@checked
 def is_cubic_stiffness(
     C: Tensor,  # (6, 6)
     *,
@@ -40,6 +41,7 @@ def _reuss_shear(C):
     return float(15 / (4 * normal - 2 * (S[:3, :3].sum() - normal) + 3 * S[3:, 3:].diagonal().sum()))
 
 # %% ../../nbs/voxel/criteria.ipynb #c82a2e44
+@checked
 def numbers(
     cell: NDArray,         # (N, N, N) binary
     C: Tensor,             # (6, 6) its stiffness
@@ -66,6 +68,7 @@ def numbers(
     }
 
 # %% ../../nbs/voxel/criteria.ipynb #4bb70587
+@checked
 def remarks(
     cell: NDArray,  # (N, N, N) binary
 ) -> list[str]:     # none for a cell that can be made and carries load in all directions

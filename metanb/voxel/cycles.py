@@ -16,7 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import checked, choice, number, refused, whole
 from ..core.coverage import hull_volume
 from ..core.device import pick_device
 from ..core.files import read_json, user_path, write_file, write_json
@@ -34,6 +34,7 @@ from .octants import from_wedge, main_part, opened, to_wedge
 from .train import Lessons, accuracy, lessons, make_card, train
 
 # %% ../../nbs/voxel/cycles.ipynb #f1f2d118
+@checked(seed=(0, None))
 def wishes(
     data: Lessons,
     n: int,
@@ -82,6 +83,7 @@ def _rows(octants: NDArray, wanted: NDArray, source: str, device: str, **setting
             "residual": found.residual.amax(1).numpy(force=True)}
 
 # %% ../../nbs/voxel/cycles.ipynb #501775d8
+@checked(seed=(0, None))
 def make_generated(
     n: int,        # cells in this shard
     seed: int,     # of this shard
@@ -110,6 +112,7 @@ def make_generated(
                  poisson=poisson, rtol=rtol)
 
 # %% ../../nbs/voxel/cycles.ipynb #6bd0882a
+@checked(seed=(0, None))
 def make_perturbed(
     n: int,        # cells in this shard
     seed: int,     # of this shard
@@ -143,6 +146,7 @@ SIZES = {  # octant, network, cells that a cycle adds, steps of each training, c
 }
 
 
+@checked(seed=(0, None))
 def initial_lessons(preset: str, *, folder: Path | None = None, seed: int = 0, progress: bool = True) -> Lessons:
     "The optimised cells alone, as in the paper; at `test` a few of families."
     if preset == "test":
@@ -181,6 +185,7 @@ def _disturbed(out: Path, data: Lessons, n: int, size: dict, seed: int, device: 
                         params=params, progress=progress)
 
 # %% ../../nbs/voxel/cycles.ipynb #d01ec968
+@checked
 def reach(
     data: Lessons,
     start: Lessons,  # of the first cycle
@@ -192,6 +197,7 @@ def reach(
             "hull / first": hull_volume(space, names) / max(hull_volume(first, names), 1e-12)}
 
 # %% ../../nbs/voxel/cycles.ipynb #a026f7ac
+@checked(seed=(0, None))
 def learn_in_cycles(
     out: str | Path,        # folder of the run; a run that is there is continued
     *,
@@ -252,6 +258,7 @@ def _judged(model: CellDiffusion, targets: dict[str, NDArray], seed: int) -> dic
     return {f"{name}: {key}": numbers[key] for name, numbers in found.items() for key in ("mean", "best", "sound")}
 
 # %% ../../nbs/voxel/cycles.ipynb #28bd3603
+@checked(seed=(0, None))
 def command(
     cycles: Annotated[int, typer.Option(help="cycles after the beginning")] = 3,
     n: Annotated[int | None, typer.Option(help="cells that each cycle adds, instead of the preset's")] = None,

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 import metanb
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.coverage import Coverage
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import data_root, number_name, write_file
@@ -45,6 +45,7 @@ RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])
 
 
+@checked(seed=(0, None))
 def make_shard(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -97,6 +98,7 @@ SECONDS = {"optimised": 1.7, "families": 0.06}  # of one core, a cell at octant 
 BYTES = 600                                      # of such a cell on disk
 
 
+@checked(seed=(0, None))
 def dataset(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"
@@ -140,6 +142,7 @@ def dataset(
         params=params, device=device, executor=executor, progress=progress)
 
 # %% ../../nbs/voxel/data.ipynb #3e6c8519
+@checked
 @dataclass(frozen=True, eq=False)
 class Cells:
     "Cells of a data set."
@@ -180,6 +183,7 @@ class Cells:
         return from_wedge(np.unpackbits(packed, axis=1, count=wedge_size(self.octant)).astype(bool))
 
 # %% ../../nbs/voxel/data.ipynb #4684b5a4
+@checked
 def load(
     path: str | Path | Dataset,  # of a data set, or the data set
     partial: bool = False,       # the finished shards of one that is not finished
@@ -197,6 +201,7 @@ def load(
 SHIPPED = "voxel_32_n3210_seed0"  # comes with the package
 
 
+@checked(seed=(0, None))
 def initial_data(
     preset: str = DEFAULT,  # sizes: "test", "demo" or "paper"
     *,
@@ -215,6 +220,7 @@ def _parents(name: str) -> NDArray:  # (P, m, m, m)
     return octants[~is_heldout(to_wedge(octants))]
 
 
+@checked(seed=(0, None))
 def make_families(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -244,6 +250,7 @@ FAMILY_SIZES = {  # cells, voxels along the octant's edge, cells per shard
 }
 
 
+@checked(seed=(0, None))
 def families(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"
@@ -268,6 +275,7 @@ def families(
                     seed=seed, params=params, device=device, executor=executor, progress=progress)
 
 # %% ../../nbs/voxel/data.ipynb #83d8a6fd
+@checked
 def tensor_error(
     constants: ArrayLike,  # (..., 3) C11, C12, C44 found
     target: ArrayLike,     # (..., 3) wanted
@@ -278,6 +286,7 @@ def tensor_error(
     return (abs(constants - target) / np.ptp(RANGES[:3], axis=1)).mean(-1)
 
 # %% ../../nbs/voxel/data.ipynb #8ec8be80
+@checked
 def coverage(
     cells: Cells,  # only good ones are counted
 ) -> Coverage:     # of their properties, in units of RANGES
@@ -285,6 +294,7 @@ def coverage(
     return Coverage(cells.properties[cells.good], PROPERTIES, RANGES)
 
 # %% ../../nbs/voxel/data.ipynb #9747f9d6
+@checked
 def moduli(
     cells: Cells,
 ) -> dict[str, NDArray]:  # each (N,)
@@ -300,6 +310,7 @@ def moduli(
                 "bulk_share": K / K_most, "shear_share": G / G_most}
 
 # %% ../../nbs/voxel/data.ipynb #6fbe98d9
+@checked
 def statistics(
     cells: Cells,
     *,
@@ -327,6 +338,7 @@ def statistics(
     return out
 
 # %% ../../nbs/voxel/data.ipynb #345a9fd7
+@checked
 def draw_coverage(
     cells: Cells,
 ) -> Figure:
@@ -354,6 +366,7 @@ def draw_coverage(
     return fig
 
 # %% ../../nbs/voxel/data.ipynb #fa3d7d74
+@checked
 def command(
     source: Annotated[str, typer.Option(help="optimised, or families: cheap cells of many kinds")] = "optimised",
     preset: Annotated[str, typer.Option(help="test, demo or paper")] = DEFAULT,

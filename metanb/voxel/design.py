@@ -29,11 +29,12 @@ from scipy.spatial.transform import Rotation
 from scipy.special import expit
 from torch import Tensor
 
-from ..core.checks import choice, native, number, refused, shaped, solid_or_void, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
 from ..core.files import suffix_of, user_path
 from ..core.printing import PrintCheck, write_mesh
 
 # %% ../../nbs/voxel/design.ipynb #06cdf189
+@checked
 def check_designs(
     designs: NDArray | Tensor,  # (..., N, N, N) cells, or octants
     name: str = "designs",      # of the argument, for messages
@@ -76,6 +77,7 @@ def _one(cell: NDArray | Tensor, name: str = "cell") -> NDArray:  # (N, N, N) bo
     return np.asarray(cell.detach().cpu() if isinstance(cell, Tensor) else cell).astype(bool)
 
 # %% ../../nbs/voxel/design.ipynb #dc1e3aae
+@checked
 def unfold(
     octant: NDArray | Tensor,  # (..., n, n, n)
 ) -> NDArray | Tensor:         # (..., 2n, 2n, 2n)
@@ -99,6 +101,7 @@ def _invariant(cell: NDArray | Tensor, *images: NDArray | Tensor) -> bool | NDAr
     return same if same.ndim else bool(same)
 
 
+@checked
 def is_mirror_symmetric(
     cell: NDArray | Tensor,  # (..., N, N, N)
 ) -> bool | NDArray:         # (...)
@@ -108,6 +111,7 @@ def is_mirror_symmetric(
     return _invariant(cell, *(cell.flip(a) if isinstance(cell, Tensor) else np.flip(cell, a) for a in axes))
 
 # %% ../../nbs/voxel/design.ipynb #bf012dfe
+@checked
 def is_cubic(
     cell: NDArray | Tensor,  # (..., N, N, N)
 ) -> bool | NDArray:         # (...)
@@ -116,6 +120,7 @@ def is_cubic(
     return is_mirror_symmetric(cell) & _invariant(cell, cell.swapaxes(-3, -2), cell.swapaxes(-2, -1))
 
 # %% ../../nbs/voxel/design.ipynb #616ed8cd
+@checked
 def fold(
     cell: NDArray | Tensor,  # (..., 2n, 2n, 2n)
 ) -> NDArray | Tensor:       # (..., n, n, n)
@@ -128,6 +133,7 @@ def fold(
     return cell[..., :n, :n, :n]
 
 # %% ../../nbs/voxel/design.ipynb #fb4fda40
+@checked
 @lru_cache(maxsize=8)
 def wedge(
     octant: int,  # n, voxels along its edge
@@ -143,6 +149,7 @@ def wedge(
     return images, number, np.bincount(number)
 
 # %% ../../nbs/voxel/design.ipynb #47073776
+@checked
 def symmetrise(
     octant: NDArray | Tensor,  # (..., n, n, n)
 ) -> NDArray | Tensor:         # (..., n, n, n) grey
@@ -158,6 +165,7 @@ def symmetrise(
     return octant.reshape(*shape[:-3], -1)[..., images].mean(-2)[..., number].reshape(shape)
 
 # %% ../../nbs/voxel/design.ipynb #f7c696e8
+@checked
 def volume_fraction(
     designs: NDArray | Tensor,  # (..., N, N, N) cells or octants
 ) -> NDArray | Tensor:          # (...)
@@ -169,6 +177,7 @@ def volume_fraction(
     return designs.mean((-3, -2, -1), dtype=float)
 
 # %% ../../nbs/voxel/design.ipynb #75f0b30c
+@checked
 def shape_similarity(
     a: NDArray,  # (A..., N, N, N) binary
     b: NDArray,  # (B..., N, N, N) binary
@@ -186,6 +195,7 @@ def shape_similarity(
     return ((flat[0] @ flat[1].T) / np.sqrt(np.outer(*size))).reshape(a.shape[:-3] + b.shape[:-3])
 
 # %% ../../nbs/voxel/design.ipynb #714acb53
+@checked
 def pack(
     octants: NDArray,  # (..., n, n, n) binary, n even
 ) -> NDArray:          # (..., n^3 / 8) uint8
@@ -194,6 +204,7 @@ def pack(
     return np.packbits(octants.swapaxes(-3, -1).reshape(*octants.shape[:-3], -1), axis=-1, bitorder="little")
 
 # %% ../../nbs/voxel/design.ipynb #072971ee
+@checked
 def unpack(
     packed: NDArray,  # (..., n^3 / 8) uint8
     octant: int,      # n, voxels along its edge, even
@@ -218,6 +229,7 @@ def _joints(labels: NDArray) -> NDArray:  # (m, 3)
     return np.concatenate(found).astype(np.int64)
 
 # %% ../../nbs/voxel/design.ipynb #2e0de590
+@checked
 def components(
     cell: NDArray,           # (N, N, N) binary
 ) -> tuple[NDArray, int]:    # labels (N, N, N), how many
@@ -232,6 +244,7 @@ def components(
     return np.concatenate([[0], rank[part]]).astype(np.int32)[labels], int(parts)
 
 # %% ../../nbs/voxel/design.ipynb #ecebb861
+@checked
 def is_connected(
     cell: NDArray,  # (N, N, N) binary
 ) -> bool:
@@ -239,6 +252,7 @@ def is_connected(
     return components(cell)[1] == 1
 
 # %% ../../nbs/voxel/design.ipynb #6f84d014
+@checked
 def remove_islands(
     cell: NDArray,  # (N, N, N) binary
 ) -> NDArray:       # (N, N, N) bool
@@ -246,6 +260,7 @@ def remove_islands(
     return components(cell)[0] == 1
 
 # %% ../../nbs/voxel/design.ipynb #53d28805
+@checked
 def touches_boundary(
     cell: NDArray,  # (N, N, N) binary
 ) -> bool:
@@ -254,6 +269,7 @@ def touches_boundary(
     return all(bool((np.take(cell, 0, axis) & np.take(cell, -1, axis)).any()) for axis in range(3))
 
 # %% ../../nbs/voxel/design.ipynb #07ab5217
+@checked
 def percolates(
     cell: NDArray,  # (N, N, N) binary
 ) -> NDArray:       # (3,) bool
@@ -359,6 +375,7 @@ FAMILIES: dict[str, Callable] = {
 CUBIC_FAMILIES: tuple[str, ...] = tuple(name for name in FAMILIES if not name.startswith(("gyroid", "diamond")))
 
 # %% ../../nbs/voxel/design.ipynb #1e12fb72
+@checked
 def coordinates(
     voxels: int,  # N, along the cell's edge
 ) -> tuple[NDArray, NDArray, NDArray]:  # (N, 1, 1), (1, N, 1), (1, 1, N)
@@ -374,6 +391,7 @@ def _check_share(share: ArrayLike, high: float = 1.0) -> None:
         raise refused("volume_fraction", share, f"above 0, up to {high:g}")
 
 
+@checked
 def family(
     name: str,               # one of `FAMILIES`
     voxels: int,             # N, along the cell's edge, even
@@ -428,6 +446,7 @@ def _random_field(rng: np.random.Generator, octant: int, n_frequencies: int) -> 
     return (((weights * a)[:, None] * b).reshape(octant**2, -1) @ c.T).reshape(3 * (octant,))
 
 # %% ../../nbs/voxel/design.ipynb #bff6a770
+@checked(seed=(0, None))
 def random_designs(
     n: int,
     seed: int = 0,
@@ -479,6 +498,7 @@ def _floats(path: Path, count: int) -> NDArray:
     return values
 
 
+@checked
 def import_cells(
     folder: str | Path,
     *,
@@ -560,6 +580,7 @@ def _smooth_surface(block: NDArray) -> tuple[NDArray, NDArray]:  # vertices (n, 
     return vertices.astype(float) - 0.5, faces
 
 # %% ../../nbs/voxel/design.ipynb #88600470
+@checked
 def surface_mesh(
     cell: NDArray | Tensor,            # (L, M, N), grey ones are cut at one half
     repeats: int | Sequence[int] = 1,  # of the cell along each axis, or along all
@@ -580,6 +601,7 @@ def surface_mesh(
     return Trimesh(vertices / len(cell), faces, process=False)
 
 # %% ../../nbs/voxel/design.ipynb #7353a173
+@checked
 def export_mesh(
     cell: NDArray | Tensor,  # (L, M, N)
     path: str | Path,        # .stl or .3mf
@@ -601,6 +623,7 @@ def export_mesh(
     return write_mesh(mesh, path, wanted=solid * math.prod(_repeats(repeats)) * math.prod(edges), loose=loose)
 
 # %% ../../nbs/voxel/design.ipynb #591e0606
+@checked
 def plot_cell(
     cell: NDArray | Tensor,  # (N, N, N)
     *,

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..core.calculix import read_dat, run_ccx
 from ..core.cards import heading, numbers
-from ..core.checks import choice, native, number, refused, shaped, solid_or_void, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
 from ..core.elasticity import base_stiffness
 from ..core.files import suffix_of, user_path, write_file
 from ..core.printing import read_mesh
@@ -97,6 +97,7 @@ def _period(mesh: Any, path: Path, edge: float | None, origin: ArrayLike | None)
     return size, low
 
 # %% ../../nbs/voxel/exchange.ipynb #8df1f3f5
+@checked
 def read_mesh_cell(
     path: str | Path,  # of a closed surface: .stl, .obj, .ply, .3mf
     n: int,            # N, voxels along the edge of the cell, up to 512
@@ -359,7 +360,7 @@ def _once(values: NDArray, name: str, at_points: bool, repeated: bool | None) ->
     n = values.shape[0] - 1
     if repeated is None:
         warnings.warn(f"the last planes of {name} repeat the first ones and are left out: {n} voxels along each axis; "
-                      f"repeated=False keeps all {n + 1}", stacklevel=3)
+                      f"repeated=False keeps all {n + 1}", stacklevel=4)
     return values[:n, :n, :n]
 
 
@@ -379,6 +380,7 @@ def _solid(values: NDArray, name: str, threshold: float | None, label: int | Non
     return values.astype(bool)
 
 # %% ../../nbs/voxel/exchange.ipynb #ba10a44b
+@checked
 def read_grid_cell(
     path: str | Path,  # .vtk (structured points, rectilinear grid), .vti, .vtr, .npy or .npz
     *,
@@ -455,6 +457,7 @@ def _steps_of(cases: tuple[int, ...], reference: int) -> Iterator[str]:
         yield "\n".join(["*STEP", "*STATIC", "*BOUNDARY", *held, *asked, "*END STEP"])
 
 # %% ../../nbs/voxel/exchange.ipynb #e739aca2
+@checked
 def write_inp(
     path: str | Path,         # .inp
     cell: NDArray | Tensor,   # (N, N, N), True where solid
@@ -485,6 +488,7 @@ def write_inp(
     return write_file(path, "\n".join(lines) + "\n")
 
 # %% ../../nbs/voxel/exchange.ipynb #daf4f0b1
+@checked
 def read_stiffness(
     path: str | Path,  # of the .dat that CalculiX printed for a deck of `write_inp`
     n: int,            # N, voxels along the edge of the cell
@@ -505,6 +509,7 @@ def read_stiffness(
     return stiffness_of(torch.tensor([c11, (c12 + c13) / 2, c44], dtype=torch.float64)).numpy()
 
 # %% ../../nbs/voxel/exchange.ipynb #613139bd
+@checked
 def ccx_stiffness(
     cell: NDArray | Tensor,   # (N, N, N), True where solid
     *,

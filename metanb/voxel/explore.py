@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import checked, choice, number, refused, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style, plot_modulus
 from metanb.core.widgets import (
     app_box, download_link, figure_layout, menu, message, number_table, scene, slider, stiffness_table, surface_trace,
@@ -157,6 +157,7 @@ class _Families:
         self.numbers.value = number_table(values)
 
 # %% ../../nbs/voxel/explore.ipynb #efeddd69
+@checked
 def family_explorer(
     name: str = "schwarz_p",        # one of `FAMILIES`, to begin with
     volume_fraction: float = 0.3,
@@ -173,6 +174,7 @@ def family_explorer(
     return app_box("voxel-family", controls, app.status, app.figure, tables, app=app)
 
 # %% ../../nbs/voxel/explore.ipynb #308ffe29
+@checked
 @in_house_style
 def draw_family(
     name: str = "schwarz_p",  # one of `FAMILIES`
@@ -498,6 +500,7 @@ class _Optimiser:
         self.say("go on", "play", f"stopped at step {len(self.problem.history)}", wrong=(str(error),))
 
 # %% ../../nbs/voxel/explore.ipynb #7ea61de2
+@checked(seed=(0, None))
 def optimiser_explorer(
     objective: str = "bulk",  # of `QUANTITIES`, to begin with
     volume_fraction: float = 0.3,
@@ -519,6 +522,7 @@ def optimiser_explorer(
     return app_box("voxel-optimiser", app.task.box, buttons, app.status, app.progress.picture, results, app=app)
 
 # %% ../../nbs/voxel/explore.ipynb #7f14cad3
+@checked
 @in_house_style
 def draw_optimisation(
     optimum: Optimum,
@@ -719,6 +723,7 @@ class _Target:
         self.status.value = message(words, wrong=doubts)
 
 # %% ../../nbs/voxel/explore.ipynb #8fc4a9f0
+@checked
 def target_explorer(
     model: CellDiffusion | None = None,  # the shipped one for octants of 16 without
 ) -> widgets.VBox:
@@ -729,6 +734,7 @@ def target_explorer(
     return app_box("voxel-target", app.wish.box, app.status, app.cells.box, app=app)
 
 # %% ../../nbs/voxel/explore.ipynb #f0cad27f
+@checked
 @in_house_style
 def draw_found(
     found: Found,  # from `design_for`
@@ -750,6 +756,7 @@ def draw_found(
     return figure
 
 # %% ../../nbs/voxel/explore.ipynb #d9b20316
+@checked
 def explore() -> widgets.VBox:
     "The apps of this space, one behind the other."
     apps = {"known cells": family_explorer(), "optimised cells": optimiser_explorer(),

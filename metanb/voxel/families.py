@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.device import pick_device
 from .design import check_designs, wedge
 from .mechanics import Solution, solve
@@ -47,6 +47,7 @@ def _waves(octant: int) -> tuple[NDArray, NDArray]:
     return np.linalg.norm(vectors, axis=1), np.stack(waves)
 
 # %% ../../nbs/voxel/families.ipynb #6394d302
+@checked
 def wave_field(
     rng: np.random.Generator,
     octant: int,  # n
@@ -97,6 +98,7 @@ def _segment(x: NDArray, a: NDArray, b: NDArray) -> NDArray:  # (W,)
     return np.sqrt(nearest)
 
 # %% ../../nbs/voxel/families.ipynb #7f6ff31c
+@checked
 def strut_field(
     rng: np.random.Generator,
     octant: int,  # n
@@ -108,6 +110,7 @@ def strut_field(
     return f
 
 # %% ../../nbs/voxel/families.ipynb #0e009561
+@checked
 def plate_field(
     rng: np.random.Generator,
     octant: int,  # n
@@ -124,6 +127,7 @@ def plate_field(
     return f
 
 # %% ../../nbs/voxel/families.ipynb #6f31c209
+@checked
 def shell_field(
     rng: np.random.Generator,
     octant: int,  # n
@@ -137,6 +141,7 @@ def shell_field(
     return np.minimum(f, strut_field(rng, octant)) if rng.random() < 0.5 else f
 
 # %% ../../nbs/voxel/families.ipynb #ee5ea30b
+@checked
 def cut(
     values: NDArray,  # (W,)
     share: float,     # volume fraction
@@ -151,6 +156,7 @@ def cut(
     return solid
 
 # %% ../../nbs/voxel/families.ipynb #803152fb
+@checked
 class Parents:
     "Known cells as smooth fields, negative where solid."
 
@@ -175,6 +181,7 @@ class Parents:
         return gaussian_filter(grey, width * octant / 16, mode="reflect").reshape(-1)[wedge(octant)[0][0]]
 
 # %% ../../nbs/voxel/families.ipynb #793edd41
+@checked
 def grown_field(
     rng: np.random.Generator,
     octant: int,       # n
@@ -188,6 +195,7 @@ def grown_field(
     return f, parents.share[which] + 0.12 * rng.normal()
 
 # %% ../../nbs/voxel/families.ipynb #9d62c990
+@checked
 def blend_field(
     rng: np.random.Generator,
     octant: int,       # n
@@ -206,6 +214,7 @@ KINDS: Mapping[str, float] = {  # how often each is drawn
     "blend": 0.18}
 
 
+@checked
 def draw_field(
     kind: str,         # of `KINDS`
     rng: np.random.Generator,
@@ -230,6 +239,7 @@ def draw_field(
     return f, float(np.clip(share**1.3, 0.04, 0.98))
 
 # %% ../../nbs/voxel/families.ipynb #cb21b09a
+@checked(seed=(0, None))
 def random_cells(
     n: int,             # cells B
     seed: int = 0,
@@ -262,6 +272,7 @@ def random_cells(
 TOLERANCE = 2e-3  # of the residual
 
 
+@checked
 def label(
     octants: NDArray,      # (B, n, n, n) bool, cubic
     *,

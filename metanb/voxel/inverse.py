@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, whole
 from ..core.elasticity import base_stiffness, bounds, check_stiffness
 from ..core.search import Found, search
 from ..core.weights import from_pretrained, weights
@@ -32,6 +32,7 @@ from .octants import from_wedge, is_sound, main_part, to_wedge
 SLACK = 1.05  # by which the elements of coarse cells may be too stiff
 
 
+@checked
 def constants_of(
     target: ArrayLike | Tensor,  # (3,) C11, C12, C44, or (6, 6) of a cubic material along the axes
 ) -> NDArray:                    # (3,)
@@ -50,6 +51,7 @@ def constants_of(
     return constants
 
 # %% ../../nbs/voxel/inverse.ipynb #3a190f58
+@checked
 def check_bounds(
     constants: NDArray,  # (3,) C11, C12, C44
     volume_fraction: float | None = None,
@@ -68,6 +70,7 @@ def check_bounds(
             raise refused(f"{name} of target", float(f"{value:.4g}"), f"at most {most:.4g}, the {whose} {of}")
 
 # %% ../../nbs/voxel/inverse.ipynb #04ff04d6
+@checked
 def miss(
     properties: ArrayLike,  # (B, 4) found
     wanted: ArrayLike,      # (4,), or for each its own, (B, 4); NaN where nothing is wanted
@@ -83,6 +86,7 @@ def miss(
 FINE = 1e-3  # residual of what is returned; the constants are right to about 1e-5
 
 
+@checked
 def verify(
     octants: NDArray,  # (B, n, n, n) bool
 ) -> NDArray:          # (B, 4) C11, C12, C44, volume fraction
@@ -90,6 +94,7 @@ def verify(
     return np.column_stack([label(octants, rtol=FINE, max_iterations=400).constants.numpy(), octants.mean((1, 2, 3))])
 
 # %% ../../nbs/voxel/inverse.ipynb #627868ff
+@checked(seed=(0, None))
 def draw_sound(
     model: CellDiffusion,
     wanted: NDArray,  # (4,) C11, C12, C44, volume fraction; NaN where not given
@@ -119,6 +124,7 @@ def draw_sound(
     return octants, {"sound_raw": raw / drawn, "sound_renoised": mended / drawn, "drawn": drawn}
 
 # %% ../../nbs/voxel/inverse.ipynb #c9fdfdca
+@checked
 def enlarge(
     octants: NDArray,  # (B, n, n, n) bool, cubic
     octant: int,       # m, a multiple of n
@@ -136,6 +142,7 @@ def enlarge(
     return from_wedge(np.stack([cut(f, share, octant) for f, share in zip(fields, known.share)]))
 
 # %% ../../nbs/voxel/inverse.ipynb #4741de95
+@checked(seed=(0, None))
 def correct_by_miss(
     model: CellDiffusion,
     octants: NDArray,     # (B, n, n, n) bool
@@ -286,6 +293,7 @@ def _learn(way: _Polish, sets: list[NDArray], effects: NDArray, found: NDArray) 
     way.factor = np.clip(way.factor * np.clip(gain, 0.5, 2), 0.1, 6)
 
 # %% ../../nbs/voxel/inverse.ipynb #5c0897f3
+@checked(seed=(0, None))
 def polish(
     octant: NDArray,   # (n, n, n) bool, cubic and sound
     wanted: ArrayLike,  # (4,) C11, C12, C44, volume fraction; NaN where nothing is wanted
@@ -312,6 +320,7 @@ def polish(
 HOME = 0.05  # distance to the nearest known cell from which on a target counts as outside
 
 
+@checked
 def distance_to_known(
     model: CellDiffusion,
     wanted: ArrayLike,  # (4,) NaN where nothing is wanted
@@ -322,6 +331,7 @@ def distance_to_known(
     return float(miss(known, wanted).min()) if len(known) else math.nan
 
 # %% ../../nbs/voxel/inverse.ipynb #bb6171af
+@checked
 def load_model(
     octant: int = 16,  # n, voxels along an edge of the octants that it makes
     device: str = "cpu",
@@ -355,12 +365,13 @@ def _warn(found: Found, hoped: int) -> None:
     if found.facts["outside"]:
         best = f"the best has an error of {100 * found.error[0]:.2f} %" if len(found) else "nothing was found"
         warnings.warn(f"target is {100 * found.facts['distance']:.1f} % of the ranges away from the nearest cell that "
-                      f"the model learned from; {best}", stacklevel=3)
+                      f"the model learned from; {best}", stacklevel=4)
     if len(found) < hoped:
         warnings.warn(f"only {len(found)} of {hoped} cells are one body that reaches its repetition, after "
-                      f"{found.facts['drawn']} were drawn", stacklevel=3)
+                      f"{found.facts['drawn']} were drawn", stacklevel=4)
 
 # %% ../../nbs/voxel/inverse.ipynb #6ff45fd8
+@checked(seed=(0, None))
 def design_for(
     target: ArrayLike | Tensor | None = None,  # (6, 6) cubic stiffness, or its C11, C12, C44; None: any
     volume_fraction: float | None = None,      # None: any

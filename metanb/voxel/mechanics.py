@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import choice, native, number, refused, shaped, solid_or_void, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness
 from .operators import SLAB, UNIT, Octant, Periodic, energies
@@ -29,6 +29,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:  # (S,)
     return torch.matmul(a.reshape(S, 1, -1), b.reshape(S, -1, 1)).reshape(S)
 
 
+@checked
 def conjugate_gradients(
     times: Callable[[Tensor], Tensor],         # K u
     precondition: Callable[[Tensor], Tensor],
@@ -121,6 +122,7 @@ ORTHOTROPIC = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1), (3, 3), (4, 4), (
 FULL = tuple((i, j) for i in range(6) for j in range(i, 6))
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Solution:
     "What a homogenisation found; `cases` are the Voigt load cases that were solved."
@@ -132,6 +134,7 @@ class Solution:
     pairs: tuple[tuple[int, int], ...]
 
 # %% ../../nbs/voxel/mechanics.ipynb #f101445b
+@checked
 def stiffness_of(
     constants: Tensor,  # (..., P)
     pairs: Sequence[tuple[int, int]] = CUBIC,
@@ -244,6 +247,7 @@ def _is_cube(E: Tensor, spacing: Sequence[float] = UNIT) -> bool:
     return len(set(E.shape[-3:])) == 1 and len(set(spacing)) == 1
 
 # %% ../../nbs/voxel/mechanics.ipynb #6327e62c
+@checked
 def solve(
     E: Tensor,  # (B, n, n, n) moduli of octants, or (B, L, M, N) of whole cells; float32 or float64
     *,
@@ -286,6 +290,7 @@ def solve(
 SYMMETRIES = ("auto", "cubic", "mirror", "none", "octant")
 
 
+@checked
 def symmetry_of(
     design: Tensor,  # (N, N, N) of a cell, or (n, n, n) of an octant
     *,
@@ -372,6 +377,7 @@ def _known(E: Tensor, symmetry: str) -> list[str]:
     return [symmetry] * len(E)
 
 # %% ../../nbs/voxel/mechanics.ipynb #7a16d2e1
+@checked
 @dataclass(frozen=True, eq=False)
 class Homogenization:
     "Effective stiffness of designs, and how it was found."
@@ -381,6 +387,7 @@ class Homogenization:
     residual: Tensor          # (B,) largest one
 
 # %% ../../nbs/voxel/mechanics.ipynb #d61102cf
+@checked
 def homogenize(
     designs: NDArray | Tensor,  # (L, M, N) or (B, L, M, N): modulus of each voxel, or True where solid
     *,
@@ -420,6 +427,7 @@ def homogenize(
     return Homogenization(C, tuple(known), iterations.to(home), residual.to(home))
 
 # %% ../../nbs/voxel/mechanics.ipynb #2109ca1e
+@checked
 def effective_stiffness(
     designs: NDArray | Tensor,  # (L, M, N) or (B, L, M, N): modulus of each voxel, or True where solid
     *,

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
 from ..core.bits import HIGH, LOW, BitNetwork, DenseNetwork, bit_loss, even_schedule, sign_from
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import checked, choice, number, refused, whole
 from ..core.device import normal
 from ..core.diffusion import Denoiser, Diffusion, sample_ddim
 from ..core.schedules import add_noise, step_grid
@@ -28,6 +28,7 @@ from .design import wedge
 from .octants import from_wedge, to_wedge, wedge_size
 
 # %% ../../nbs/voxel/model.ipynb #ef6e3b3f
+@checked
 def to_condition(
     properties: ArrayLike,  # (B, 4) C11, C12, C44, volume fraction; NaN where not given
 ) -> Tensor:                # (B, 4) float32
@@ -38,6 +39,7 @@ def to_condition(
     return torch.as_tensor((given - RANGES[:, 0]) / np.ptp(RANGES, axis=1), dtype=torch.float32)
 
 # %% ../../nbs/voxel/model.ipynb #b0eef4a9
+@checked
 class Told(nn.Module):
     "Time and conditions as one vector: each number, its logarithm, its waves, and whether it is there."
 
@@ -67,6 +69,7 @@ class Told(nn.Module):
         return self.layers(torch.cat([parts, missing.float(), angle.sin(), angle.cos(), log_snr[:, None] / 5], 1))
 
 # %% ../../nbs/voxel/model.ipynb #9092259f
+@checked
 class WedgeNetwork(DenseNetwork):
     "Residual dense layers on the free bits, scaled and shifted by time and conditions."
 
@@ -82,6 +85,7 @@ class WedgeNetwork(DenseNetwork):
                          width=width, blocks=blocks)
 
 # %% ../../nbs/voxel/model.ipynb #07b723aa
+@checked
 class OctantNetwork(BitNetwork):
     "The paper's U-Net on the octant, its output averaged over the exchanges of axes."
 
@@ -109,6 +113,7 @@ NETWORKS = {"wedge": WedgeNetwork, "octant": OctantNetwork}
 N_KNOWN = 2048  # cells whose properties a model remembers
 
 # %% ../../nbs/voxel/model.ipynb #fd01e125
+@checked
 @keeps_config
 class CellDiffusion(Diffusion):
     "Cells out of noise, for given properties."
@@ -157,6 +162,7 @@ class CellDiffusion(Diffusion):
         return bit_loss(self, self.encode(batch), self.conditions(batch), generator, drop=DROP, weight=self.times)
 
 # %% ../../nbs/voxel/model.ipynb #e1614902
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: CellDiffusion,
@@ -177,6 +183,7 @@ def generate(
     return np.concatenate(octants)
 
 # %% ../../nbs/voxel/model.ipynb #7439be42
+@checked(seed=(0, None))
 @torch.no_grad()
 def refresh(
     model: CellDiffusion,
@@ -198,6 +205,7 @@ def refresh(
     return model.decode(sample_ddim(model.denoiser(condition, guidance_scale=guidance_scale), x, grid, generator))
 
 # %% ../../nbs/voxel/model.ipynb #2587df62
+@checked
 @dataclass(frozen=True)
 class Way:
     "What a sampler's calls of the network got and gave, from noise to cells; S steps, B cells, W free voxels."
@@ -219,6 +227,7 @@ class _Watched:
         return x0, eps
 
 
+@checked(seed=(0, None))
 @torch.no_grad()
 def denoising(
     model: CellDiffusion,

@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
-from ..core.checks import number, refused
+from ..core.checks import checked, number, refused
 from ..core.elasticity import check_stiffness
 from .design import check_designs, is_connected, random_designs, remove_islands, symmetrise, unfold, wedge
 
@@ -27,16 +27,19 @@ from .design import check_designs, is_connected, random_designs, remove_islands,
 Objective = Callable[[Tensor, int], Tensor]  # stiffness (6, 6) and number of the step -> what is to become small
 
 
+@checked
 def bulk(C: Tensor, step: int = 0) -> Tensor:
     "Minus the bulk modulus."
     return -C[:3, :3].sum() / 9
 
 # %% ../../nbs/voxel/objectives.ipynb #a454fb24
+@checked
 def shear(C: Tensor, step: int = 0) -> Tensor:
     "Minus the mean of the shear moduli C44, C55, C66."
     return -C.diagonal()[3:].sum() / 3
 
 # %% ../../nbs/voxel/objectives.ipynb #c730440d
+@checked
 def youngs(C: Tensor, step: int = 0) -> Tensor:
     "Minus the Young's modulus along an axis."
     return -1 / torch.linalg.inv(C[:3, :3] + 1e-9 * torch.eye(3, dtype=C.dtype, device=C.device))[0, 0]
@@ -45,6 +48,7 @@ def youngs(C: Tensor, step: int = 0) -> Tensor:
 FLOOR = 0.02  # share of the axial stiffness that the objective of Poisson's ratio keeps to the end
 
 
+@checked
 def poisson(C: Tensor, step: int = 0) -> Tensor:
     "C12 + C13 + C23 less a share of C11 + C22 + C33 that fades with 0.6^step, to `FLOOR`."
     return C[0, 1] + C[0, 2] + C[1, 2] - max(0.6**step, FLOOR) * C.diagonal()[:3].sum()
@@ -53,6 +57,7 @@ def poisson(C: Tensor, step: int = 0) -> Tensor:
 OBJECTIVES = {"bulk": bulk, "shear": shear, "youngs": youngs, "poisson": poisson}
 
 
+@checked
 def reach(
     target: Tensor,  # (6, 6)
 ) -> Objective:
@@ -62,6 +67,7 @@ def reach(
     return lambda C, step=0: (C - target.to(C.device)).square().sum() / size
 
 # %% ../../nbs/voxel/objectives.ipynb #ed9b33f5
+@checked
 @lru_cache(maxsize=16)
 def filter_matrix(
     octant: int,    # voxels along its edge
@@ -86,6 +92,7 @@ def filter_matrix(
     return csr_array(H / H.sum(1)[0])
 
 # %% ../../nbs/voxel/objectives.ipynb #cdb49d1a
+@checked
 def project(
     x: NDArray,
     sharpness: float,  # beta
@@ -97,6 +104,7 @@ def project(
     return (low + t) / (low + high), sharpness * (1 - t**2) / (low + high)
 
 # %% ../../nbs/voxel/objectives.ipynb #eaa1a05b
+@checked(seed=(0, None))
 def random_start(
     volume_fraction: float,
     octant: int,  # voxels along its edge
@@ -194,6 +202,7 @@ def _grown(octant: NDArray[np.bool_], density: NDArray, wanted: float) -> NDArra
     return solid[number_of].reshape(density.shape)
 
 # %% ../../nbs/voxel/objectives.ipynb #c806a0d1
+@checked
 def threshold(
     density: NDArray,        # (n, n, n) of an octant, unchanged by an exchange of axes
     volume_fraction: float,  # in (0, 1]

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 from torch import Tensor
 
-from ..core.checks import native, number, refused, whole
+from ..core.checks import checked, native, number, refused, whole
 from .design import check_designs, wedge
 
 # %% ../../nbs/voxel/octants.ipynb #ad730c0b
+@checked
 def wedge_size(
     octant: int,  # n, voxels along its edge
 ) -> int:         # W
@@ -26,6 +27,7 @@ def wedge_size(
     return n * (n + 1) * (n + 2) // 6
 
 # %% ../../nbs/voxel/octants.ipynb #a18ee10f
+@checked
 def to_wedge(
     octants: NDArray | Tensor,  # (..., n, n, n) cubic
 ) -> NDArray | Tensor:          # (..., W)
@@ -40,6 +42,7 @@ def to_wedge(
     return free
 
 # %% ../../nbs/voxel/octants.ipynb #68463078
+@checked
 def from_wedge(
     free: NDArray | Tensor,  # (..., W)
 ) -> NDArray | Tensor:       # (..., n, n, n)
@@ -51,6 +54,7 @@ def from_wedge(
     return free[..., wedge(n)[1]].reshape(*free.shape[:-1], n, n, n)
 
 # %% ../../nbs/voxel/octants.ipynb #cc343180
+@checked
 @lru_cache(maxsize=8)
 def twin_order(
     octant: int,  # n
@@ -61,6 +65,7 @@ def twin_order(
     return number_of[n**3 - 1 - images[0]]  # reversed along all axes
 
 # %% ../../nbs/voxel/octants.ipynb #fe32a7da
+@checked
 def twin(
     octants: NDArray | Tensor,  # (..., n, n, n)
 ) -> NDArray | Tensor:
@@ -69,6 +74,7 @@ def twin(
     return octants.flip(-3, -2, -1) if isinstance(octants, Tensor) else octants[..., ::-1, ::-1, ::-1]
 
 # %% ../../nbs/voxel/octants.ipynb #d1077606
+@checked
 def opened(
     octants: NDArray,  # (..., n, n, n) binary
 ) -> NDArray:          # (..., n, n, n) bool
@@ -90,6 +96,7 @@ def _pair(solid: NDArray, axis: int, combine: np.ufunc) -> NDArray:
     return combine(solid[tuple(first)], solid[tuple(last)])
 
 # %% ../../nbs/voxel/octants.ipynb #c098e04f
+@checked
 def main_part(
     octants: NDArray,  # (B, n, n, n) binary and cubic
 ) -> tuple[NDArray, NDArray]:  # (B, n, n, n) bool, and (B,) bool
@@ -112,6 +119,7 @@ def main_part(
     return part, cubic & part[:, 0].any((1, 2)) & part[:, -1].any((1, 2))
 
 # %% ../../nbs/voxel/octants.ipynb #4934bf98
+@checked
 def is_sound(
     octants: NDArray,  # (B, n, n, n) binary and cubic
 ) -> NDArray:          # (B,) bool
@@ -120,6 +128,7 @@ def is_sound(
     return sound & (part == np.asarray(octants).astype(bool)).all((1, 2, 3))
 
 # %% ../../nbs/voxel/octants.ipynb #8e36cfca
+@checked
 def is_heldout(
     free: NDArray,  # (B, W) bool
     share: float = 0.05,  # of all cells

@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..core.checks import checked
 from ..core.elasticity import PAIRS, base_stiffness
 
 # %% ../../nbs/voxel/operators.ipynb #6c91b629
@@ -23,6 +24,7 @@ CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))
 UNIT = (1.0, 1.0, 1.0)  # edges of a cube
 
 
+@checked
 def element_stiffness(
     poisson: float,
     spacing: Sequence[float] = UNIT,  # edges of the voxel along x, y, z
@@ -45,6 +47,7 @@ def element_stiffness(
     return 0.5 * (K + K.T)
 
 # %% ../../nbs/voxel/operators.ipynb #fe76c6f3
+@checked
 def affine(
     case: int,
     spacing: Sequence[float] = UNIT,  # edges of the voxel along x, y, z
@@ -72,6 +75,7 @@ def _slabs(n: int, layer: int, device: torch.device) -> list[tuple[int, int]]:
     return [(a, min(n, a + thick)) for a in range(0, n, thick)]
 
 
+@checked
 def stiffness_times(
     E: Tensor,  # (S, l, m, n) modulus of each element
     u: Tensor,  # (S, 3, l+1, m+1, n+1) nodal displacement
@@ -88,6 +92,7 @@ def stiffness_times(
     return out
 
 # %% ../../nbs/voxel/operators.ipynb #dbeceed3
+@checked
 def stencil(
     poisson: float,
     theta: Sequence[Tensor],  # three, of shapes that broadcast [1 / voxel]
@@ -136,6 +141,7 @@ def _times(G: Tensor, f: Tensor) -> Tensor:  # (S, 3, ...)
     return torch.stack([torch.addcmul(torch.addcmul(p * x, q, y), r, z) for p, q, r in rows], 1)
 
 # %% ../../nbs/voxel/operators.ipynb #ca3fa2bd
+@checked
 def parity(case: int) -> list[list[bool]]:  # odd[component][axis]
     "Whether a displacement component is odd about the mirror planes normal to an axis, in a Voigt load case."
     b, c = PAIRS[case]
@@ -220,6 +226,7 @@ class _Elements:
         self.affine = torch.stack([_affine(case, self.spacing, E.dtype, E.device) for case in cases])
 
 # %% ../../nbs/voxel/operators.ipynb #48143b4f
+@checked
 class Octant(_Elements):
     "Systems of mirror symmetric cells, each one on the octant with its own load case."
 
@@ -276,6 +283,7 @@ class Octant(_Elements):
         return u
 
 # %% ../../nbs/voxel/operators.ipynb #4e373d39
+@checked
 class Periodic(_Elements):
     "Systems of whole cells without any symmetry, each one with its own load case."
 
@@ -323,6 +331,7 @@ class Periodic(_Elements):
         return f.contiguous()
 
 # %% ../../nbs/voxel/operators.ipynb #84a7f24e
+@checked
 def energies(
     domain: Octant | Periodic,
     displacement: dict[int, Tensor],   # (B, 3, ., ., .) by Voigt case

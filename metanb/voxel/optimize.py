@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import checked, choice, number, refused, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import user_path, write_file
@@ -35,6 +35,7 @@ from .mechanics import solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
 
 # %% ../../nbs/voxel/optimize.ipynb #c7ef26c7
+@checked
 @dataclass(frozen=True, eq=False)
 class Task:
     "What is asked of an optimisation and how it goes about it; raises ValueError for settings out of range."
@@ -59,7 +60,6 @@ class Task:
     rtol: float = 1e-2            # of the solver
     dtype: torch.dtype = torch.float32
     device: str = "auto"
-
     def __post_init__(self):
         _check(self)
 
@@ -128,6 +128,7 @@ def _check(task: Task) -> None:
         raise refused("start.shape", np.shape(task.start), f"{shape}, an octant")
 
 # %% ../../nbs/voxel/optimize.ipynb #ff4a91b0
+@checked
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     "What is known of a grey cell."
@@ -144,6 +145,7 @@ class Evaluation:
 E_MIN = 1e-9  # of voids while densities are grey; finished cells have none
 
 
+@checked
 class GreyCell:
     "Densities of an octant, their stiffness, and the derivatives by the variables."
 
@@ -198,6 +200,7 @@ class GreyCell:
             (self.share * slope) @ self.H, float(4 * self.share @ (rho * (1 - rho))), iterations, residual)
 
 # %% ../../nbs/voxel/optimize.ipynb #0dc2830e
+@checked
 class OptimalityCriteria:
     "Moves variables where the volume is the only constraint."
 
@@ -228,6 +231,7 @@ class OptimalityCriteria:
         "Go back to a state."
 
 # %% ../../nbs/voxel/optimize.ipynb #faa3a5cc
+@checked
 class MovingAsymptotes:
     "Moves variables under any number of constraints."
 
@@ -273,6 +277,7 @@ class MovingAsymptotes:
         self.scale, self.step = float(state["scale"]), int(state["step"])
 
 # %% ../../nbs/voxel/optimize.ipynb #7f59caee
+@checked
 class Stages:
     "The sharpness of the projection, raised when the objective rests."
 
@@ -306,6 +311,7 @@ class Stages:
         self.rested = bool(rested)
 
 # %% ../../nbs/voxel/optimize.ipynb #e6c2f5a6
+@checked
 @dataclass(frozen=True, eq=False)
 class Optimum:
     "A finished cell, in black and white."
@@ -436,6 +442,7 @@ class _Unions(AuxeticSearch):
         auxetic_take(self, state)
 
 # %% ../../nbs/voxel/optimize.ipynb #078a789a
+@checked
 class InverseHomogenization:
     "An optimisation in progress: `step` makes one, `result` ends it; raises ValueError for settings out of range."
 
@@ -501,6 +508,7 @@ def _settings(task: Task) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=float))
 
 # %% ../../nbs/voxel/optimize.ipynb #e33541f9
+@checked
 def save_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -512,6 +520,7 @@ def save_state(
     return write_file(path, content.getvalue())
 
 # %% ../../nbs/voxel/optimize.ipynb #3cb11a27
+@checked
 def restore_state(
     run: InverseHomogenization,
     path: str | Path,
@@ -542,6 +551,7 @@ def restore_state(
     return run
 
 # %% ../../nbs/voxel/optimize.ipynb #1f0f8be2
+@checked
 def optimize(
     objective: str | Objective,
     volume_fraction: float,
@@ -569,6 +579,7 @@ def optimize(
     return run.result()
 
 # %% ../../nbs/voxel/optimize.ipynb #908bf585
+@checked
 def draw_progress(
     run: InverseHomogenization,
 ) -> Figure:
@@ -587,6 +598,7 @@ def draw_progress(
     return fig
 
 # %% ../../nbs/voxel/optimize.ipynb #984f040d
+@checked
 class LivePlot:
     "A callback of `optimize` that redraws `draw_progress` in a notebook."
 

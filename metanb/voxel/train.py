@@ -17,7 +17,7 @@ import typer
 from numpy.typing import NDArray
 from torch import nn
 
-from ..core.checks import choice, refused, shaped, whole
+from ..core.checks import checked, choice, refused, shaped, whole
 from ..core.coverage import Coverage
 from ..core.device import pick_device
 from ..core.plans import DryRun, Yes, agreed
@@ -53,6 +53,7 @@ TRAININGS = {
 }
 
 
+@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -64,6 +65,7 @@ def build(
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
 # %% ../../nbs/voxel/train.ipynb #9213bf29
+@checked
 @dataclass(frozen=True, eq=False)
 class Lessons:
     "Cells to learn from and cells to be asked about."
@@ -80,6 +82,7 @@ class Lessons:
         return Coverage(self.properties, PROPERTIES, RANGES)
 
 # %% ../../nbs/voxel/train.ipynb #55db368f
+@checked(seed=(0, None))
 def lessons(
     *sets: Cells,          # of one size of octants
     width: float = 0.02,   # of the boxes
@@ -100,6 +103,7 @@ def lessons(
     return Lessons(free[rows], properties[rows], free[out], properties[out])
 
 # %% ../../nbs/voxel/train.ipynb #0dafef6e
+@checked
 def data_for(
     octant: int,            # n
     *,
@@ -116,6 +120,7 @@ def data_for(
     return lessons(*sets)
 
 # %% ../../nbs/voxel/train.ipynb #4e77bf8e
+@checked(seed=(0, None))
 def train(
     name: str,                 # see `build`
     data: Lessons,
@@ -153,6 +158,7 @@ def train(
                evaluate_every=max(1, n_steps // 40), progress=progress, **settings)
 
 # %% ../../nbs/voxel/train.ipynb #6f056cb1
+@checked(seed=(0, None))
 def accuracy(
     model: CellDiffusion,
     targets: NDArray,     # (M, 4) C11, C12, C44, volume fraction
@@ -179,6 +185,7 @@ def accuracy(
             "cpu_seconds_a_cell": seconds}
 
 # %% ../../nbs/voxel/train.ipynb #c5b96d6e
+@checked(seed=(0, None))
 def make_card(
     name: str,        # model
     result: Fit,      # what `train` returned
@@ -204,6 +211,7 @@ def make_card(
 _TARGETS = {"test": 4, "demo": 200, "paper": 1000}  # of the card
 
 
+@checked(seed=(0, None))
 def command(
     model: Models = None,
     preset: Preset = "demo",
