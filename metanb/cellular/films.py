@@ -18,11 +18,12 @@ from .design import check_designs
 from .model import Videos
 from .plotting import FIELDS, field_range, plot_frame
 from .result import CompressionResult
-from ..core.checks import refused, shaped, whole
+from ..core.checks import checked, refused, shaped, whole
 from ..core.files import write_file
 from ..core.plotting import CYCLE, blank_figure, in_house_style
 
 # %% ../../nbs/cellular/films.ipynb #8daaf6bd
+@checked
 @dataclass(frozen=True, eq=False)
 class Film:
     "Deformation, stress and curve of one cell."
@@ -34,6 +35,7 @@ class Film:
     P22: NDArray     # (1, F, ny, nx) stress and what contact carries [MPa], tension positive
 
 # %% ../../nbs/cellular/films.ipynb #6d013050
+@checked
 def drawn_film(
     videos: Videos,    # from `cellular.model.generate`
     row: int,
@@ -46,6 +48,7 @@ def drawn_film(
     return Film(strain, videos.stress[one], *(videos.fields[one, k] for k in range(3)))
 
 # %% ../../nbs/cellular/films.ipynb #9bbc7d9f
+@checked
 def verified_film(
     result: CompressionResult,
     index: int = 0,  # which design of the batch
@@ -58,6 +61,7 @@ def verified_film(
                 result.P22[one] + result.contact22[one])
 
 # %% ../../nbs/cellular/films.ipynb #62378171
+@checked
 def film_error(
     drawn: Film,
     verified: Film,
@@ -73,6 +77,7 @@ def film_error(
     return np.linalg.norm((a - b).reshape(len(a), -1), axis=1) / np.maximum(size, 1e-12)
 
 # %% ../../nbs/cellular/films.ipynb #907430b7
+@checked
 @in_house_style
 def draw_films(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed
@@ -115,6 +120,7 @@ def _plot_curves(ax, drawn, verified, target, title, upto=None):
     ax.legend(fontsize=7)
 
 # %% ../../nbs/cellular/films.ipynb #e9b57402
+@checked
 @in_house_style
 def animate_films(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed

@@ -226,6 +226,7 @@ def run_command(
         raise typer.Exit(1)
 
 # %% ../../nbs/core/runs.ipynb #36f3b1e8
+@checked
 def copy_command(
     names: Annotated[list[str], typer.Argument(
         metavar="NAME...", help="Such as truss (its tutorial), kirigami_fig04 or apps/voxel; metanb list shows all.")],
