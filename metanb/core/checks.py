@@ -521,6 +521,42 @@ def _rules_of(thing: Callable, bounds: Mapping) -> tuple[list, dict, Any, Any]:
                 places.append(test)
     return places, names, more, others
 
+# %% ../../nbs/core/checks.ipynb #d7fa8653
+class _NoSize(ValueError, MemoryError):
+    "What an argument asks for has no size that an array can have."
+
+
+_FULL = ("can't allocate memory", "Maximum allowed", "array is too big", "Storage size calculation",
+         "maximum supported dimension")  # what NumPy and PyTorch say
+
+
+def _no_size(thing: Callable, args: tuple, given: dict, error: Exception) -> Exception | None:
+    "The error of a call whose arrays are larger than the memory, or have a negative size, with the name of the reason."
+    negative = "negative dimension" in str(error) or "non-negative" in str(error)
+    if not negative and not isinstance(error, MemoryError) and not any(words in str(error) for words in _FULL):
+        return None
+    found = []
+    for name, value in inspect.signature(thing).bind(*args, **given).arguments.items():
+        several = value if isinstance(value, list | tuple) else (value,)
+        found += [(int(one), name, value) for one in several if _is_whole(one)]
+    if negative:
+        size, name, value = min(found, default=(0, "", 0), key=lambda one: one[0])
+        return _NoSize(str(refused(name, value, "0 or more"))) if size < 0 else None
+    size, name, value = max(found, default=(0, "", 0), key=lambda one: one[0])
+    return _NoSize(str(refused(name, value, "less: there is not so much memory"))) if size >= 100_000 else None
+
+
+def _meant(thing: Callable, args: tuple, given: dict, error: Exception) -> Exception | None:
+    "The refusal of an inner function in the words of the outer one, whose argument of that value has another name."
+    name, _, rest = str(error).partition(" is ")
+    value, _, allowed = rest.partition("; allowed: ")
+    arguments = inspect.signature(thing).bind(*args, **given).arguments
+    if type(error) not in (ValueError, _NoSize) or not allowed or not name.isidentifier() or name in arguments:
+        return None
+    same = [own for own, one in arguments.items() if (_is_number(one) or isinstance(one, str)) and shown(one) == value]
+    return type(error)(f"{same[0]} is {value}; allowed: {allowed}") if len(same) == 1 else None
+
+
 # %% ../../nbs/core/checks.ipynb #0d41e346
 def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> ValueError:
     "The error of a call of which some argument has been refused."
@@ -570,7 +606,13 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
                 raise _refusal(thing, bounds, args, given) from None
         if more is not None and not all(map(more, args[len(places):])):
             raise _refusal(thing, bounds, args, given) from None
-        return thing(*args, **given)
+        try:
+            return thing(*args, **given)
+        except (MemoryError, RuntimeError, ValueError) as error:
+            named = _no_size(thing, args, given, error) or _meant(thing, args, given, error)
+            if named is None:
+                raise
+            raise named from error
     for name in ("cache_info", "cache_clear", "cache_parameters"):
         if hasattr(thing, name):
             setattr(front, name, getattr(thing, name))
