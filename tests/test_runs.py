@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import metanb
-from metanb.core import batch
+from metanb.core import batch, plans
 from metanb.core.batch import environment, find_notebooks, notebooks_folder, place_of, plan, run_notebooks, runs_folder
 from metanb.core.files import data_root, read_json, write_json
 from metanb.core.runs import command_line, main
@@ -405,15 +405,63 @@ def test_a_full_disk_is_one_line(project, monkeypatch, capsys, error):
     assert end.value.code == 2 and capsys.readouterr().err.splitlines() == [f"metanb: {error}"]
 
 
+@pytest.mark.parametrize("arguments, words", [
+    (["data", "kirigami", "--preset", "paper"], ["20,000 kirigami cells up to 60 degrees", "usually", "MB"]),
+    (["data", "truss"], ["100,000 trusses", "usually", "25 MB"]),
+    (["data", "voxel", "--source", "families"], ["20,000 cells of 32^3 voxels", "usually 10 min on 2 cores"]),
+    (["data", "cellular", "--preset", "paper"], ["designs of 96 x 96 pixels", "days"]),
+    (["train", "kirigami", "--model", "ddpm", "--preset", "paper"], ["training of ddpm, 1,875,000 steps, 3 times", "days"]),
+    (["train", "cellular", "--model", "video_48"], ["training of video_48", "not measured"]),
+    (["run", "toy", "--preset", "paper"], ["1 notebook at paper: usually 2 h on one core"]),
+], ids=lambda value: " ".join(value[:2]))
+def test_a_dry_run_says_what_and_how_long_and_does_nothing(project, monkeypatch, capsys, arguments, words):
+    write_json(project / "nbs/times.json", {"figures/toy_fig01_good": {"test": 3, "paper": 7200}})
+    monkeypatch.setenv("METANB_DATA", str(project / "sets"))
+    before = files(project)
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--dry-run"])
+    printed = capsys.readouterr().out
+    assert end.value.code in (0, None) and printed.endswith("nothing was done\n")
+    assert all(word in printed for word in words), printed
+    assert files(project) == before
+
+
+@pytest.mark.parametrize("terminal, answer, begun", [(True, False, False), (True, True, True), (False, None, True)])
+def test_a_terminal_is_asked_before_more_than_an_hour(monkeypatch, terminal, answer, begun):
+    "A batch job is never held up, an hour is not asked for, and --yes answers beforehand."
+    asked = []
+    monkeypatch.setattr("sys.stdin", type("Input", (), {"isatty": lambda self: terminal})())
+    monkeypatch.setattr("sys.stderr", type("Output", (), {"isatty": lambda self: True, "write": lambda self, text: len(text), "flush": lambda self: None})())
+    monkeypatch.setattr("typer.confirm", lambda question, **options: asked.append(question) or answer)
+    half = plans.Plan("work", "here", core_seconds=2000)
+    assert plans.agreed([half]) and plans.agreed([half, half], yes=True) and not asked
+    assert plans.agreed([half, half]) is begun
+    assert asked == (["67 min in all. Begin?"] if terminal else [])
+
+
+@pytest.mark.parametrize("space, typed, meant", [("kirigami", "energi", "energy"), ("truss", "affin", "affine"), ("voxel", "bits16", "bits_16"),
+                                                 ("cellular", "video24", "video_24")])
+def test_a_misspelt_model_is_refused_before_data_are_made(project, capsys, space, typed, meant):
+    before = files(project)
+    with pytest.raises(SystemExit) as end:
+        main(["train", space, "--model", typed])
+    assert end.value.code == 2 and f"closest: {meant}" in capsys.readouterr().err
+    assert files(project) == before
+
+
 def test_ctrl_c_in_a_command_of_a_space(monkeypatch, capsys):
     "One line that says how to go on, and the exit code of an interrupt."
-    def dataset(**options):
+    def generate(*arguments, executor=None, **options):
+        if executor is None:
+            return generated(*arguments, **options)  # for the plan
         raise KeyboardInterrupt("finished shards are kept")
 
-    monkeypatch.setattr("metanb.kirigami.data.dataset", dataset)
+    from metanb.kirigami.data import generate as generated
+
+    monkeypatch.setattr("metanb.kirigami.data.generate", generate)
     with pytest.raises(SystemExit) as end:
         main(["data", "kirigami", "--preset", "test", "--jobs", "1"])
-    assert end.value.code == 130 and capsys.readouterr().err == "interrupted: finished shards are kept; the same command goes on\n"
+    assert end.value.code == 130 and capsys.readouterr().err.endswith("interrupted: finished shards are kept; the same command goes on\n")
 
 
 def test_new_runs_do_not_share_a_folder(project, monkeypatch):

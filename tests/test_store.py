@@ -756,6 +756,21 @@ def test_a_packed_set_of_compressed_cells(tmp_path, monkeypatch):
     assert {**facts, "bytes_per_design": None} == {**expected, "bytes_per_design": None}
 
 
+def test_what_is_missing_is_told_without_work(tmp_path):
+    "Of a new set, of one that is begun, of a finished one; nothing is written."
+    def call(n):
+        return lambda: store.generate(tmp_path / "set", make_cells, **OPTIONS | {"n": n})
+
+    size = OPTIONS["shard_size"]
+    assert store.missing(call(3 * size)) == store.Missing(tmp_path / "set", 3 * size, 3 * size)
+    assert not (tmp_path / "set").exists()
+    call(2 * size)()
+    before = contents(tmp_path / "set")
+    assert [store.missing(call(n * size)).rows for n in (1, 2, 5)] == [0, 0, 3 * size]
+    assert_same(contents(tmp_path / "set"), before)
+    assert len(call(3 * size)()) == 3 * size  # the next call works as ever
+
+
 # ---------------------------------------------------------------- more rows, fewer rows, some shards
 
 def digests(path) -> list[bytes]:

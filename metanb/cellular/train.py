@@ -30,8 +30,11 @@ from .lessons import (
 from .result import CompressionResult
 from ..core.checks import checked, choice, refused, whole
 from ..core.device import pick_device
-from ..core.recipes import (
-    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
+from ..core.plans import DryRun, Yes, agreed
+from metanb.core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
+    check_command, train_and_save, training_plans,
+)
 from ..core.training import Fit, Packed, fit, thin
 from ..core.weights import from_pretrained
 
@@ -354,6 +357,8 @@ def command(
     films: Annotated[str | None, typer.Option(help="Data set with fields, for video models.")] = None,
     forward: Annotated[str | None, typer.Option(help="Network that tells random cells, a name or a folder.")] = None,
     out: Out = Path("runs/weights"),
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Train networks of cellular cells and save their weights with cards.
 
@@ -363,6 +368,9 @@ def command(
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     sizes = dict(n=n, steps=steps, max_minutes=max_minutes)
     names = check_command(model or ["forward_24", "bits_24"], TRAININGS, **sizes, **options)
+    plans = training_plans("cellular", names, TRAININGS, preset=preset, steps=steps, out=out)
+    if not agreed(plans, dry_run=dry_run, yes=yes):
+        return
     for name in names:
         pixels = int(name.rsplit("_", 1)[1])
         data = lessons(_catalogue(pixels, cells, films if name.startswith("video") else None), n=n)

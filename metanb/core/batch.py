@@ -6,7 +6,8 @@
 __all__ = ['KINDS', 'OPTION_OF', 'CHILD', 'DEFAULTS', 'notebooks_folder', 'runs_folder', 'Notebook', 'find_notebooks',
            'copy_notebook', 'parse_parameters', 'read_value', 'notebook_parameters', 'Job', 'stop_with_parent',
            'execute', 'environment', 'start', 'stop', 'cells_done', 'close', 'report', 'run_batch', 'place_of',
-           'past_runs', 'run_folder', 'new_folder', 'check_folder', 'plan', 'run_notebooks']
+           'past_runs', 'run_folder', 'new_folder', 'check_folder', 'plan', 'usual_seconds', 'run_plan',
+           'run_notebooks']
 
 # %% ../../nbs/core/batch.ipynb #09f9d406
 import _thread
@@ -34,7 +35,8 @@ from typing import Any
 import metanb
 from .checks import checked, choice, number, refused, whole
 from .files import is_checkout, read_json, user_path, write_file, write_json
-from .notebooks import FOLDERS, PROJECT, standing_alone
+from .notebooks import FOLDERS, PROJECT, TIMES, standing_alone
+from .plans import Plan, agreed
 from .presets import PRESETS
 
 # %% ../../nbs/core/batch.ipynb #3baf456f
@@ -288,6 +290,7 @@ def execute(
 ) -> int:                        # exit code: 0 done, 1 failed, 130 interrupted
     "Run one notebook in this process with papermill; its state.json tells how it ended."
     stop_with_parent()
+    spent = lambda: sum(os.times()[:4])  # of this process and of its kernel, once that has ended
     job, begin = Job(Notebook(Path(source)), Path(folder), parameters), time.monotonic()
     try:
         import papermill
@@ -301,7 +304,7 @@ def execute(
         trace = str(error) if hasattr(error, "ename") else traceback.format_exc()
         job.set_state("failed", seconds=time.monotonic() - begin, headline=headline.splitlines()[0], traceback=trace)
         return 1
-    job.set_state("done", seconds=time.monotonic() - begin)
+    job.set_state("done", seconds=time.monotonic() - begin, cpu_seconds=spent())
     return 0
 
 # %% ../../nbs/core/batch.ipynb #1f8bd14b
@@ -503,6 +506,28 @@ def plan(
     check_folder(folder, jobs)
     return jobs
 
+# %% ../../nbs/core/batch.ipynb #5f7e21c0
+@checked
+def usual_seconds(
+    notebook: Notebook,
+    preset: str,
+) -> float | None:  # CPU time [s]
+    "How long a notebook usually takes; None when nobody has measured it."
+    times = read_json(notebook.path.parents[1] / TIMES).get(notebook.key, {})
+    return times.get(preset) if isinstance(times, dict) else None
+
+# %% ../../nbs/core/batch.ipynb #4fe8c7cf
+@checked
+def run_plan(todo: Sequence[Job], folder: Path, n_jobs: int) -> Plan:
+    "What is to be run, and how long it usually takes."
+    known = [usual_seconds(job.notebook, job.parameters["preset"]) for job in todo]
+    unknown = [job.notebook.key for job, seconds in zip(todo, known) if seconds is None]
+    some = sum(seconds for seconds in known if seconds is not None)
+    note = f"without {len(unknown)} that were not measured: {', '.join(unknown)}" if unknown and some else ""
+    what = f"{len(todo)} notebook{'s' * (len(todo) != 1)} at {todo[0].parameters['preset']}" if todo else "0 notebooks"
+    seconds = None if unknown and not some else some
+    return Plan(what, folder, seconds, max(1, min(n_jobs, len(todo))), note=note)
+
 # %% ../../nbs/core/batch.ipynb #e879d00d
 @checked
 def run_notebooks(
@@ -514,6 +539,8 @@ def run_notebooks(
     n_jobs: int = 1,                       # how many notebooks run at the same time
     out: str | Path | None = None,         # a name below runs/, or a path; None: a new one, or the last when resuming
     resume: bool = False,                  # run only what is not done
+    dry_run: bool = False,                 # say the plan, and run nothing
+    yes: bool = True,                      # not to ask on a terminal before more than an hour
 ) -> tuple[Path, list[dict[str, Any]]]:    # folder of the run, state of each notebook
     "Run figure and tutorial notebooks; ValueError before anything is written when the request cannot be met."
     n_jobs = whole("jobs", n_jobs, 1)
@@ -524,6 +551,8 @@ def run_notebooks(
     chosen = {name: request[name] for name in ("preset", "device", "parameters")}
     jobs = plan(patterns or request["patterns"], folder, **chosen)
     todo = [job for job in jobs if not (resume and job.is_done())]
+    if not agreed([run_plan(todo, folder, n_jobs)], dry_run=dry_run, yes=yes):
+        return folder, []
     write_json(folder / "run.json", request, argument="out")
     head = f"preset {request['preset']}, device {request['device']}"
     print(f"{head}: {len(todo)} of {len(jobs)} notebooks to run into {folder}", flush=True)

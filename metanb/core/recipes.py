@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Models', 'Preset', 'Count', 'Steps', 'Device', 'Precision', 'Seed', 'Minutes', 'Out', 'Recipe', 'check_command',
-           'train_and_save']
+           'training_plans', 'train_and_save']
 
 # %% ../../nbs/core/recipes.ipynb #1e7cb6fc
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import nn
 from .checks import checked, choice, number, whole
 from .device import pick_device
 from .files import user_path
+from .plans import Plan, step_seconds
 from .presets import PRESETS
 from .training import Fit
 from .weights import save_pretrained
@@ -48,6 +50,15 @@ class Recipe:
         return chosen | {name: value for name, value in given.items() if value is not None}
 
 # %% ../../nbs/core/recipes.ipynb #7b9e53a3
+def _known(name: str, recipes: Mapping[str, Recipe]) -> str:
+    "The name of a recipe; the error of another one begins with what was probably meant."
+    close = difflib.get_close_matches(name, recipes, n=1, cutoff=0.5)
+    try:
+        return choice("--model", name, recipes)
+    except ValueError as error:
+        raise ValueError(f"{error}" + (f"; closest: {close[0]}" if close else "")) from None
+
+# %% ../../nbs/core/recipes.ipynb #18648877
 @checked(seed=(0, None))
 def check_command(
     names: Iterable[str],  # of --model
@@ -60,7 +71,7 @@ def check_command(
     **sizes,               # further options that are whole numbers from 1 on, or None
 ) -> list[str]:            # the names
     "Refuse what is wrong with the options of a command, before data are made."
-    names = [choice("--model", name, recipes) for name in names]
+    names = [_known(name, recipes) for name in names]
     choice("--preset", preset, PRESETS)
     choice("--precision", precision, ("auto", "fp32", "bf16"))
     whole("--seed", seed, 0)
@@ -71,6 +82,31 @@ def check_command(
         if value is not None:
             whole(f"--{name.replace('_', '-')}", value, 1)
     return names
+
+# %% ../../nbs/core/recipes.ipynb #ecc5abcb
+@checked
+def training_plans(
+    space: str,            # such as "truss"
+    names: Iterable[str],  # of recipes
+    recipes: Mapping[str, Recipe],
+    *,
+    preset: str,
+    steps: int | None = None,  # instead of the preset's
+    out: str | Path,       # folder of the weights
+    times: int = 1,        # that each is trained, such as for three data sets
+) -> list[Plan]:
+    "What the trainings take, as those of the shipped weights did; not known for networks of another size."
+    plans = []
+    for name in names:
+        recipe, settings = recipes[name], recipes[name].for_fit(preset, steps=steps)
+        rate, usual = step_seconds(f"{space}/{name}"), recipe.for_fit("demo")
+        larger = settings.get("batch_size", 32) / usual.get("batch_size", 32)
+        known = rate is not None and recipe.presets[preset][0] == recipe.presets["demo"][0] and "steps" in settings
+        seconds = rate * larger * times * settings["steps"] if known else None
+        what = f"{name}, {settings['steps']:,} steps" if "steps" in settings else name
+        plans.append(Plan(f"training of {what}" + (f", {times} times" if times > 1 else ""), Path(out) / space, seconds,
+                          note="on a CPU; data aside" if known else ""))
+    return plans
 
 # %% ../../nbs/core/recipes.ipynb #885c13d9
 @checked

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAGE', 'VERBS', 'Result', 'results', 'summary_text', 'picture', 'section', 'overview', 'write_summary',
-           'space_commands', 'forward', 'list_command', 'run_command', 'copy_command', 'summary_command',
+           'space_commands', 'forward', 'usual_time', 'list_command', 'run_command', 'copy_command', 'summary_command',
            'export_command', 'command_line', 'main']
 
 # %% ../../nbs/core/runs.ipynb #6e868248
@@ -24,9 +24,12 @@ import typer
 
 from .checks import checked
 import metanb
-from .batch import Notebook, copy_notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks
+from metanb.core.batch import (
+    Notebook, copy_notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks, usual_seconds,
+)
 from .files import read_json, write_file
 from .metrics import MetricsTable, metrics_table
+from .plans import DryRun, Yes, duration
 from .presets import PRESETS
 
 # %% ../../nbs/core/runs.ipynb #b585dbac
@@ -181,20 +184,28 @@ def forward(module: str) -> Any:
 
 # %% ../../nbs/core/runs.ipynb #78d3c35f
 @checked
+def usual_time(notebook: Notebook) -> str:
+    "How long a notebook usually takes at preset test, in words; nothing where nobody has measured it."
+    seconds = usual_seconds(notebook, "test")
+    return "" if seconds is None else duration(seconds)
+
+# %% ../../nbs/core/runs.ipynb #6f976020
+@checked
 def list_command() -> None:
     "What can be run: papers, their notebooks, the presets, and how each went last time."
     notebooks = find_notebooks()
     states = {result.label(): result.state for folder in past_runs() for result in results(folder)}
-    typer.echo(f"notebooks in {notebooks_folder()}\npresets: {', '.join(PRESETS)}")
+    typer.echo(f"notebooks in {notebooks_folder()}\npresets: {', '.join(PRESETS)}\n"
+               "usual time at preset test, of one core; metanb run --dry-run tells of others")
     for space in sorted({notebook.space for notebook in notebooks}):
         typer.echo(f"\n{space}")
         for notebook in (notebook for notebook in notebooks if notebook.space == space):
             state = states.get(notebook.key, {})
             last = f"{state.get('status')} at {state.get('parameters', {}).get('preset')}" if state else "never run"
-            typer.echo(f"  {notebook.key:<45} {last:<20} {notebook.title()}")
+            typer.echo(f"  {notebook.key:<45} {usual_time(notebook):<9} {last:<20} {notebook.title()}")
     typer.echo(f"\nlast run: {past_runs()[-1] if past_runs() else 'none'}")
 
-# %% ../../nbs/core/runs.ipynb #6f976020
+# %% ../../nbs/core/runs.ipynb #5fbc86e3
 @checked
 def run_command(
     patterns: Annotated[list[str] | None, typer.Argument(
@@ -208,15 +219,19 @@ def run_command(
         metavar="NAME", help="Folder of the run: a name below runs/, or a path.")] = None,
     resume: Annotated[bool, typer.Option(
         "--resume", help="Go on with the last run, or that of --out: what is missing, failed or changed.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     "Run notebooks at a preset, each into its own folder."
     begin = time.monotonic()
     try:
         folder, states = run_notebooks(patterns or (), preset=preset, device=device, parameters=parameter or (),
-                                       n_jobs=jobs, out=out, resume=resume)
+                                       n_jobs=jobs, out=out, resume=resume, dry_run=dry_run, yes=yes)
     except KeyboardInterrupt:
         typer.echo("interrupted; what was done stays, metanb run --resume goes on", err=True)
         raise typer.Exit(130) from None
+    if not states:
+        return
     failed = [state for state in states if state["status"] != "done"]
     for state in failed:
         typer.echo(f"\n{state['notebook']} failed\n{state.get('traceback', '')}", err=True)

@@ -13,6 +13,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextvars import ContextVar
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,8 @@ from .presets import sizes
 from .workers import as_completed
 
 # %% auto #0
-__all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 'open_dataset', 'generate', 'set_sizes',
-           'set_folder', 'verify', 'pack_dataset', 'export_npz', 'datasets', 'shipped']
+__all__ = ['DIGEST', 'shard_seed', 'shard_rows', 'digest', 'Column', 'Dataset', 'open_dataset', 'Missing', 'generate', 'missing',
+           'set_sizes', 'set_folder', 'verify', 'pack_dataset', 'export_npz', 'datasets', 'shipped']
 
 # %% ../../nbs/core/store.ipynb #95ebaea7
 @checked(seed=(0, None))
@@ -406,6 +407,22 @@ def _store(path: Path, record: dict, room: int, shards: list[slice], computed: I
         _write(arrays, index, shards[index], shard)
 
 # %% ../../nbs/core/store.ipynb #bbb2a4bd
+@checked
+@dataclass(frozen=True)
+class Missing:
+    "What a call of `generate` would compute."
+    path: Path  # of the set
+    n: int      # rows asked for
+    rows: int   # rows to compute, 0 when all are there
+
+
+_looking: ContextVar[bool] = ContextVar("looking", default=False)  # whether `generate` only tells
+
+
+class _Seen(BaseException):  # nobody else takes it
+    "Ends a call of `generate` where its work would begin."
+
+# %% ../../nbs/core/store.ipynb #a4dd5938
 @checked(seed=(0, None))
 def generate(
     path: str | Path,      # folder of the data set, new or begun by the same call with any n
@@ -434,6 +451,8 @@ def generate(
     shards, finished = shard_rows(room, size), set(_finished(arrays, n_shards))
     calls = {i: (_call, make_shard, shards[i].stop - shards[i].start, shard_seed(seed, i), record["params"], device)
              for i in range(n_shards) if i not in finished}
+    if _looking.get():
+        raise _Seen(Missing(path, n, sum(shards[i].stop - shards[i].start for i in calls)))
     if calls or n > held["n"]:
         with making_folder(path):
             computed = as_completed(executor, calls, in_flight)
@@ -443,6 +462,21 @@ def generate(
                 _note(path, n=max(n, _open(path)[1]["n"]))
         remove_stale(path.rglob("*.partial"), 60)  # what zarr has not yet renamed
     return _first_rows(path, n)
+
+# %% ../../nbs/core/store.ipynb #c0b0808c
+@checked
+def missing(
+    call: Callable[[], Dataset],  # calls `generate`, such as a `dataset` of a space
+) -> Missing:
+    "What is yet to be computed for a data set; the call is stopped before it computes or writes anything."
+    token = _looking.set(True)
+    try:
+        ds = call()
+    except _Seen as seen:
+        return seen.args[0]
+    finally:
+        _looking.reset(token)
+    return Missing(ds.path, len(ds), 0)  # opened, not generated
 
 # %% ../../nbs/core/store.ipynb #7d732c29
 @checked

@@ -302,7 +302,6 @@ Scheduler = Annotated[str | None, typer.Option(
 Jobs = Annotated[int, typer.Option(help="local processes or SLURM workers, each with one thread")]
 
 
-@checked
 @contextmanager
 def workers(
     scheduler: str | None = None,  # "local", "local:N", "tcp://host:port", "tls://host:port" or "slurm"; None: local

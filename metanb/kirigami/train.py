@@ -19,8 +19,11 @@ from torch import nn
 from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
 from ..core.files import number_name
-from ..core.recipes import (
-    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
+from ..core.plans import DryRun, Yes, agreed
+from metanb.core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
+    check_command, train_and_save, training_plans,
+)
 from ..core.training import Fit, fit, thin
 from ..core.weights import card, weights
 from . import anyorder, jump, pairwise, torus
@@ -159,6 +162,8 @@ def command(
     seed: Seed = 0,
     max_minutes: Minutes = None,
     out: Out = Path("runs/weights"),
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Train models of kirigami cells and save their weights with cards.
 
@@ -168,6 +173,10 @@ def command(
     """
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or MODELS, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
+    plans = training_plans("kirigami", names, TRAININGS, preset=preset, steps=steps, out=out,
+                           times=len(beta_max or BETA_MAX))
+    if not agreed(plans, dry_run=dry_run, yes=yes):
+        return
     for beta in beta_max or BETA_MAX:
         data, heldout = (initial_data(preset, beta_max=beta, seed=s, n=n) for s in (0, 1))
         for name in names:

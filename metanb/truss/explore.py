@@ -31,11 +31,11 @@ from metanb.core.widgets import (
     titles, update_traces,
 )
 from .criteria import pore_size, smallest_diameter
-from .design import BOUNDS, TrussDesign, check_one, random_designs
+from .design import BOUNDS, TrussDesign, check_one, check_plain, random_designs
 from .export import export_truss
 from .inverse import BONE_MODULUS, bones, design_for, random_proposer
 from .mechanics import effective_stiffness
-from .plotting import CASES, cell_edges, relative_strain, strut_lines, topology_name, tubes
+from .plotting import CASES, cell_edges, relative_strain, strut_lines, strut_radii, topology_name, tubes
 from .topology import LATTICES
 
 # %% ../../nbs/truss/explore.ipynb #ea12279c
@@ -65,7 +65,7 @@ _SIGNED = [[k / 10, "rgb({:.0f},{:.0f},{:.0f})".format(*(255 * np.array(colormap
 def _tube_trace(design, strain=None):
     "Coordinates, triangles and colours of a cell as properties of a Mesh3d."
     lines, axial = strut_lines(design, strain, points=2 if strain is None else 8)
-    vertices, faces = tubes(lines, smallest_diameter(design)[0] / 2, sides=6 if len(lines) < 300 else 4)
+    vertices, faces = tubes(lines, strut_radii(design), sides=6 if len(lines) < 300 else 4)
     shade = axial if strain is None else relative_strain(axial, strain)
     intensity = np.repeat(shade.astype(np.float32), len(vertices) // len(lines))
     places = dict(zip("xyz", vertices.T.astype(np.float32))) | dict(zip("ijk", faces.T.astype(np.int32)))
@@ -245,7 +245,7 @@ def explore(
 ) -> widgets.VBox:
     "An app: all knobs of a design, with the cell under a load, its elastic surface and its stiffness."
     design = TrussDesign.of((1, 1), (2, 1), density=0.05) if design is None else design
-    app = _Explorer(check_one(design))
+    app = _Explorer(check_plain(check_one(design)))  # there are no knobs for single struts
     buttons, numbers = widgets.HBox([app.random, app.plain, app.pore]), widgets.HBox([app.table, app.numbers])
     app.numbers.layout.margin = "0 0 0 2em"
     knobs = app.controls.box(app.case, app.amplitude)

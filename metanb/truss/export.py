@@ -27,7 +27,7 @@ from ..core.files import suffix_of, user_path, write_file
 from ..core.printing import PrintCheck, write_mesh
 from ..core.tables import read_columns
 from .design import TrussDesign, deformed_cell
-from .topology import block_of
+from .topology import block_of, compound
 
 # %% ../../nbs/truss/export.ipynb #d1fdedb5
 @checked
@@ -85,9 +85,10 @@ def graph(
     "The closed block of cells, the middle of the first at the origin; ValueError for a batch and wrong settings."
     cell, edge = deformed_cell(design), number("edge", edge, above=0)
     ranges = (np.arange(k) for k in check_repeats(repeats))
-    block = block_of(cell.graph, np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3))
+    whole_cells = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
+    block = block_of(compound(design.types[0], design.tessellations[0]), whole_cells)  # which struts, before any move
     nodes = block.positions(cell.graph) @ (edge * cell.F).T
-    return TrussGraph(nodes, block.struts, np.full(len(block.struts), edge * cell.diameter / 2), block.shares)
+    return TrussGraph(nodes, block.struts, edge * cell.diameters[block.number] / 2, block.shares)
 
 # %% ../../nbs/truss/export.ipynb #ca287598
 _NODES, _STRUTS = ("node", "x_mm", "y_mm", "z_mm"), ("strut", "first", "second", "radius_mm", "share")

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..core.checks import checked, number, refused, shaped, whole
-from .design import TrussDesign
+from .design import TrussDesign, check_plain
 from .export import TrussGraph
 from .mechanics import graded_stiffness
 from .topology import Compound, block_of, joined, periodic_images, slot_segments, slot_set
@@ -120,6 +120,7 @@ def grading(
     direction: ArrayLike | None = None,  # (3,) of the grading; None: weights by distance
 ) -> Grading:
     "A field of cells and strut areas; ValueError for wrong shapes and points that are equal, also along the direction."
+    check_plain(design)
     edge = np.array([number("edge", e, above=0) for e in np.ravel(edge)])
     if len(edge) not in (1, len(design)):
         raise refused("len(edge)", len(edge), f"one, or one for each of the {len(design)} designs")

@@ -20,14 +20,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.checks import alike, checked, number, refused, tensor, whole
+from ..core.checks import alike, checked, choice, number, refused, tensor, whole
 from ..core.elasticity import PAIRS, check_stiffness, reorder, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
 from ..core.weights import from_pretrained
-from .design import BOUNDS, TrussDesign, check_designs, from_table, random_designs
+from .design import BOUNDS, TrussDesign, check_designs, check_plain, from_table, joined_designs, random_designs
 from .mechanics import effective_stiffness
-from .topology import LATTICES, compound, slots_of
+from .struts import StrutBounds, match_struts
+from .topology import LATTICES, Compound, compound, slots_of
 
 # %% ../../nbs/truss/inverse.ipynb #f11aaf2a
 @checked
@@ -128,7 +129,7 @@ def refine(
         designs.append(better if improved else start[[i]])
         constants.append(C if improved else before[[i]])
     found = torch.cat(constants)
-    return _stack(designs), found, nmse(found, target)
+    return joined_designs(designs), found, nmse(found, target)
 
 # %% ../../nbs/truss/inverse.ipynb #2445b89a
 _LOW = np.log([BOUNDS["relative_density"][0]] + 6 * [BOUNDS["stretch"][0]]).tolist() + 6 * [-np.pi]
@@ -164,14 +165,7 @@ def _least_squares(start: TrussDesign, target: Tensor, iterations: int, stop: fl
 def _double(design: TrussDesign) -> TrussDesign:
     "The same in float64 on the CPU, without gradients."
     names = ("relative_density", "U", "V", "R_I", "R_II")
-    return replace(design, **{name: getattr(design, name).detach().cpu().double() for name in names})
-
-
-def _stack(designs: list[TrussDesign]) -> TrussDesign:
-    "One batch of several."
-    names = ("relative_density", "U", "V", "R_I", "R_II")
-    return TrussDesign(np.concatenate([d.types for d in designs]), np.concatenate([d.tessellations for d in designs]),
-                       *(torch.cat([getattr(d, name) for d in designs]) for name in names))
+    return replace(check_plain(design), **{name: getattr(design, name).detach().cpu().double() for name in names})
 
 # %% ../../nbs/truss/inverse.ipynb #6bdd0d79
 @checked(seed=(0, None))
@@ -209,14 +203,25 @@ def topologies_of(
     return [slots_of(*row) for row in zip(design.types, design.tessellations)]
 
 # %% ../../nbs/truss/inverse.ipynb #ecfc2eb1
+def _repeats(graph: Compound) -> bool:
+    "Whether half a cell along each axis maps all struts onto struts."
+    middle = np.rint(10080 * (graph.nodes[graph.struts[:, 0]] + graph.vectors / 2)).astype(int)
+    along = np.rint(5040 * graph.vectors).astype(int)
+    shifted = (middle + 5040 * unit for unit in np.vstack([np.zeros((1, 3), int), np.eye(3, dtype=int)]))
+    rows = [set(map(tuple, np.hstack([m % 10080, along]).tolist())) for m in shifted]
+    return all(row == rows[0] for row in rows)
+
+
 @checked
 @cache
 def strut_set(
     slots: tuple[tuple[int, int], ...],  # ((type, tessellation), ...)
 ) -> frozenset:                          # of pairs of ends in 1/5040 of the cube
-    "The struts of a set of lattices in the cube, whatever lattices they come from: equal for equal geometries."
-    # all coordinates are whole multiples of 1/5040
-    ends = np.rint(5040 * compound(*zip(*slots)).segments()).astype(int)
+    "The struts of a set of lattices, whatever lattices they come from: equal for equal geometries, of any scale."
+    graph = compound(*zip(*slots))
+    ends = np.rint(5040 * graph.segments()).astype(int)  # all coordinates are whole multiples of 1/5040
+    if _repeats(graph):  # a lattice at half its size
+        ends = 2 * ends[(ends <= 0).all((1, 2))] + 2520
     return frozenset(frozenset(map(tuple, strut)) for strut in ends.tolist())
 
 # %% ../../nbs/truss/inverse.ipynb #65d5a57a
@@ -253,35 +258,60 @@ def design_for(
     keep: int = 8,                # designs returned, each of another topology
     seed: int = 0,
     temperature: float = 200.0,   # of the choice of the topology
-    n_polished: int = 8,          # how many of the designs are refined; 0: none
-    iterations: int = 40,         # of each refinement
+    n_polished: int | None = None,  # how many of the designs are refined, 0: none; None: 8, or 20 beyond Cauchy
+    iterations: int | None = None,  # of each refinement; None: 40, or 80 beyond Cauchy
+    beyond_cauchy: bool = False,  # a radius for each strut and moves of nodes on a small host, see `truss.struts`
+    bounds: StrutBounds | None = None,  # of those
     propose: Callable[..., TrussDesign] | None = None,  # see above; the shipped network without
     voigt_order: str = "standard",  # of target and answer, 11 22 33 23 13 12; "abaqus": 11 22 33 12 13 23
 ) -> Found:                       # at most `keep`, the best first; verified: stiffness, error: NMSE
     "Trusses with a given stiffness: proposed, homogenised, ranked, the best of each topology refined."
     goal = _checked(target, youngs_modulus, voigt_order)
     n_candidates, keep = whole("n_candidates", n_candidates, 1), whole("keep", keep, 1)
-    n_polished, iterations = whole("n_polished", n_polished, 0), whole("iterations", iterations, 1)
+    n_polished = whole("n_polished", (20 if beyond_cauchy else 8) if n_polished is None else n_polished, 0)
+    iterations = whole("iterations", (80 if beyond_cauchy else 40) if iterations is None else iterations, 1)
     seed = whole("seed", seed, 0)
     number("temperature", temperature, above=0)
+    sizes = dict(n_candidates=n_candidates, n_polished=n_polished, keep=keep, iterations=iterations, seed=seed)
+    _check_way(choice("beyond_cauchy", beyond_cauchy, (False, True)), bounds, propose)
     _warn(goal)
-    draw = propose or load_proposer()
+    if beyond_cauchy:
+        found = match_struts(goal, bounds=bounds, **sizes)
+        found = replace(found, target=youngs_modulus * goal, facts=found.facts | {"youngs_modulus": youngs_modulus})
+    else:
+        draw = propose or load_proposer()
+        found = _searched(goal, youngs_modulus, lambda n: draw(goal, n, temperature=temperature, seed=seed), **sizes)
+    found = replace(found, verified=reorder(youngs_modulus * found.verified, voigt_order))
+    return replace(found, target=reorder(found.target, voigt_order))
+
+
+def _check_way(beyond_cauchy: bool, bounds: StrutBounds | None, propose: Callable | None) -> None:
+    "ValueError for settings of the other way."
+    if beyond_cauchy and propose is not None:
+        raise refused("propose", propose, "None with beyond_cauchy=True, whose starts are deformations of one host")
+    if bounds is not None and not beyond_cauchy:
+        raise refused("bounds", bounds, "None without beyond_cauchy=True")
+
+# %% ../../nbs/truss/inverse.ipynb #39e671dd
+def _searched(
+    goal: Tensor, youngs_modulus: float, draw: Callable[[int], TrussDesign], *,
+    n_candidates: int, n_polished: int, keep: int, iterations: int, **_,
+) -> Found:
+    "Designs whose struts are alike; stiffness per modulus of the base material."
 
     def polish(designs: TrussDesign, C: Tensor, error: NDArray) -> tuple[TrussDesign, Tensor, NDArray]:
         first, rest = list(range(min(n_polished, len(designs)))), list(range(n_polished, len(designs)))
         better, C_better, _ = refine(designs[first], goal, iterations=iterations, stiffness=C[first])
         C = torch.cat([C_better, C[rest]])
-        return _stack([better, designs[rest]]) if rest else better, C, nmse(C, goal).numpy()
+        return joined_designs([better, designs[rest]]) if rest else better, C, nmse(C, goal).numpy()
 
-    found = search(
-        propose=lambda n: _double(draw(goal, n, temperature=temperature, seed=seed)),
+    return search(
+        propose=lambda n: _double(draw(n)),
         verify=effective_stiffness,
         error=lambda C: nmse(C, goal).numpy(),
         group=lambda designs, i: strut_set(slots_of(designs.types[i], designs.tessellations[i])),
         polish=polish if n_polished else None,
         n_candidates=n_candidates, keep=keep, target=youngs_modulus * goal, youngs_modulus=youngs_modulus)
-    found = replace(found, verified=reorder(youngs_modulus * found.verified, voigt_order))
-    return replace(found, target=reorder(found.target, voigt_order))
 
 # %% ../../nbs/truss/inverse.ipynb #a91c14c9
 @checked

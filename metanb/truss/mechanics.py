@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.checks import checked, choice, number, refused, tensor
 from ..core.device import pick_device
-from .design import TrussDesign, check_designs, check_one
+from .design import TrussDesign, check_designs, check_one, deformed_cell
 from .topology import Compound, Reduced, compound, reduced, slot_set, slots_of
 
 # %% ../../nbs/truss/mechanics.ipynb #9da37230
@@ -66,6 +66,7 @@ class _Graph:
     vectors: Tensor   # (m, 3)
     weights: Tensor   # (m,)
     sign: Tensor      # (2, m) of the displacements
+    ends: Tensor      # (2, m) classes of the ends
     place: Tensor     # (entries,) row-major positions in the stiffness matrix
     column: Tensor    # (rows,) positions in the load matrix
     moving: int       # displacement unknowns
@@ -101,8 +102,8 @@ def _graph(r: Reduced, dtype: torch.dtype, device: torch.device | str) -> _Graph
     def tensor(values, kind=dtype):
         return torch.as_tensor(np.ascontiguousarray(values), dtype=kind, device=device)
     sign = tensor(np.stack([r.sign_a, r.sign_b]))
-    place, column = tensor(place, torch.long), tensor(column, torch.long)
-    return _Graph(tensor(r.vectors), tensor(r.weights), sign, place, column, moving, size, r.cells)
+    ends, place, column = (tensor(x, torch.long) for x in (np.stack([r.a, r.b]), place, column))
+    return _Graph(tensor(r.vectors), tensor(r.weights), sign, ends, place, column, moving, size, r.cells)
 
 
 @cache
@@ -163,18 +164,45 @@ def _solve(
     poisson: float,
     shear_factor: float,
     areas: Tensor | None = None,  # (m, B) of the struts
+    radii: Tensor | None = None,  # (B, m) of the struts, relative to each other, where the density is given
+    moves: Tensor | None = None,  # (B, N, 3) of the nodes before F, where each node is a class of its own
+    rigid_ends: float = 0.0,      # [radius]
 ) -> _Solution:
     "Designs of one topology."
-    v = torch.einsum("bij,mj->imb", F, graph.vectors)
+    if moves is None:
+        v = torch.einsum("bij,mj->imb", F, graph.vectors)
+    else:
+        v = torch.einsum("bij,bmj->imb", F, graph.vectors + moves[:, graph.ends[1]] - moves[:, graph.ends[0]])
     length, volume = (v * v).sum(0).sqrt(), torch.linalg.det(F) / graph.cells
-    weight = graph.weights[:, None]
-    area = density * volume / (weight * length).sum(0) if areas is None else areas
-    K, R = strut_stiffness(v, area, poisson, shear_factor, weight / volume)
+    weight, ratio = graph.weights[:, None], 1.0 if radii is None else radii.T ** 2
+    area = ratio * density * volume / (weight * ratio * length).sum(0) if areas is None else areas
+    soft = v
+    if rigid_ends:
+        soft = v * (1 - 2 * rigid_ends * (area / math.pi).sqrt() / length).clamp(min=0.1)
+    K, R = strut_stiffness(soft, area, poisson, shear_factor, weight / volume)
     return _condensed(*_system(graph, v, K, R))
 
 # %% ../../nbs/truss/mechanics.ipynb #9ac64cd1
+def _subset(graph: Compound, struts: np.ndarray) -> Reduced:
+    "Some struts of a compound, each node a class of its own, the first one held against translations."
+    used, ends = np.unique(graph.struts[struts], return_inverse=True)
+    ends, n, m = ends.reshape(-1, 2), len(used), len(struts)
+    one, sign = np.ones(m), np.arange(n) != 0
+    return Reduced(a=ends[:, 0], b=ends[:, 1], vectors=graph.vectors[struts], weights=one, sign=sign.astype(float),
+                   sign_a=one, sign_b=one, cells=1, node_class=np.arange(n), node_sign=np.ones(n))
+
+
+@cache
+def _whole(slots: tuple) -> Reduced:
+    "The compound of a set of slots with all its nodes and struts: what is left where struts differ."
+    graph = compound(*zip(*slots))
+    return _subset(graph, np.arange(len(graph.struts)))
+
+
 def _groups(designs: TrussDesign) -> dict:
     "Rows of a batch by the set of their slots."
+    if not designs.plain:  # a halved lattice has struts that a whole one has not
+        return {slot_set(designs.types[0], designs.tessellations[0]): np.arange(len(designs))}
     codes = np.sort(2 * designs.types + designs.tessellations, axis=1)
     unique, index = np.unique(codes, axis=0, return_inverse=True)
     order, found = np.argsort(index.reshape(-1), kind="stable"), {}
@@ -203,6 +231,7 @@ def effective_stiffness(
     poisson: float = 0.3,       # of the base material
     shear_factor: float = 0.9,  # of the Timoshenko beam
     frame: str = "full",        # or "orthotropic": F = U alone, the paper's C_ort
+    rigid_ends: float = 0.0,    # length that is rigid at both ends of a strut [its radius], at most 45 % of the strut
     dtype: torch.dtype = torch.float64,
     memory: float | None = None,  # entries of stiffness matrices at a time; None: what suits the device
     device: str = "auto",
@@ -211,17 +240,20 @@ def effective_stiffness(
     check_designs(designs)
     choice("frame", frame, ("full", "orthotropic"))
     poisson, shear_factor = _check_beam(poisson, shear_factor)
+    rigid_ends = number("rigid_ends", rigid_ends, least=0)
     device = pick_device(device)
     density = designs.relative_density.to(device, dtype)
     F = torch.diag_embed(designs.U) if frame == "orthotropic" else designs.deformation_gradient()
     F = F.to(device, dtype)
     memory = memory or (2.0**18 if device.type == "cpu" else 2.0**27)
     parts, order = [], []
+    radii, moves = (None if x is None else x.to(device, dtype) for x in (designs.radii, designs.moves))
     for slots, rows in _groups(designs).items():
-        graph = _kept_graph(reduced(slots), dtype, str(device))
+        graph = _kept_graph(reduced(slots) if designs.plain else _whole(slots), dtype, str(device))
         for some in np.array_split(rows, -(-len(rows) * graph.size ** 2 // int(memory)) or 1):
             index = torch.as_tensor(some, device=device)
-            solution = _solve(graph, F[index], density[index], poisson, shear_factor)
+            own = {name: x[index] for name, x in (("radii", radii), ("moves", moves)) if x is not None}
+            solution = _solve(graph, F[index], density[index], poisson, shear_factor, rigid_ends=rigid_ends, **own)
             parts.append(_check_held(solution, some, slots))
             order.append(index)
     back = torch.empty(len(density), dtype=torch.long, device=device)
@@ -229,15 +261,6 @@ def effective_stiffness(
     return torch.cat(parts)[back].to(designs.relative_density.device)
 
 # %% ../../nbs/truss/mechanics.ipynb #a183a80f
-def _subset(graph: Compound, struts: np.ndarray) -> Reduced:
-    "Some struts of a compound, each node a class of its own, the first one held against translations."
-    used, ends = np.unique(graph.struts[struts], return_inverse=True)
-    ends, n, m = ends.reshape(-1, 2), len(used), len(struts)
-    one, sign = np.ones(m), np.arange(n) != 0
-    return Reduced(a=ends[:, 0], b=ends[:, 1], vectors=graph.vectors[struts], weights=one, sign=sign.astype(float),
-                   sign_a=one, sign_b=one, cells=1, node_class=np.arange(n), node_sign=np.ones(n))
-
-
 def _check_graded(graph: Compound, F: Tensor, areas: Tensor) -> None:
     "Cells of positive volume, areas that are not negative, and in each row at least one strut."
     if F.ndim != 3 or F.shape[1:] != (3, 3):
@@ -302,15 +325,17 @@ def deformation_modes(
     check_one(design)
     poisson, shear_factor = _check_beam(poisson, shear_factor)
     slots = slot_set(design.types[0], design.tessellations[0])  # halved lattices keep all their nodes
-    cell = reduced(slots)
+    cell = reduced(slots) if design.plain else _whole(slots)
     graph = _kept_graph(cell, torch.float64, "cpu")
     F, density = (x.detach().cpu().double() for x in (design.deformation_gradient(), design.relative_density))
-    solution = _solve(graph, F, density, poisson, shear_factor)
+    own = {name: getattr(design, name) for name in ("radii", "moves")}
+    own = {name: None if x is None else x.detach().cpu().double() for name, x in own.items()}
+    solution = _solve(graph, F, density, poisson, shear_factor, **own)
     _check_held(solution, np.array([0]), slots)
     unknowns = -torch.linalg.solve_triangular(solution.factor.mT, solution.half, upper=True)[0].T.reshape(6, -1, 3)
     moves, moving = torch.as_tensor(cell.sign != 0), graph.moving // 3
     displacements = torch.zeros(6, len(cell.sign), 3, dtype=torch.float64)
     displacements[:, moves] = unknowns[:, :moving]
     classes, sign = torch.as_tensor(cell.node_class), torch.as_tensor(cell.node_sign)
-    nodes = torch.as_tensor(compound(design.types[0], design.tessellations[0]).nodes)
+    nodes = torch.as_tensor(deformed_cell(design).graph.nodes)
     return Modes(nodes @ F[0].T, displacements[:, classes] * sign[:, None], unknowns[:, moving:][:, classes])

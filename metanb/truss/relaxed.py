@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..core.checks import checked, refused
 from ..core.elasticity import UPPER, rotate_stiffness, rotation_from_six, to_matrix
-from .design import TrussDesign
+from .design import TrussDesign, check_plain
 from .topology import compound, periodic_images, point_keys, slot_segments, slots_of, wrap
 
 # %% ../../nbs/truss/relaxed.ipynb #16558196
@@ -55,7 +55,7 @@ class RelaxedDesign:
         device: str | torch.device = "cpu",
     ) -> "RelaxedDesign":
         "One-hots of designs; ValueError for lattices that are not of the paper."
-        if design.types.max() >= TYPES:
+        if check_plain(design).types.max() >= TYPES:
             raise refused("types", int(design.types.max()), f"0 to {TYPES - 1}, the lattices that the networks know")
         types = torch.eye(TYPES, dtype=dtype)[torch.as_tensor(design.types)]
         tessellations = torch.eye(2, dtype=dtype)[torch.as_tensor(design.tessellations - 1)]

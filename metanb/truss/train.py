@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
-from ..core.recipes import (
-    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
+from ..core.plans import DryRun, Yes, agreed
+from metanb.core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
+    check_command, train_and_save, training_plans,
+)
 from ..core.training import Fit, fit, thin
 from ..core.weights import from_pretrained
 from .data import Trusses, initial_data
@@ -197,6 +200,8 @@ def command(
     seed: Seed = 0,
     max_minutes: Minutes = None,
     out: Out = Path("runs/weights"),
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Train forward and inverse networks of trusses and save their weights with cards.
 
@@ -210,6 +215,9 @@ def command(
     names = sorted(names, key=lambda name: name.startswith("inverse"))  # these learn through the affine one
     if names[-1].startswith("inverse") and "affine" not in names:
         _forward_for(out)
+    plans = training_plans("truss", names, TRAININGS, preset=preset, steps=steps, out=out)
+    if not agreed(plans, dry_run=dry_run, yes=yes):
+        return
     data = initial_data(preset, n=n)
     heldout = initial_data(preset, n=HELDOUT[preset], shard_size=HELDOUT[preset], seed=1)
     for name in names:

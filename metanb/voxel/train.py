@@ -20,8 +20,11 @@ from torch import nn
 from ..core.checks import checked, choice, refused, shaped, whole
 from ..core.coverage import Coverage
 from ..core.device import pick_device
-from ..core.recipes import (
-    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps, check_command, train_and_save)
+from ..core.plans import DryRun, Yes, agreed
+from metanb.core.recipes import (
+    Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
+    check_command, train_and_save, training_plans,
+)
 from ..core.store import datasets, shipped
 from ..core.training import Fit, Packed, fit, thin
 from ..core.weights import from_pretrained
@@ -220,6 +223,8 @@ def command(
     max_minutes: Minutes = None,
     start: Annotated[str | None, typer.Option(help="Weights to begin with, a name or a folder.")] = None,
     out: Out = Path("runs/weights"),
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Train diffusion models of voxel cells and save their weights with cards.
 
@@ -228,6 +233,9 @@ def command(
     """
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or ["bits_16"], TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
+    plans = training_plans("voxel", names, TRAININGS, preset=preset, steps=steps, out=out)
+    if not agreed(plans, dry_run=dry_run, yes=yes):
+        return
     for name in names:
         data = data_for(build(name, preset=preset).config["octant"], preset=preset, n=n)
 
