@@ -476,7 +476,7 @@ def test_cells_for_a_stiffness_are_drawn_verified_and_offered(browser, tmp_path)
 CURVE = ["""from functools import partial
 from metanb.cellular.inverse import design_for
 from metanb.cellular.target import target_explorer
-target_explorer(search=partial(design_for, model="nearest", kinetic_target=0.004, repeats=0, compiled=False, n_solves=2))"""]
+target_explorer(search=partial(design_for, kinetic_target=0.004, repeats=0, compiled=False, n_solves=2))"""]
 
 
 def test_a_curve_that_is_drawn_gets_cells_while_the_page_lives(browser, tmp_path):
@@ -494,6 +494,7 @@ def test_a_curve_that_is_drawn_gets_cells_while_the_page_lives(browser, tmp_path
         page.mouse.up()
         wait_for(page, lambda: app.get_by_text("known cells is").inner_text() != words)
         control(page, "cellular-target", "begin with").locator("select").select_option("the paper's: kink")
+        control(page, "cellular-target", "cells from").locator("select").select_option("data alone")
         press(page, "cellular-target", "rounds", "Home")
         app.get_by_role("button", name="find cells").click()
         app.get_by_text("compressing the nearest data").wait_for()

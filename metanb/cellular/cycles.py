@@ -18,7 +18,7 @@ from .curves import largest_fall, nearest
 from .forward import CurveNetwork
 from .inverse import verify
 from .lessons import (
-    ORIGINS, Catalogue, catalogue, joined, load_catalogue, save_catalogue, told_designs)
+    ORIGINS, Catalogue, catalogue, joined, lessons, load_catalogue, save_catalogue, told_designs)
 from ..core.checks import checked, number, refused, shaped, whole
 from ..core.files import read_json, user_path, write_json
 from ..core.recipes import Seed
@@ -136,12 +136,12 @@ def reach(
     cells: Catalogue,
     lists: dict[str, ArrayLike],  # name -> targets (T, F) [MPa]
 ) -> dict[str, float]:
-    "Good cells, and the mean NRMSE of the nearest one for each list."
-    good = cells.good()
+    "Good cells that are not held out, and the mean NRMSE of the nearest one for each list."
+    good = lessons(cells).learned
     if not len(good):
         raise refused("cells", "0 good cells", "a catalogue with cells that break no rule")
     near = {name: float(nearest(good.stress, targets).error.mean()) for name, targets in lists.items() if len(targets)}
-    return {"cells": len(good), "softening": int((largest_fall(good.stress) > 0.05).sum())} | near
+    return {"cells": len(good), "cells that fall by 5 %": int((largest_fall(good.stress) > 0.05).sum())} | near
 
 # %% ../../nbs/cellular/cycles.ipynb #7e1c88e2
 @checked

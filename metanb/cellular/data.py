@@ -473,7 +473,10 @@ def command(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    "Compress random cells: designs, stress-strain curves and fields."
+    """Compress random cells: designs, stress-strain curves and fields.
+
+    What comes out: a folder of shards, and its statistics beside it; `metanb.cellular.data.load` opens it.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes: they start with this environment
     make = partial(dataset, preset=preset, n=n, quarter=quarter, shard_size=shard_size, seed=seed, platens=platens,
                    folder=out or data_root(), max_strain=max_strain, device=device)

@@ -294,19 +294,21 @@ def proposer(
     network: CurveNetwork | None,   # chooses; the first ones are taken without
     *,
     choose_from: int = 3,           # as many are drawn for each that is proposed
-    guidance_scale: float = 2.0,
+    guidance_scale: float | None = None,  # how strongly the curve pulls; None: 2 for bits, 1 for films
     n_steps: int = 24,
     films: dict[bytes, NDArray] | None = None,  # bits of a quarter -> (3, F, 2n, 2n), filled by a video network
 ) -> Proposer:
     "A generator as something that proposes valid quarters, chosen by the forward network."
-    choose_from = whole("choose_from", choose_from, 1)
+    choose_from, filmed = whole("choose_from", choose_from, 1), isinstance(model, VideoDiffusion)
+    scale = (1.0 if filmed else 2.0) if guidance_scale is None else guidance_scale
+    options = dict(guidance_scale=scale, n_steps=n_steps)
 
     def propose(curves: NDArray, n: int, seed: int) -> list[NDArray]:
         many = n * (choose_from if network is not None else 1)
         if isinstance(model, CurveDiffusion):
-            drawn, _ = draw_valid(model, curves, many, seed=seed, guidance_scale=guidance_scale, n_steps=n_steps)
-        elif isinstance(model, VideoDiffusion):
-            drawn = _filmed(model, curves, many, films, seed=seed, guidance_scale=guidance_scale, n_steps=n_steps)
+            drawn, _ = draw_valid(model, curves, many, seed=seed, **options)
+        elif filmed:
+            drawn = _filmed(model, curves, many, films, seed=seed, **options)
         else:
             drawn = model(curves, many, seed)
         if network is None:
@@ -405,7 +407,7 @@ def design_for(
     strain: ArrayLike | None = None,  # (P,) their strains; those of the data without (P = F)
     *,
     n_candidates: int = 10,
-    guidance_scale: float = 2.0,      # how strongly the curve pulls
+    guidance_scale: float | None = None,  # how strongly the curve pulls; None: 2 for bits, 1 for films
     n_steps: int = 24,                # calls of the network
     seed: int = 0,
     keep: int = 4,                    # cells returned at most

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from .curves import ENGINEERING, engineering_targets, nearest
 from .design import plot_cell
+from .films import draw_pair, drawn_film, verified_film
 from .inverse import design_for
 from .lessons import Catalogue, catalogue
 from .plotting import draw_result, plot_frame
 from ..core.checks import checked, refused
 from ..core.plotting import CYCLE, blank_figure, in_house_style
 from ..core.search import Found
+from ..core.weights import weights
 from ..core.widgets import app_box, image_box, menu, message, png, slider
 
 # %% ../../nbs/cellular/target.ipynb #b4058d20
@@ -182,6 +184,9 @@ class _Work:
             self.refuse(str(error) or type(error).__name__)
 
 # %% ../../nbs/cellular/target.ipynb #0123ec9e
+_MODELS = {"data and generator": "bits", "data and video network": "video", "data alone": "nearest"}
+
+
 class _Wish:
     "The curve: drawn, or one of the paper's four, or that of a known cell."
 
@@ -198,6 +203,9 @@ class _Wish:
         self.starts = starts
         self.start = menu("begin with", list(starts), width="20em")
         self.effort = slider("rounds", 2, 0, 6, width="20em")
+        there = {name.rsplit("/", 1)[-1] for name in weights("cellular")} | {f"nearest_{good.pixels}"}
+        models = [(words, model) for words, model in _MODELS.items() if f"{model}_{good.pixels}" in there]
+        self.model = menu("cells from", models, width="20em")
         self.start.observe(self.take, "value")
         self.take()
 
@@ -211,6 +219,15 @@ class _Wish:
         return np.array(self.pad.stress)
 
 # %% ../../nbs/cellular/target.ipynb #e4aab682
+def _scene(found: Found, k: int, frame: int) -> Figure:
+    "A frame of cell k; beside what a video network drew, where one did."
+    (result, row), films = found.facts["answers"][k], found.facts.get("films")
+    if films is None or films[k] is None:
+        return draw_result(found.design[k], result, frame=frame, index=row, copies=2)
+    both = drawn_film(films[k], result.strain), verified_film(result, row)
+    return draw_pair(found.design[k], *both, frame=frame, target=found.target)
+
+
 def _words(found: Found, seconds: float) -> str:
     "What came out, in a line."
     errors = ", ".join(f"{error:.1%}" for error in found.error)
@@ -256,7 +273,7 @@ class _TargetApp:
         "Search in the background."
         self.go.disabled, self.halt.disabled = True, False
         self.tell("looking for cells ...")
-        self.work.start(self.wish.curve, polish=self.wish.effort.value)
+        self.work.start(self.wish.curve, polish=self.wish.effort.value, model=self.wish.model.value)
 
     def show(self, found: Found, seconds: float) -> None:
         "What was found."
@@ -275,9 +292,7 @@ class _TargetApp:
     def look(self, change=None) -> None:
         "One frame of the chosen cell."
         if self.found is not None:
-            result, row = self.found.facts["answers"][self.cell.value]
-            design = self.found.design[self.cell.value]
-            self.film.value = png(draw_result(design, result, frame=self.frame.value, index=row, copies=2))
+            self.film.value = png(_scene(self.found, self.cell.value, self.frame.value))
 
 # %% ../../nbs/cellular/target.ipynb #04c59b45
 @checked
@@ -291,5 +306,5 @@ def target_explorer(
     app = _TargetApp(catalogue(pixels) if cells is None else cells, search)
     wish = app.wish
     buttons, wide = widgets.HBox([app.go, app.halt]), widgets.Layout(width="22em")
-    head = widgets.HBox([wish.pad, widgets.VBox([wish.start, wish.effort, buttons], layout=wide)])
+    head = widgets.HBox([wish.pad, widgets.VBox([wish.start, wish.model, wish.effort, buttons], layout=wide)])
     return app_box("cellular-target", head, app.status, app.image, app.closer, app.film, app=app)

@@ -24,7 +24,7 @@ from .data import Responses, initial_data, load
 from .generator import CurveDiffusion, draw_valid, tidy
 from .inverse import verify
 from .films import drawn_film, film_error, verified_film
-from .model import SIZES, VideoDiffusion, Videos, films, generate
+from .model import SIZES, VideoDiffusion, films, generate
 from .lessons import (
     Catalogue, Lessons, catalogue, catalogue_of, is_heldout, lessons, load_catalogue, told_designs)
 from .result import CompressionResult
@@ -54,7 +54,7 @@ def _forward(pixels: int) -> Recipe:
 
 def _bits(pixels: int) -> Recipe:
     return Recipe(CurveDiffusion, _BITS, {
-        "test": _SMALL_BITS, "demo": ({}, dict(steps=12_000)),
+        "test": _SMALL_BITS, "demo": (dict(width=640), dict(steps=7000)),
         "paper": (dict(width=1536, blocks=6), dict(steps=200_000)),
     }, dict(pixels=pixels))
 
@@ -69,7 +69,7 @@ def _video(pixels: int) -> Recipe:
 
 TRAININGS = {"forward_24": _forward(24), "bits_24": _bits(24), "forward_48": _forward(48), "bits_48": _bits(48),
              "video_24": _video(24), "video_48": _video(48), "video_96": _video(96)}
-TOLD = {"test": 64, "demo": 60_000, "paper": 400_000}  # random cells that the forward network tells of
+TOLD = {"test": 64, "demo": 120_000, "paper": 400_000}  # random cells that the forward network tells of
 
 
 @checked(seed=(0, None))
@@ -286,9 +286,7 @@ def film_accuracy(
 # %% ../../nbs/cellular/train.ipynb #cc3a3fc8
 def _film_errors(entry: tuple, result: CompressionResult, k: int, field: str) -> NDArray:  # (F,)
     "Distance of a film to the compression of its cell, at each frame."
-    quarter, told, fields, _ = entry
-    video = Videos(fields[None], quarter[None], told[None])
-    return film_error(drawn_film(video, 0, result.strain), verified_film(result, k), field)
+    return film_error(drawn_film(entry[2], result.strain), verified_film(result, k), field)
 
 # %% ../../nbs/cellular/train.ipynb #88a1a765
 @checked(seed=(0, None))

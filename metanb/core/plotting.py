@@ -113,14 +113,15 @@ def draw_tensors(
     shapes: Iterable[tuple[int, ...]],      # (channels, edge, ...) of a grid or (length,) of a vector, in turn
     *,
     color: str,
+    scale: float = 1.0,                     # of the boxes; their labels stay
 ) -> float:                                 # x at which the next box would begin
     "Draw a row of boxes, labelled with their shapes, around y = 0."
     from matplotlib.patches import Rectangle
 
     for shape in shapes:
         vector = len(shape) == 1
-        height = 0.25 * np.log2(1 + shape[0]) + 0.05 if vector else 0.25 * shape[1]
-        width = 0.08 if vector else 0.06 + shape[0] / 160
+        height = 0.25 * np.log2(1 + shape[0]) + 0.05 if vector else 0.25 * scale * shape[1]
+        width = 0.08 if vector else 0.06 + scale * shape[0] / 160
         ax.add_patch(Rectangle((start, -height / 2), width, height, fc=color, ec="white", alpha=0.85))
         ax.text(start + width / 2, -height / 2 - 0.1, "×".join(map(str, shape)), rotation=90, ha="center", va="top",
                 fontsize=5.5)

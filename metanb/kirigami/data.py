@@ -198,7 +198,7 @@ def command(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    "Draw the kirigami data sets of admissible cells."
+    "Draw sets of admissible kirigami cells: a folder of shards for each angle, and its statistics beside it."
     make = partial(dataset, preset=preset, seed=seed, size=size, folder=out,
                    n=n, sweeps=sweeps, shard_size=shard_size)
     betas = beta_max or BETA_MAX

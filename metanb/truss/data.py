@@ -206,7 +206,7 @@ def command(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    "Draw random trusses and homogenise them."
+    "Draw random trusses and homogenise them: a folder of shards with designs and stiffness, statistics beside it."
     make = partial(dataset, preset=preset, n=n, shard_size=shard_size, seed=seed, folder=out, device=device)
     todo = missing(make)
     plan = Plan(f"{todo.rows:,} trusses", todo.path, SECONDS * todo.rows, jobs, BYTES * todo.rows)

@@ -381,7 +381,10 @@ def command(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    "Optimise voxel cells for bulk modulus, shear modulus or Poisson's ratio, or draw cells of wide families."
+    """Optimise voxel cells for bulk modulus, shear modulus or Poisson's ratio, or draw cells of wide families.
+
+    What comes out: a folder of shards with octants and their stiffness, and its statistics beside it.
+    """
     make = {"optimised": dataset, "families": families}[choice("--source", source, ("optimised", "families"))]
     make = partial(make, preset=preset, n=n, octant=octant, shard_size=shard_size, seed=seed, device=device,
                    folder=out or data_root())
