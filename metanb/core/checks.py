@@ -558,11 +558,13 @@ def _meant(arguments: Mapping, error: Exception) -> Exception | None:
 
 
 # %% ../../nbs/core/checks.ipynb #90b76806
-_APART = ("must match the size of tensor", "could not be broadcast", "not broadcastable", "dimension mismatch", "mat1",
-          "same first dimension", "did not match indexed array", "too many indices", "cannot reshape", "to unpack",
-          "shape mismatch", "is invalid for input of size", "zero-size array", "Dimension out of range",
-          "reduction dim", "expanded size", "same length", "incompatible shapes", "inhomogeneous", "Expected size", "must match except",
-          "does not broadcast", "not aligned", "einsum", "need at least one array", "all input arrays must have")
+_APART = (
+    "must match the size of tensor", "could not be broadcast", "not broadcastable", "dimension mismatch",
+    "mat1", "same first dimension", "did not match indexed array", "too many indices", "cannot reshape",
+    "to unpack", "shape mismatch", "is invalid for input of size", "zero-size array",
+    "Dimension out of range", "reduction dim", "expanded size", "same length", "incompatible shapes",
+    "inhomogeneous", "Expected size", "must match except", "does not broadcast", "not aligned", "einsum",
+    "need at least one array", "all input arrays must have")
 
 
 def _explained(arguments: Mapping, error: Exception) -> Exception | None:
