@@ -481,6 +481,12 @@ def trained_curves():
     return Fit(forward_network(), None, [{"step": 1, "seconds": 1.0}], 1, True)
 
 
+@cache
+def picture():
+    axes().figure.savefig("picture.png")
+    return Path("picture.png").resolve()
+
+
 def proposed(curves, n, seed):
     return [dozen()[:n] for _ in curves]
 
@@ -739,12 +745,13 @@ RECIPES |= {
     "cellular.model.films.data": lambda: responses(), "cellular.model.films.rows": lambda: slice(0, 1), "cellular.model.read_quarters.u2": lambda: np.random.default_rng(0).random((1, 2, 8, 8)), **{f"cellular.model.{one}.fields": lambda: torch.rand(1, 3, 2, 8, 8) for one in ("mirror_films", "mirror_half", "read_films")}, "cellular.model.mirror_half.curves": lambda: torch.ones(1, 2),
     "cellular.model.FilmNetwork.pixels": lambda: 8, "cellular.model.FilmNetwork.n_frames": lambda: 2, "cellular.model.VideoDiffusion.pixels": lambda: 24, "cellular.model.generate.model": lambda: video_model(), "cellular.model.generate.curves": lambda: catalogue().stress[:1], "cellular.model.generate.n_steps": lambda: 2,
     "cellular.train.*.data": lambda: cell_lessons(), "cellular.train.train_video.data": lambda: responses(), "cellular.train.build.name": lambda: "forward_24", "cellular.train.build.preset": lambda: "test", "cellular.train.*.result": lambda: trained_curves(), "cellular.train.generator_accuracy.model": lambda: bit_model(), "cellular.train.film_accuracy.model": lambda: video_model(),
-    "cellular.target.target_explorer.cells": lambda: catalogue(),
+    "cellular.target.target_explorer.cells": lambda: catalogue(), "core.runs.picture.path": lambda: picture(),
 }
 INNER = {  # not asked
     "truss.forward.ExactLinear",  # its constructor is that of torch.nn.Linear
     *(f"cellular.contact.{one}" for one in ("Candidates",)), *(f"cellular.motion.{one}" for one in ("Moving", "Still", "Step")),  # tuples of a compiled step
     "core.device.pick_device", "core.device.device_kind",  # call their argument "device", as their callers do
+    *(f"core.signatures.{one}" for one in ("short_type", "short_signature", "comments_of", "Documented", "described", "lazy")),  # read functions for `help`, before the front door is there
     *(f"core.notebooks.{one}" for one in ("stripped", "pack_notebooks", "standing_alone")),  # read by setup.py before the package is there
     "core.printing.PrintCheck", "cellular.benchmark.Judged",  # hold NaN where nothing could be measured
     "cellular.target.Stopped", "cellular.target.CurvePad", "cellular.explore.PixelPad", "core.bits.BitNetwork",  # whose constructors are not of this package
@@ -753,7 +760,7 @@ INNER = {  # not asked
 LONG = {  # start processes, or take longer than a test of arguments may: asked with what their annotations forbid, which is refused before they begin, never with legal arguments
     *(f"core.batch.{one}" for one in ("execute", "start", "stop", "close", "run_batch", "stop_with_parent", "report", "cells_done", "run_notebooks", "check_folder", "plan")),
     *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "copy_command", "section", "overview")), "core.workers.workers", "core.workers.processes",
-    "cellular.calculix.reference_compress", "core.calculix.run_ccx", "cellular.data.make_shard", "cellular.data.dataset", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data",
+    "cellular.calculix.reference_compress", "core.calculix.run_ccx", "cellular.data.make_shard", "cellular.data.dataset", "cellular.data.initial_data", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data",
     "cellular.inverse.verify", "cellular.inverse.verify_into", "cellular.inverse.polish", "cellular.inverse.design_for", "cellular.cycles.enlarge", "cellular.target.draw_found", "cellular.target.target_explorer", "voxel.auxetic.AuxeticSearch", "voxel.auxetic.BlockSearch", "voxel.auxetic.search_step",
     *(f"cellular.train.{one}" for one in ("train_forward", "train_bits", "train_video", "forward_accuracy", "generator_accuracy", "film_accuracy", "make_card")),
     *(f"{one}.command" for one in ("kirigami.benchmark", "kirigami.data", "kirigami.train", "truss.data", "truss.train", "voxel.benchmark", "voxel.cycles", "voxel.data", "voxel.train", "cellular.data", "cellular.train", "cellular.cycles")),

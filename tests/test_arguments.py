@@ -2,8 +2,8 @@
 
 The functions are found by themselves. What an argument may be, its annotation says; what it may not be, `KINDS` holds: hypothesis draws values of each
 kind with a fixed seed, and the answer has to be a ValueError with the name of the argument. `VALUES` are kinds that no annotation forbids (0, a billion,
-NaN in an array, another shape): answers to them are counted and printed, and not yet asserted. With METANB_ALL_ARGUMENTS=1 all functions are called, with
-both; without it a fixed quarter of them, with the first.
+NaN in an array, another shape): they are refused by name or answered without NaN. `OPEN` in argument_recipes names the pairs whose answer is not yet clear; they
+do not count as asserted. With METANB_ALL_ARGUMENTS=1 all functions are called, without it a fixed quarter of them.
 """
 import collections.abc
 import contextlib
@@ -37,7 +37,7 @@ from argument_recipes import INNER, LEGAL, LONG, OPEN, recipe
 from metanb.core.checks import checked
 
 LONGEST = 4.0  # seconds of a processor; what takes longer hangs
-MEMORY = 6e9  # bytes that a call may ask for
+MEMORY = 2e9  # bytes that a call may ask for
 EMPTY = inspect.Parameter.empty
 REPEATED = {"steps", "max_steps", "stage_steps", "n_steps", "rounds", "max_iterations", "iterations", "tries", "sweeps", "n_solves", "n_told", "n_drawn", "max_seconds"}  # a billion of them takes long, and is legal
 
@@ -338,19 +338,23 @@ def test_the_functions_are_found():
 def test_a_bad_argument_is_named(aside, capsys):
     "No silent answer and no unclear one, to what cannot be that argument."
     everything = bool(os.environ.get("METANB_ALL_ARGUMENTS"))
-    names = [name for name in public() if everything or zlib.crc32(name.encode()) % 4 == 0]
+    quarter = {name for name in public() if zlib.crc32(name.encode()) % 4 == 0}
+    names = list(public()) if everything else sorted(quarter)
     total = asserted = 0
-    faults, long = [], []
+    faults, further, long = [], [], []
     for name in names:
         pairs, begin = plan(name), time.process_time()
         called, without, found = examine(name, 3 if everything else 1)
         total += len(pairs) - len(without)
         asserted += len(called)
-        faults += [" ".join((name, *fault)) for fault in found]
+        for fault in found:  # of the kinds of VALUES the other three quarters are counted, and not yet asserted
+            (further if fault[1] in VALUES and name not in quarter else faults).append(" ".join((name, *fault)))
         long.append((time.process_time() - begin, name))
+    asserted -= len(further)
     with capsys.disabled():
-        print(f"\n{len(names)} functions, {total} pairs of argument and kind; {asserted / total:.1%} of them called and asserted, {len(OPEN)} in all known to be unclear")
+        print(f"\n{len(names)} functions, {total} pairs of argument and kind; {asserted / total:.1%} of them called and asserted, {len(OPEN)} of a quarter known to be unclear")
         print(f"the longest: {', '.join(f'{name} {seconds:.1f} s' for seconds, name in sorted(long)[:-6:-1])}")
+        print(*further, sep="\n", end="\n" * bool(further))
     assert faults == []
     assert asserted / total >= 0.8
 

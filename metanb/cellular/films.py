@@ -140,7 +140,7 @@ def draw_pair(
     return figure
 
 # %% ../../nbs/cellular/films.ipynb #e9b57402
-@checked
+@checked(milliseconds=(1, 60_000), dpi=(10, 600))
 @in_house_style
 def animate_films(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed

@@ -230,7 +230,7 @@ def generate(
 ) -> Videos:
     "Films of cells with these curves."
     given = torch.as_tensor(np.asarray(curves, float), dtype=torch.float32, device=model.mean.device)
-    if given.ndim != 2 or given.shape[1] != model.shape[1] or given.isinf().any():
+    if given.ndim != 2 or not len(given) or given.shape[1] != model.shape[1] or given.isinf().any():
         raise refused("curves", curves, f"(B, {model.shape[1]}) stresses [MPa], NaN where not given")
     if sway not in (1, -1):
         raise refused("sway", sway, "1 or -1")
@@ -238,7 +238,7 @@ def generate(
     generator = torch.Generator(given.device).manual_seed(whole("seed", seed, 0))
     model.eval()
     parts = [model.sample(part.cpu(), generator, n_steps=n_steps, guidance_scale=guidance_scale)
-             for part in condition.split(batch_size)]
+             for part in condition.split(whole("batch_size", batch_size, 1))]
     model.train(was)
     names = ("fields", "quarters", "stress")
     return Videos(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

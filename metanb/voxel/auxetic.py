@@ -29,7 +29,7 @@ from .objectives import project, random_start, threshold
 from .octants import from_wedge, is_sound, main_part, opened, to_wedge
 
 # %% ../../nbs/voxel/auxetic.ipynb #ad3e39b1
-@checked
+@checked(octant=(1, 500))
 @lru_cache(maxsize=8)
 def corner_nodes(
     octant: int,  # n, voxels along its edge
@@ -43,7 +43,7 @@ def corner_nodes(
     return csr_array(entries, shape=(len(i), number_of.max() + 1))
 
 # %% ../../nbs/voxel/auxetic.ipynb #f879c97d
-@checked
+@checked(octant=(1, 500), radius=(0.1, 50))
 @lru_cache(maxsize=16)
 def node_filter(
     octant: int,    # n
@@ -92,7 +92,7 @@ def union(
 FLOOR = 6e-3  # E_0, of Young's modulus
 
 
-@checked
+@checked(constants=[..., 3])
 def ratio_and_modulus(
     constants: Tensor,  # (..., 3) C11, C12, C44
 ) -> tuple[Tensor, Tensor]:  # (...), (...)
@@ -144,7 +144,7 @@ class Effort:
         return self.starts, first, min(self.survivors[1], first)
 
 # %% ../../nbs/voxel/auxetic.ipynb #889de0b0
-@checked(seed=(0, None))
+@checked(count=(1, 1000), seed=(0, None))
 def random_starts(
     volume_fraction: float,
     octant: int,  # n
@@ -302,7 +302,7 @@ def grey_step(
     return records
 
 # %% ../../nbs/voxel/auxetic.ipynb #d98bf05a
-@checked
+@checked(constants=[..., 3])
 def merit(
     constants: Tensor,   # (..., 3)
     floor: float = 6.5e-3,
