@@ -3,6 +3,7 @@
 import json
 import math
 
+import warnings
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
@@ -177,3 +178,17 @@ def test_bad_exports_leave_nothing(export, tmp_path):
         with pytest.raises(ValueError, match=message):
             export(cell, tmp_path / "cell", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("export, name", [(export_svg, "a.svg"), (export_dxf, "a.dxf")])
+def test_a_sheet_that_falls_apart_is_said(tmp_path, export, name):
+    "So are radians; an admissible cell in degrees is cut without a word."
+    good = admissible_designs(1, seed=0)[0]
+    bad = next(cell for cell in random_designs(100, beta_max=90, seed=0) if count_intersections(cell))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export(good, tmp_path / name)
+    with pytest.warns(UserWarning, match=f"^{count_intersections(bad)} pairs of cuts meet"):
+        export(bad, tmp_path / name)
+    with pytest.warns(UserWarning, match="degrees are meant, not radians"):
+        export(np.radians(good), tmp_path / name)

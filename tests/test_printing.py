@@ -125,3 +125,16 @@ def test_paths_below_the_home(tmp_path, monkeypatch):
     design = random_designs(60, seed=7)[15]
     found = export_truss(design, "~/out", edge=5.0, formats=("stl",), resolution=0.15)
     assert found.paths == [found.check.path] == [tmp_path / "out" / "truss.stl"] and check_print("~/out/truss.stl").volume == found.check.volume
+
+
+@pytest.mark.parametrize("edge, edges", [(9.0, (9.0, 6.0, 12.0)), ((9.0, 5.0, 1.0), (9.0, 5.0, 1.0))])
+def test_a_cell_that_is_no_cube_is_printed_with_its_edges(tmp_path, edge, edges):
+    "One edge: the voxels are cubes; three: they are bricks."
+    from metanb.voxel.design import export_mesh
+
+    cell = np.ones((6, 4, 8), bool)
+    cell[:, :2, :4] = False
+    found = export_mesh(cell, tmp_path / "cell.stl", edge=edge, repeats=(2, 1, 1))
+    low, high = trimesh.load(found.path).bounds
+    np.testing.assert_allclose(high - low, [2 * edges[0], *edges[1:]], rtol=1e-6)
+    assert found.volume == pytest.approx(2 * np.prod(edges) * 0.75)

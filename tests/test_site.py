@@ -280,3 +280,14 @@ def test_workflows_call_what_exists(workflow):
     assert commands
     assert {found for command in commands for found in re.findall(r"^make ([a-z-]+)", command)} <= targets
     assert all((ROOT / found).is_file() for command in commands for found in re.findall(r"^bash (\S+)", command))
+
+
+def test_front_page_says_the_times_that_are_measured():
+    "python -m tools.times renews both; a page that nobody has measured has no time."
+    from tools.times import TIMES, with_times
+
+    page = (NBS / "index.ipynb").read_text(encoding="utf-8")
+    times = json.loads(TIMES.read_text(encoding="utf-8"))
+    assert len(times) >= 32 and with_times(page, times) == page
+    other = with_times(page, {name: {"test": 7200} for name in times})
+    assert other.count("(2 h)") >= 32 and with_times(other, times) == page

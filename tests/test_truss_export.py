@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metanb.truss.criteria import pore_size
-from metanb.truss.design import random_designs
+from metanb.truss.design import TrussDesign, random_designs
 from metanb.core.files import write_file
 from metanb.truss.export import TrussGraph, export_truss, graph, surface
 
@@ -27,6 +27,18 @@ def test_shares_do_not_depend_on_the_block():
     "A larger block has the same volume a cell."
     one, many = graph(DESIGNS[3]), graph(DESIGNS[3], repeats=(2, 3, 2))
     assert np.isclose(many.beam_volume(shared=True), 12 * one.beam_volume(shared=True), rtol=1e-12)
+
+
+def test_struts_of_unequal_radius(tmp_path):
+    "Radii and moves reach the graph, the tables and a closed surface; the volume is that of the density."
+    rng = np.random.default_rng(0)
+    moves = np.concatenate([np.zeros((1, 1, 3)), rng.uniform(-0.2, 0.2, (1, 1, 3))], 1)
+    design = TrussDesign.of((0, 1), (2, 1), density=0.06, U=(1, 1.2, 0.9), radii=rng.uniform(0.7, 1.4, (1, 11)), moves=moves)
+    truss = graph(design, edge=2.0)
+    assert len(np.unique(truss.radii.round(9))) == 11 and len(truss.struts) == 20  # every edge of the cube, not three of them
+    assert np.isclose(truss.beam_volume(shared=True), 0.06 * 1.08 * 8, rtol=1e-9)
+    files = export_truss(design, tmp_path, edge=2.0, formats=("stl", "csv"), resolution=2 * truss.radii.min() / 3.2)
+    assert files.check.watertight and files.check.bodies == 1 and abs(files.check.deviation) < 0.01
 
 
 def test_interrupted(tmp_path, monkeypatch):

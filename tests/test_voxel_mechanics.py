@@ -55,11 +55,13 @@ def cubic(cell):
     return sum(cell.permute(p) for p in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1), (2, 1, 0))) / 6
 
 
-def assembled(E, poisson=0.3, connected=False):
+def assembled(E, poisson=0.3, connected=False, spacing=(1, 1, 1)):
     "Stiffness (6, 6) of a cell by scikit-fem: assembled over its mesh, periodic, unknowns without stiffness removed, solved directly."
     skfem = pytest.importorskip("skfem")
     from skfem.helpers import ddot, sym_grad, trace
-    E, N = np.asarray(E), len(E)
+    E = np.asarray(E)
+    shape, edges = np.array(E.shape)[:, None], np.array(spacing)[:, None] * np.array(E.shape)[:, None] / len(E)
+    n_nodes, edges = E.size, edges / edges[0]
     lam, mu = poisson / (1 + poisson) / (1 - 2 * poisson), 0.5 / (1 + poisson)
 
     @skfem.BilinearForm
@@ -67,30 +69,30 @@ def assembled(E, poisson=0.3, connected=False):
         e, g = sym_grad(u), sym_grad(v)
         return w["E"] * (lam * trace(e) * trace(g) + 2 * mu * ddot(e, g))
 
-    mesh = skfem.MeshHex.init_tensor(*3 * [np.linspace(0, 1, N + 1)])
+    mesh = skfem.MeshHex.init_tensor(*(np.linspace(0, edge, n + 1) for edge, n in zip(edges[:, 0], E.shape)))
     basis = skfem.Basis(mesh, skfem.ElementVector(skfem.ElementHex1()))
-    i, j, k = np.floor(mesh.p[:, mesh.t].mean(1) * N).astype(int)
+    i, j, k = np.floor(mesh.p[:, mesh.t].mean(1) * shape / edges).astype(int)
     modulus = basis.with_element(skfem.ElementHex0()).interpolate(E[i, j, k])
     K = energy.assemble(basis, E=modulus).toarray()
     affine, master = np.zeros((len(K), 6)), np.zeros(len(K), int)
-    node = np.rint(mesh.p * N).astype(int) % N
+    node = np.rint(mesh.p * shape / edges).astype(int) % shape
     for component in range(3):
         rows = basis.nodal_dofs[component]
-        master[rows] = 3 * np.ravel_multi_index(node, (N, N, N)) + component
+        master[rows] = 3 * np.ravel_multi_index(node, E.shape) + component
         for case, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
             for p, q in {(a, b), (b, a)}:
                 if p == component:
                     affine[rows, case] += (1 if a == b else 0.5) * mesh.p[q]
-    fold = np.eye(3 * N**3)[master]
+    fold = np.eye(3 * n_nodes)[master]
     matrix, load = fold.T @ K @ fold, -fold.T @ K @ affine
     kept = np.diag(matrix) > 0
     matrix = matrix[np.ix_(kept, kept)]
     if connected:  # nothing moves freely but the whole
         assert np.linalg.matrix_rank(matrix, hermitian=True) == len(matrix) - 3
-    motion = np.zeros((3 * N**3, 6))
+    motion = np.zeros((3 * n_nodes, 6))
     motion[kept] = np.linalg.lstsq(matrix, load[kept], rcond=1e-12)[0]
     total = affine + fold @ motion
-    return total.T @ K @ total
+    return total.T @ K @ total / edges.prod()
 
 
 def close(C, expected, tolerance):
@@ -237,6 +239,35 @@ def test_eight_cells_are_one(symmetry):
     cell = noise(6, 3) > 0.3 if symmetry == "none" else mirrored(cubic(noise(6, 2)) > 0.4)
     C = homogenize(torch.stack([cell.repeat(2, 2, 2)]), rtol=1e-10, symmetry=symmetry).C[0]
     np.testing.assert_allclose(C, effective_stiffness(cell, rtol=1e-10), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape, spacing", [((4, 6, 3), (1, 1, 1)), ((4, 4, 4), (1, 0.5, 1.6)), ((3, 2, 5), (0.2, 1, 0.7))])
+@pytest.mark.parametrize("voids", [False, True])
+def test_bricks_against_an_assembly(shape, spacing, voids):
+    "Other numbers of voxels, other edges; the unit of the spacing does not count, nor what else is in the batch."
+    E = np.random.default_rng(0).uniform(0.2, 1, shape)
+    if voids:
+        E[1, :, 1:] = 0
+    found = homogenize(np.stack([E, E[::-1]]), spacing=spacing, rtol=1e-8)
+    close(found.C[0], assembled(E, spacing=spacing), 1e-9)
+    close(homogenize(E, spacing=[0.01 * edge for edge in spacing], rtol=1e-8).C, found.C[0], 1e-12)
+    assert found.symmetry == ("none", "none")
+    close(homogenize(E.astype(np.float32), spacing=spacing, rtol=1e-4, dtype=torch.float32).C, found.C[0], 1e-5)
+
+
+@pytest.mark.parametrize("shape, spacing", [((6, 2, 3), (1, 1, 1)), ((6, 2, 2), (0.1, 2, 0.4))])
+def test_laminates_of_bricks(shape, spacing):
+    "Whatever the voxels look like."
+    layers = torch.tensor([1.0, 0.2, 0.2, 0.05, 1.0, 0.7], dtype=torch.float64)
+    cube, brick = (homogenize(layers[:, None, None].expand(s), rtol=1e-9, **o).C for s, o in (((6, 6, 6), {}), (shape, {"spacing": spacing})))
+    close(brick, cube, 1e-11)
+
+
+def test_gradient_of_bricks():
+    "Against differences."
+    E = torch.rand(3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.2
+    E.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: homogenize(x, spacing=(1, 2, 0.5), rtol=1e-10).C, (E,), eps=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("poisson", [-0.7, 0.0, 0.3, 0.49])
@@ -388,9 +419,12 @@ def spoiled(value):
 
 
 @pytest.mark.parametrize("cell, options, names", [
-    (torch.ones(4, 4, 6), {}, ("designs", "(4, 4, 6)", "(N, N, N)")),
-    (torch.ones(4, 4), {}, ("designs", "(4, 4)", "(N, N, N)")),
-    (torch.ones(1, 1, 4, 4, 4), {}, ("designs", "(1, 1, 4, 4, 4)", "(B, N, N, N)")),
+    (torch.ones(4, 4, 6), {"symmetry": "mirror"}, ("symmetry of a cell that is no cube", "'mirror'", "auto, none")),
+    (CUBE, {"symmetry": "cubic", "spacing": (1, 1, 2)}, ("symmetry of a cell that is no cube", "'cubic'", "auto, none")),
+    (CUBE, {"spacing": (1, 1)}, ("spacing.shape", "(2,)", "(3,)")),
+    (CUBE, {"spacing": (1, 1, -1)}, ("spacing", "-1", "above 0")),
+    (torch.ones(4, 4), {}, ("designs", "(4, 4)", "(L, M, N)")),
+    (torch.ones(1, 1, 4, 4, 4), {}, ("designs", "(1, 1, 4, 4, 4)", "(B, L, M, N)")),
     (torch.ones(1, 1, 1), {}, ("designs", "(1, 1, 1)", "at least 2")),
     (spoiled(float("nan")), {}, ("designs", "1 value", "finite")),
     (spoiled(float("inf")), {}, ("designs", "1 value", "finite")),

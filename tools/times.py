@@ -30,7 +30,8 @@ def with_times(text, times):
         seconds = times.get(link[2], {}).get("test")
         return link[1] + (f" ({duration(seconds)})" if seconds else "")
 
-    return re.sub(r"(\]\(((?:figures|tutorials)/\w+)\.ipynb\))(?: \(\d[\d.]* (?:s|min|h)\))?(?!\])", line, text)
+    link = re.compile(r"(\]\(((?:figures|tutorials)/\w+)\.ipynb\))(?: \(\d[\d.]* (?:s|min|h)\))?")
+    return "\n".join(link.sub(line, row) if row.lstrip().startswith(('"- [', '"| [tutorial]')) else row for row in text.split("\n"))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from os import PathLike
 from typing import Any
 
+from .signatures import described
+
 # %% ../../nbs/core/checks.ipynb #ab69fed5
 _brief = reprlib.Repr()
 _brief.maxstring, _brief.maxother, _brief.maxlong = 200, 100, 100
@@ -574,7 +576,7 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
     for name in ("cache_info", "cache_clear", "cache_parameters"):
         if hasattr(thing, name):
             setattr(front, name, getattr(thing, name))
-    return front
+    return described(front, thing)
 
 # %% ../../nbs/core/checks.ipynb #0805d23f
 def checked(

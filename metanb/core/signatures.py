@@ -161,7 +161,7 @@ def lazy(
     def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(f"{package}.{names[name]}"), name)
-        if name in rooms():
+        if not name.startswith("__") and name in rooms():
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 

@@ -9,6 +9,7 @@ __all__ = ['CUT_LENGTH', 'PERIOD', 'PARTNERS', 'NEIGHBOURS', 'check_designs', 'b
 
 # %% ../../nbs/kirigami/design.ipynb #93284c60
 import math
+import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -428,6 +429,14 @@ def plot_cell(
     return ax
 
 # %% ../../nbs/kirigami/design.ipynb #7186b255
+def _say_what_is_odd(cell: NDArray[np.float64]) -> None:
+    "Warn of a cell that is to be cut and falls apart, or whose angles look like radians."
+    if met := int(count_intersections(cell)):
+        warnings.warn(f"{met} pairs of cuts meet in the cell: the sheet falls apart or tears there", stacklevel=3)
+    if 0 < (largest := float(np.abs(cell).max())) <= 2 * math.pi:
+        warnings.warn(f"the largest angle is {largest:.3g}; degrees are meant, not radians", stacklevel=3)
+
+# %% ../../nbs/kirigami/design.ipynb #f6e1cb20
 @checked
 def cut_pattern(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
@@ -437,6 +446,7 @@ def cut_pattern(
 ) -> tuple[NDArray[np.float64], tuple[float, float]]:  # (k, 2, 2) cuts; size of the sheet [mm]; origin lower left
     "Cuts of a finite sheet of `repeats` cells."
     cell = _one_cell(alpha)
+    _say_what_is_odd(cell)
     copies = [whole("repeats", r, 1, 1000) for r in ((repeats, repeats) if np.ndim(repeats) == 0 else repeats)]
     if len(copies) != 2:
         raise refused("repeats", repeats, "a whole number from 1 to 1000, or two of them")

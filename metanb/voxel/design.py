@@ -29,7 +29,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import expit
 from torch import Tensor
 
-from ..core.checks import checked, choice, native, number, refused, solid_or_void, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
 from ..core.files import suffix_of, user_path
 from ..core.printing import PrintCheck, write_mesh
 
@@ -41,11 +41,12 @@ def check_designs(
     *,
     binary: bool = False,       # nothing but 0 and 1
     even: bool = True,          # N even, so that the cell has an octant
+    cube: bool = True,          # as many voxels along each axis
 ) -> NDArray | Tensor:          # the same, as an array if it was a list
     "Raises ValueError for what are not cubes of numbers from 0 to 1."
     designs = designs if isinstance(designs, Tensor) else np.asarray(designs)
     shape = tuple(designs.shape)
-    if len(shape) < 3 or len(set(shape[-3:])) != 1 or shape[-1] == 0:
+    if len(shape) < 3 or cube and len(set(shape[-3:])) != 1 or 0 in shape[-3:]:
         raise refused(f"{name}.shape", shape, "(..., N, N, N), with as many voxels along each axis")
     if even and shape[-1] % 2:
         raise refused(f"{name}.shape", shape, "an even number of voxels along each axis")
@@ -581,18 +582,18 @@ def _smooth_surface(block: NDArray) -> tuple[NDArray, NDArray]:  # vertices (n, 
 # %% ../../nbs/voxel/design.ipynb #88600470
 @checked
 def surface_mesh(
-    cell: NDArray | Tensor,            # (N, N, N), grey ones are cut at one half
+    cell: NDArray | Tensor,            # (L, M, N), grey ones are cut at one half
     repeats: int | Sequence[int] = 1,  # of the cell along each axis, or along all
     *,
     smooth: bool = False,  # marching cubes, for pictures; otherwise the faces of the voxels
-) -> Any:                  # a trimesh.Trimesh, watertight, coordinates [cell edges] from 0 to repeats
+) -> Any:                  # a trimesh.Trimesh, watertight, coordinates [cell edges along x] from 0 to repeats
     "The closed surface of a block of cells; raises ValueError for a cell without solid."
     from trimesh import Trimesh
 
-    cell, along = check_designs(cell, "cell", even=False), _repeats(repeats)
+    cell, along = check_designs(cell, "cell", even=False, cube=False), _repeats(repeats)
     cell = np.asarray(cell.detach().cpu() if isinstance(cell, Tensor) else cell, np.float32)
     if cell.ndim != 3:
-        raise refused("cell.shape", cell.shape, "a single cell (N, N, N)")
+        raise refused("cell.shape", cell.shape, "a single cell (L, M, N)")
     if not (cell > 0.5).any():
         raise ValueError("cell is an array with 0 solid voxels; allowed: at least one")
     block = np.tile(cell, along)
@@ -602,21 +603,24 @@ def surface_mesh(
 # %% ../../nbs/voxel/design.ipynb #7353a173
 @checked
 def export_mesh(
-    cell: NDArray | Tensor,  # (N, N, N)
+    cell: NDArray | Tensor,  # (L, M, N)
     path: str | Path,        # .stl or .3mf
     *,
     repeats: int | Sequence[int] = 1,  # of the cell along each axis, or along all
-    edge: float = 10.0,      # of one cell [mm]
+    edge: float | Sequence[float] = 10.0,  # of one cell [mm]; one number: along x, with voxels that are cubes
     smooth: bool = False,    # marching cubes instead of the faces of the voxels; see the deviation of the result
     loose: bool = False,     # write also a block in several bodies
 ) -> PrintCheck:  # `wanted` is the volume of the solid voxels
     "Write the surface of a block of cells for printing; raises ValueError."
     suffix_of(path, (".stl", ".3mf"))
-    edge = number("edge", edge, above=0)
-    mesh = surface_mesh(cell, repeats, smooth=smooth)
-    mesh.apply_scale(edge)
+    mesh, voxels = surface_mesh(cell, repeats, smooth=smooth), np.array(np.shape(cell), float)
+    if np.ndim(edge) == 0:
+        edges = number("edge", edge, above=0) * voxels / voxels[0]
+    else:
+        edges = shaped("edge", edge, (3,), above=0).astype(float)
+    mesh.apply_transform(np.diag([*(edges * voxels[0] / voxels), 1.0]))
     solid = float((torch.as_tensor(cell) > 0.5).double().mean())
-    return write_mesh(mesh, path, wanted=solid * math.prod(_repeats(repeats)) * edge**3, loose=loose)
+    return write_mesh(mesh, path, wanted=solid * math.prod(_repeats(repeats)) * math.prod(edges), loose=loose)
 
 # %% ../../nbs/voxel/design.ipynb #591e0606
 @checked

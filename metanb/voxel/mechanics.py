@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import checked, choice, native, number, refused, solid_or_void, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
 from ..core.device import pick_device
 from ..core.elasticity import base_stiffness
-from .operators import SLAB, Octant, Periodic, energies
+from .operators import SLAB, UNIT, Octant, Periodic, energies
 
 # %% ../../nbs/voxel/mechanics.ipynb #465ffd93
 def _dot(a: Tensor, b: Tensor) -> Tensor:  # (S,)
@@ -92,7 +92,7 @@ def _refined(
     max_iterations: int,
 ) -> tuple[Tensor, Tensor]:  # solutions, iterations (S,)
     "Solutions in double precision by corrections found in single precision, for as long as those help."
-    single = type(domain)(domain.E.float(), cases, domain.poisson)
+    single = type(domain)(domain.E.float(), cases, domain.poisson, domain.spacing)
     precondition = _preconditioner(single, preconditioner, binary)
     u = torch.zeros_like(b) if guess is None else guess.clone()
     steps, before = torch.zeros(len(b), dtype=torch.long, device=b.device), None
@@ -150,9 +150,9 @@ def stiffness_of(
     return padded[..., table]
 
 # %% ../../nbs/voxel/mechanics.ipynb #4eb83151
-def _chunks(n_systems: int, n: int, like: Tensor) -> int:
+def _chunks(n_systems: int, E: Tensor) -> int:
     "Systems that are worth solving together."
-    return max(1, min(n_systems, SLAB[like.device.type] // (24 * n**3 * like.element_size())))
+    return max(1, min(n_systems, SLAB[E.device.type] // (24 * E[0].numel() * E.element_size())))
 
 
 def _solve_systems(
@@ -197,19 +197,20 @@ def _solve_block(
     cases: Sequence[int],
     pairs: Sequence[tuple[int, int]],
     poisson: float,
+    spacing: Sequence[float],
     guess: Tensor | None,
     **options,
 ) -> tuple[Tensor, ...]:  # the fields of `Solution` but pairs
     "Cells that are solved together, or one cell case by case where that is faster."
     low, high = E.amin((1, 2, 3)).view(-1, 1, 1, 1), E.amax((1, 2, 3)).view(-1, 1, 1, 1)
     binary = bool(((E == low) | (E == high)).all())
-    step = max(1, _chunks(len(E) * len(cases), E.shape[-1], E) // len(E))
+    step = max(1, _chunks(len(E) * len(cases), E) // len(E))
     fields, iterations, residuals = [], [], []
     for start in range(0, len(cases), step):
         some = cases[start:start + step]
         before = None if guess is None else guess[:, start:start + step].reshape(-1, *guess.shape[2:])
         repeated = E.repeat_interleave(len(some), 0) if len(some) > 1 else E
-        domain = kind(repeated, [*some] * len(E), poisson)
+        domain = kind(repeated, [*some] * len(E), poisson, spacing)
         u, steps, residual = _solve_systems(domain, [*some] * len(E), binary=binary, guess=before, **options)
         fields += [u.view(len(E), len(some), *u.shape[1:])]
         iterations += [steps.view(len(E), -1)]
@@ -218,7 +219,7 @@ def _solve_block(
     by_case = {case: u[:, c] for c, case in enumerate(cases)}
     if pairs is CUBIC:
         by_case[1] = _exchange(by_case[0])
-    energy = energies(kind(E, [0] * len(E), poisson), by_case, pairs)
+    energy = energies(kind(E, [0] * len(E), poisson, spacing), by_case, pairs)
     if pairs is CUBIC:
         energy = sum(energy.permute(0, 1, *(2 + a for a in order)) for order in _TURNS) / 6
     return (E[:, None] * energy).mean((2, 3, 4)), energy, u, torch.cat(iterations, 1), torch.cat(residuals, 1)
@@ -234,9 +235,21 @@ def _check_solver(dtype: torch.dtype, rtol: float, preconditioner: str, max_iter
     return tolerance
 
 # %% ../../nbs/voxel/mechanics.ipynb #bfc80366
+def _spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
+    "Three edges of a voxel, their product 1: only their ratios matter."
+    edges = tuple(number("spacing", edge, above=0) for edge in shaped("spacing", spacing, (3,)))
+    mean = math.prod(edges) ** (1 / 3)
+    return UNIT if len(set(edges)) == 1 else tuple(edge / mean for edge in edges)
+
+
+def _is_cube(E: Tensor, spacing: Sequence[float] = UNIT) -> bool:
+    "Whether cells have the same number of voxels along each axis, and these are cubes."
+    return len(set(E.shape[-3:])) == 1 and len(set(spacing)) == 1
+
+# %% ../../nbs/voxel/mechanics.ipynb #6327e62c
 @checked
 def solve(
-    E: Tensor,  # (B, n, n, n) moduli of octants, or (B, N, N, N) of whole cells; float32 or float64
+    E: Tensor,  # (B, n, n, n) moduli of octants, or (B, L, M, N) of whole cells; float32 or float64
     *,
     symmetry: str,  # "cubic": octants that an exchange of axes does not change; "mirror": others; "none": whole cells
     poisson: float = 0.3,
@@ -245,11 +258,15 @@ def solve(
     guess: Tensor | None = None,   # displacement of an earlier, similar solution
     max_iterations: int = 1000,
     strict: bool = True,           # raise if the tolerance is not reached; without, the residual tells
+    spacing: Sequence[float] = UNIT,  # edges of a voxel along x, y, z; bricks with symmetry "none" alone
 ) -> Solution:
     "Homogenise octants or cells without looking for symmetries; raises ValueError, also for a tolerance not reached."
     if E.ndim != 4 or E.dtype not in (torch.float32, torch.float64) or not bool((E >= 0).all()):
         raise refused("E", E, "(B, n, n, n) of float32 or float64, 0 or more")
     choice("symmetry", symmetry, ("cubic", "mirror", "none"))
+    spacing = _spacing(spacing)
+    if symmetry != "none" and not _is_cube(E, spacing):
+        raise refused("symmetry", symmetry, "none, for cells that are no cubes of cubes")
     rtol = _check_solver(E.dtype, rtol, preconditioner, max_iterations)
     base_stiffness(poisson)
     cases = (0, 3) if symmetry == "cubic" else tuple(range(6))
@@ -258,13 +275,14 @@ def solve(
     options = {"rtol": rtol, "preconditioner": preconditioner, "max_iterations": int(max_iterations), "strict": strict}
     largest = E.amax((1, 2, 3), keepdim=True)
     E = E / torch.where(largest > 0, largest, 1.0)  # squares of very small and large moduli would leave the range
-    together = max(1, _chunks(len(E) * len(cases), E.shape[-1], E) // len(cases))  # cells
+    together = max(1, _chunks(len(E) * len(cases), E) // len(cases))  # cells
     parts = []
     for start in range(0, len(E), together):
         block = slice(start, start + together)
         before = None if guess is None else guess[block]
         with torch.autocast(E.device.type, enabled=False):  # half precision would spoil the residual
-            parts.append(_solve_block(E[block].contiguous(), kind, cases, pairs, float(poisson), before, **options))
+            parts.append(_solve_block(E[block].contiguous(), kind, cases, pairs, float(poisson), spacing, before,
+                                      **options))
     constants, *others = (torch.cat(x) if len(x) > 1 else x[0] for x in zip(*parts))
     return Solution(constants * largest.view(-1, 1), *others, pairs)
 
@@ -284,6 +302,8 @@ def symmetry_of(
     def same(other: Tensor) -> bool:
         return bool((design - other).abs().max() <= close)
 
+    if len(set(design.shape)) > 1:
+        return "none"
     if not octant and (design.shape[-1] % 2 or not all(same(design.flip(axis)) for axis in range(3))):
         return "none"
     return "cubic" if same(design.permute(1, 2, 0)) and same(design.transpose(0, 1)) else "mirror"
@@ -321,8 +341,9 @@ def _tensor(designs: NDArray | Tensor) -> Tensor:
         designs = torch.from_numpy(array.astype(float) if array.dtype == np.longdouble else array)
     if designs.is_complex():
         raise refused("designs.dtype", designs.dtype, "real moduli, or booleans")
-    if designs.ndim not in (3, 4) or len(set(designs.shape[-3:])) != 1 or designs.shape[-1] < 2:
-        raise refused("designs.shape", tuple(designs.shape), "(N, N, N) or (B, N, N, N) with N of at least 2")
+    if designs.ndim not in (3, 4) or min(designs.shape[-3:]) < 2:
+        allowed = "(L, M, N) or (B, L, M, N) with at least 2 voxels along each axis"
+        raise refused("designs.shape", tuple(designs.shape), allowed)
     solid_or_void("designs", designs)
     return designs
 
@@ -368,7 +389,7 @@ class Homogenization:
 # %% ../../nbs/voxel/mechanics.ipynb #d61102cf
 @checked
 def homogenize(
-    designs: NDArray | Tensor,  # (N, N, N) or (B, N, N, N): modulus of each voxel, or True where solid
+    designs: NDArray | Tensor,  # (L, M, N) or (B, L, M, N): modulus of each voxel, or True where solid
     *,
     poisson: float = 0.3,     # of the base material
     e_void: float = 0.0,      # modulus where a design is 0
@@ -378,6 +399,7 @@ def homogenize(
     device: str = "auto",     # where to compute; "auto": where the designs are, arrays on a GPU if there is one
     preconditioner: str = "auto",
     max_iterations: int = 1000,
+    spacing: Sequence[float] = UNIT,  # edges of a voxel along x, y, z, in any unit
 ) -> Homogenization:          # with its tensors where the designs are
     "Effective stiffness, number of iterations and residual; raises ValueError, also for a tolerance not reached."
     choice("symmetry", symmetry, SYMMETRIES)
@@ -387,7 +409,10 @@ def homogenize(
     stay = isinstance(designs, Tensor) and device == "auto"
     E = _moduli(tensor.to(home if stay else pick_device(device)), e_void, dtype)
     rtol = _check_solver(E.dtype, rtol, preconditioner, max_iterations)
-    known = _known(E, symmetry)
+    cube = _is_cube(E, spacing := _spacing(spacing))
+    if not cube:
+        choice("symmetry of a cell that is no cube", symmetry, ("auto", "none"))
+    known = _known(E, symmetry) if cube else ["none"] * len(E)
     options = {"poisson": poisson, "rtol": rtol, "preconditioner": preconditioner, "max_iterations": max_iterations}
     C = E.new_zeros(len(E), 6, 6, dtype=torch.float64)
     iterations, residual = torch.zeros(len(E), dtype=torch.long, device=E.device), E.new_zeros(len(E))
@@ -395,7 +420,7 @@ def homogenize(
         rows = torch.tensor([i for i, other in enumerate(known) if other == kind], device=E.device)
         some, found = E[rows], []
         domain = some if kind == "none" or symmetry == "octant" else _fold(some)
-        constants = _Constants.apply(domain, {**options, "symmetry": kind}, found)
+        constants = _Constants.apply(domain, {**options, "symmetry": kind, "spacing": spacing}, found)
         C = C.index_copy(0, rows, stiffness_of(constants, found[0].pairs))
         iterations[rows], residual[rows] = found[0].iterations.amax(1), found[0].residual.amax(1)
     C = (C[0] if tensor.ndim == 3 else C).to(home)
@@ -404,7 +429,7 @@ def homogenize(
 # %% ../../nbs/voxel/mechanics.ipynb #2109ca1e
 @checked
 def effective_stiffness(
-    designs: NDArray | Tensor,  # (N, N, N) or (B, N, N, N): modulus of each voxel, or True where solid
+    designs: NDArray | Tensor,  # (L, M, N) or (B, L, M, N): modulus of each voxel, or True where solid
     *,
     poisson: float = 0.3,       # of the base material
     dtype: torch.dtype | None = None,
