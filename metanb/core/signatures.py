@@ -142,7 +142,8 @@ def described(
     thing = shown if thing is None else thing
     if isinstance(shown.__doc__, str):
         shown.__doc__ = Documented(shown.__doc__, thing)
-    if not isinstance(shown, type):
+    options = any("Annotated[" in str(kind) for kind in getattr(thing, "__annotations__", {}).values())
+    if not isinstance(shown, type) and not options:  # the command line reads its options from the signature
         try:
             shown.__signature__ = short_signature(thing)
         except (ValueError, TypeError):
