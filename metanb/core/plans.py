@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from .checks import checked, refused
+from .checks import checked, refused, whole
 from .files import read_json, shipped_folder
 
 # %% ../../nbs/core/plans.ipynb #e8be2884
@@ -54,6 +54,9 @@ class Plan:
     jobs: int = 1             # processes of one core each
     size: float | None = None  # of what is written [byte]
     note: str = ""
+
+    def __post_init__(self):
+        whole("jobs", self.jobs, 1)
 
     @property
     def seconds(self) -> float | None:  # [s]
