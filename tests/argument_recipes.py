@@ -625,7 +625,7 @@ INNER = {  # not called here: they start processes, end them, or are the command
     "cellular.data.make_shard", "cellular.data.dataset", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data",
     "truss.forward.ExactLinear",  # its constructor is that of torch.nn.Linear
     *(f"cellular.contact.{one}" for one in ("Candidates",)), *(f"cellular.motion.{one}" for one in ("Moving", "Still", "Step")),  # tuples of a compiled step
-    *(f"core.notebooks.{one}" for one in ("stripped", "pack_notebooks", "standing_alone")),  # read by setup.py before the package is there
+    *(f"core.notebooks.{one}" for one in ("stripped", "packed_notebooks", "standing_alone")),  # read by setup.py before the package is there
     "core.device.pick_device", "core.device.device_kind",  # call their argument "device", as their callers do
     "core.printing.PrintCheck",  # holds NaN where nothing could be measured
     *(f"{one}.command" for one in ("kirigami.benchmark", "kirigami.data", "kirigami.train", "truss.data", "truss.train", "voxel.benchmark", "voxel.cycles", "voxel.data", "voxel.train", "cellular.data")),

@@ -332,9 +332,8 @@ def test_no_cuda(project, capsys):
 def test_read_only_out(project, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["run", "--out", "/proc/here"])
-    errors = capsys.readouterr().err.splitlines()  # the plan, and one line
-    assert stop.value.code == 2 and "out is '/proc/here'" in errors[-1] and sum(line.startswith("metanb:") for line in errors) == 1
-    assert not any("Traceback" in line for line in errors)
+    errors = capsys.readouterr().err
+    assert stop.value.code == 2 and "out is '/proc/here'" in errors and len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize("tags", [(), ("parameters", "parameters")])

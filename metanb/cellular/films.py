@@ -6,7 +6,6 @@
 __all__ = ['Film', 'drawn_film', 'verified_film', 'film_error', 'draw_films', 'draw_pair', 'animate_films']
 
 # %% ../../nbs/cellular/films.ipynb #c293301c
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from .design import check_designs
 from .plotting import FIELDS, field_range, plot_frame
 from .result import CompressionResult
 from ..core.checks import refused, shaped, whole
-from ..core.files import write_file
-from ..core.plotting import CYCLE, blank_figure, in_house_style
+from ..core.plotting import CYCLE, blank_figure, in_house_style, save_gif
 
 # %% ../../nbs/cellular/films.ipynb #8daaf6bd
 @dataclass(frozen=True, eq=False)
@@ -147,16 +145,6 @@ def animate_films(
     dpi: int = 60,
 ) -> Path:
     "Write both films and their curves as an animated GIF, and say where."
-    from PIL import Image  # matplotlib brings it
-
-    if Path(path).suffix != ".gif":
-        raise refused("path", str(path), "a name that ends in .gif")
-    pictures = []
-    for frame in [k for k in range(len(verified.strain)) if np.isfinite(verified.stress[0, k])]:
-        buffer = io.BytesIO()
-        draw_pair(design, drawn, verified, frame=frame, target=target).savefig(buffer, format="png", dpi=dpi)
-        pictures.append(Image.open(buffer).convert("RGB").quantize(48))
-    times, film = [milliseconds] * (len(pictures) - 1) + [4 * milliseconds], io.BytesIO()
-    pictures[0].save(film, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0,
-                     optimize=True)
-    return write_file(path, film.getvalue())
+    frames = [k for k in range(len(verified.strain)) if np.isfinite(verified.stress[0, k])]
+    pictures = (draw_pair(design, drawn, verified, frame=frame, target=target) for frame in frames)
+    return save_gif(pictures, path, milliseconds=milliseconds, dpi=dpi)

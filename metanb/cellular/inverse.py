@@ -24,7 +24,7 @@ from .lessons import Catalogue, catalogue
 from .mechanics import compress
 from .model import VideoDiffusion, generate
 from .result import CompressionResult
-from ..core.checks import choice, number, refused, whole
+from ..core.checks import choice, number, refused, warn, whole
 from ..core.search import Found
 from ..core.weights import from_pretrained
 
@@ -422,8 +422,8 @@ def design_for(
     wanted = at_frames(target, frames if strain is None else strain, frames=frames)
     near = nearest(tools.cells.stress, wanted[None], k=min(2, len(tools.cells)))
     if near.error[0, 0] > FAR:
-        warnings.warn(f"target is {near.error[0, 0]:.0%} away from the nearest of {len(tools.cells)} cells: "
-                      "what is found may stay far from it", stacklevel=2)
+        warn(f"target is {near.error[0, 0]:.0%} away from the nearest of {len(tools.cells)} cells: "
+             "what is found may stay far from it")
     known, tell = [Known(wanted)], watch or (lambda words: None)
     proposed, origin = tools.cells.quarters[near.index[0]], [0] * near.index.shape[1]
     words, films = "compressing the nearest data", {}
@@ -437,7 +437,7 @@ def design_for(
     history = _polish(known, tools.network, rounds=rounds, n_solves=n_solves, seed=seed, watch=watch, **options)
     rows = _ranked(known[0], different(known[0], keep), second, slack)
     if not len(rows):
-        warnings.warn(f"none of {len(known[0].errors)} cells kept the rules", stacklevel=2)
+        warn(f"none of {len(known[0].errors)} cells kept the rules")
     facts = _facts(known[0], rows, frames) | {"nearest datum": float(near.error[0, 0]), "history": history[0]}
     facts["films"] = [films.get(known[0].quarters[row].tobytes()) for row in rows]  # (3, F, 2n, 2n), None without
     return _found(known[0], rows, facts, n_candidates)

@@ -6,7 +6,6 @@
 __all__ = ['compress']
 
 # %% ../../nbs/cellular/mechanics.ipynb #e3c603a4
-import warnings
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from .mesh import Mesh, pixel_mesh
 from .motion import PICTURES, Batch, Record, make_plan, march
 from .result import ENERGIES, CompressionResult, badness, broken_rules
 from .settings import Loading, Marching, Meshing, merged
-from ..core.checks import checked, number
+from ..core.checks import checked, number, warn
 from ..core.device import can_compile, pick_device
 
 # %% ../../nbs/cellular/mechanics.ipynb #ff24db3b
@@ -75,7 +74,7 @@ def compress(
     out, flags = record.numbers, broken_rules(record.numbers, exempt)
     if flags["unfinished"].any():
         stopped = np.nonzero(flags["unfinished"])[0].tolist()
-        warnings.warn(f"designs {stopped} did not reach the last frame; their later frames are NaN", stacklevel=3)
+        warn(f"designs {stopped} did not reach the last frame; their later frames are NaN")
     return CompressionResult(
         strain=strain, stress=0.5 * (out["top"] + out["bottom"]), stress_top=out["top"], stress_bottom=out["bottom"],
         **{name: record.pictures[:, :, k] for k, name in enumerate(PICTURES)},

@@ -7,7 +7,6 @@ __all__ = ['FIELDS', 'VIEWS', 'deformed_pixels', 'stored_result', 'events', 'fie
            'draw_result', 'animate']
 
 # %% ../../nbs/cellular/plotting.ipynb #e1f0970a
-import io
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,8 +20,7 @@ from .data import Responses
 from .design import check_designs
 from .result import CompressionResult
 from ..core.checks import checked, choice, refused, whole
-from ..core.files import write_file
-from ..core.plotting import CYCLE, blank_figure, colormap, in_house_style
+from ..core.plotting import CYCLE, blank_figure, colormap, in_house_style, save_gif
 
 # %% ../../nbs/cellular/plotting.ipynb #c65acbf3
 @checked
@@ -261,21 +259,12 @@ def animate(
     dpi: int = 60,
 ) -> Path:
     "Write the deformation and the curve as an animated GIF, and say where."
-    from PIL import Image  # matplotlib brings it
-
-    if Path(path).suffix != ".gif":
-        raise refused("path", str(path), "a name that ends in .gif")
-    frames = [k for k in range(len(result.strain)) if np.isfinite(result.stress[index, k])]
-    pictures = []
-    for frame in [None, *frames]:
-        figure, buffer = blank_figure(3.0 * copies + 3.2, 3.0), io.BytesIO()
+    def drawn(frame: int | None) -> Figure:
+        figure = blank_figure(3.0 * copies + 3.2, 3.0)
         axes = figure.subplots(1, 2, width_ratios=(copies, 1.2))
         plot_frame(design, result, ax=axes[0], frame=frame, index=index, field=field, copies=copies)
         plot_curve(result, ax=axes[1], index=index, frame=frame)
-        figure.savefig(buffer, format="png", dpi=dpi)
-        pictures.append(Image.open(buffer).convert("RGB").quantize(48))
-    times = [milliseconds] * (len(pictures) - 1) + [4 * milliseconds]
-    film = io.BytesIO()
-    pictures[0].save(film, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0,
-                     optimize=True)
-    return write_file(path, film.getvalue())
+        return figure
+
+    frames = [k for k in range(len(result.strain)) if np.isfinite(result.stress[index, k])]
+    return save_gif(map(drawn, [None, *frames]), path, milliseconds=milliseconds, dpi=dpi)

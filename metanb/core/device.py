@@ -9,13 +9,12 @@ __all__ = ['pick_device', 'device_kind', 'can_compile', 'has_fast_bf16', 'or_pla
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from .checks import checked, refused
+from .checks import checked, refused, warn
 
 # %% ../../nbs/core/device.ipynb #f5c368bc
 def pick_device(
@@ -81,7 +80,7 @@ def or_plain(
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             result = plain(*arguments)  # what is wrong with the arguments is an error here, too
             working.clear()
-            warnings.warn(f"goes on uncompiled, since a compiler failed: {reason}", stacklevel=2)
+            warn(f"goes on uncompiled, since a compiler failed: {reason}")
             return result
     return call
 

@@ -85,7 +85,7 @@ def agreed(
 ) -> bool:                  # whether to begin
     "Say the plans; on a terminal, ask before more than an hour."
     for plan in plans:
-        typer.echo(plan, err=not dry_run)
+        typer.echo(plan)
     if dry_run:
         typer.echo("nothing was done")
         return False

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CYCLE', 'COLORMAPS', 'STYLE', 'VIEW', 'PLANES', 'colormap', 'use_house_style', 'in_house_style', 'blank_figure',
-           'draw_tensors', 'plot_modulus', 'projections', 'plot_projections', 'panel_labels', 'save_figure']
+           'draw_tensors', 'plot_modulus', 'projections', 'plot_projections', 'panel_labels', 'save_figure', 'save_gif']
 
 # %% ../../nbs/core/plotting.ipynb #16360393
 import io
@@ -233,3 +233,29 @@ def save_figure(
         fig.savefig(buffer, format=suffix, bbox_inches="tight", metadata=metadata)
         drawn[Path(out) / f"{name}.{suffix}"] = buffer.getvalue()
     return tuple(write_file(path, content, argument="out") for path, content in drawn.items())
+
+# %% ../../nbs/core/plotting.ipynb #745be1de
+@checked
+def save_gif(
+    figures: Iterable[Figure],  # one for each frame, drawn when it is asked for
+    path: str | Path,           # that ends in .gif
+    *,
+    milliseconds: int = 250,    # for each frame; the last one stays four times as long
+    dpi: int = 60,
+) -> Path:
+    "Save figures of equal size as an animated GIF; ValueError for another name, and for no figure."
+    from PIL import Image  # matplotlib brings it
+
+    if Path(path).suffix != ".gif":
+        raise refused("path", str(path), "a name that ends in .gif")
+    pictures = []
+    for figure in figures:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi)
+        pictures.append(Image.open(buffer).convert("RGB").quantize(48))
+    if not pictures:
+        raise refused("figures", 0, "1 or more")
+    times, film = [milliseconds] * (len(pictures) - 1) + [4 * milliseconds], io.BytesIO()
+    pictures[0].save(film, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0,
+                     optimize=True)
+    return write_file(path, film.getvalue())

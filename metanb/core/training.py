@@ -14,7 +14,6 @@ import os
 import signal
 import threading
 import time
-import warnings
 import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from safetensors.torch import load, save_file
 from torch import Generator, Tensor, nn
 from tqdm.auto import tqdm
 
-from .checks import checked, choice, native, number, refused, whole
+from .checks import checked, choice, native, number, refused, warn, whole
 from .device import has_fast_bf16, pick_device
 from .files import user_path, write_file
 
@@ -375,7 +374,7 @@ def _compile_losses(turns: list[_Turn], parts: list, generator: Generator) -> No
         for turn in turns:
             turn.loss = turn.phase.loss
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"compile=True has no effect, training runs uncompiled: {reason}", stacklevel=5)
+        warn(f"compile=True has no effect, training runs uncompiled: {reason}")
     for turn in turns:
         turn.adam.zero_grad()
 
@@ -736,7 +735,7 @@ def _prepare(model: nn.Module, data, *, settings: dict, device: torch.device, pa
         settings["precision"] = "bf16" if fits else "fp32"
     bf16 = settings["precision"] == "bf16"
     if bf16 and not has_fast_bf16(team.device):
-        warnings.warn("precision is 'bf16', for which this device has no instructions: 'fp32' is faster", stacklevel=2)
+        warn("precision is 'bf16', for which this device has no instructions: 'fp32' is faster")
     turns = [_Turn(p, team, bf16=bf16, clip_norm=settings["clip_norm"]) for p in phases]
     settings |= _description(model, batches, turns) | {"device": team.device.type, "processes": team.size}
     if compile:

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED, CancelledError, Executor, Future, InvalidStateError, ProcessPoolExecutor, wait,
@@ -28,7 +27,7 @@ import typer
 from tqdm.auto import tqdm
 
 import metanb
-from .checks import checked, refused, whole
+from .checks import checked, refused, warn, whole
 
 # %% auto #0
 __all__ = ['TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'as_completed', 'workers']
@@ -230,7 +229,7 @@ def _connected(scheduler: str, jobs: int) -> Iterator[_DaskExecutor]:
             raise refused("scheduler", scheduler, f"the address of a dask scheduler that answers ({error})") from None
         pool = _DaskExecutor(client, jobs)
         if scheduler != "slurm" and not client.nthreads():
-            warnings.warn(f"scheduler={scheduler!r} has no workers yet; waiting for some", stacklevel=4)
+            warn(f"scheduler={scheduler!r} has no workers yet; waiting for some")
         try:
             yield pool
         except Exception as error:
@@ -261,7 +260,7 @@ def _slurm(jobs: int) -> Iterator[Any]:
         try:
             await _fill(cluster, -(-jobs // cores), absent)
         except (OSError, RuntimeError, ValueError) as error:
-            warnings.warn(f"SLURM took no job, asking again in {TIMEOUT} s: {error}", stacklevel=1)
+            warn(f"SLURM took no job, asking again in {TIMEOUT} s: {error}")
 
     with ExitStack() as stack:
         try:

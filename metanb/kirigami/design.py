@@ -9,14 +9,13 @@ __all__ = ['CUT_LENGTH', 'PERIOD', 'PARTNERS', 'NEIGHBOURS', 'check_designs', 'b
 
 # %% ../../nbs/kirigami/design.ipynb #93284c60
 import math
-import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import checked, number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, warn, whole
 from ..core.files import write_file
 
 # %% ../../nbs/kirigami/design.ipynb #85df58ca
@@ -432,9 +431,9 @@ def plot_cell(
 def _say_what_is_odd(cell: NDArray[np.float64]) -> None:
     "Warn of a cell that is to be cut and falls apart, or whose angles look like radians."
     if met := int(count_intersections(cell)):
-        warnings.warn(f"{met} pairs of cuts meet in the cell: the sheet falls apart or tears there", stacklevel=3)
+        warn(f"{met} pairs of cuts meet in the cell: the sheet falls apart or tears there")
     if 0 < (largest := float(np.abs(cell).max())) <= 2 * math.pi:
-        warnings.warn(f"the largest angle is {largest:.3g}; degrees are meant, not radians", stacklevel=3)
+        warn(f"the largest angle is {largest:.3g}; degrees are meant, not radians")
 
 # %% ../../nbs/kirigami/design.ipynb #f6e1cb20
 @checked

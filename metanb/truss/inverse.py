@@ -8,7 +8,6 @@ __all__ = ['BONE_MODULUS', 'nmse', 'least_density', 'bones', 'refine', 'random_p
 
 # %% ../../nbs/truss/inverse.ipynb #6e008218
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.checks import alike, checked, choice, number, refused, tensor, whole
+from ..core.checks import alike, checked, choice, number, refused, tensor, warn, whole
 from ..core.elasticity import PAIRS, check_stiffness, reorder, to_matrix
 from ..core.search import Found, search
 from ..core.store import Dataset
@@ -241,12 +240,12 @@ def _warn(target: Tensor) -> None:
     low, high = BOUNDS["relative_density"]
     said = f"target needs a relative density of at least {need:.3f}"
     if need > high:
-        warnings.warn(f"{said}; the designs have at most {high}, so that none can match it", stacklevel=4)
+        warn(f"{said}; the designs have at most {high}, so that none can match it")
     elif need > 0.8 * high:
-        warnings.warn(f"{said}, near the largest of the designs, {high}", stacklevel=4)
+        warn(f"{said}, near the largest of the designs, {high}")
     if need < low:
-        warnings.warn(f"target is met by a relative density from {need:.2g} on; the designs have at least {low}, "
-                      "with which few are so compliant", stacklevel=4)
+        warn(f"target is met by a relative density from {need:.2g} on; the designs have at least {low}, "
+             "with which few are so compliant")
 
 # %% ../../nbs/truss/inverse.ipynb #950407fc
 @checked(seed=(0, None))

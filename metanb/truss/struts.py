@@ -7,7 +7,6 @@ __all__ = ['HOST', 'cauchy_breaking', 'StrutBounds', 'refine_struts', 'match_str
 
 # %% ../../nbs/truss/struts.ipynb #f81ad294
 import math
-import warnings
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from ..core.checks import checked, number, refused, shaped, tensor, whole
+from ..core.checks import checked, number, refused, shaped, tensor, warn, whole
 from ..core.elasticity import check_stiffness
 from ..core.search import Found, search
 from .criteria import least_gap, slenderness
@@ -231,8 +230,8 @@ def match_struts(
         raise refused("designs within the bounds", f"0 of {len(found)}", f"1 or more: {bounds} must be wider")
     found = found[rows]
     if found.error[0] > _FAR:
-        warnings.warn(f"target is out of reach: the best of {n_polished} trusses whose struts differ has an NMSE of "
-                      f"{found.error[0]:.4f}", stacklevel=3)
+        warn(f"target is out of reach: the best of {n_polished} trusses whose struts differ has an NMSE of "
+             f"{found.error[0]:.4f}")
     return found
 
 # %% ../../nbs/truss/struts.ipynb #4eed6997

@@ -10,7 +10,6 @@ import base64
 import lzma
 import math
 import tempfile
-import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from ..core.calculix import read_dat, run_ccx
 from ..core.cards import heading, numbers
-from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, warn, whole
 from ..core.elasticity import base_stiffness
 from ..core.files import suffix_of, user_path, write_file
 from ..core.printing import read_mesh
@@ -359,8 +358,8 @@ def _once(values: NDArray, name: str, at_points: bool, repeated: bool | None) ->
         return values
     n = values.shape[0] - 1
     if repeated is None:
-        warnings.warn(f"the last planes of {name} repeat the first ones and are left out: {n} voxels along each axis; "
-                      f"repeated=False keeps all {n + 1}", stacklevel=4)
+        warn(f"the last planes of {name} repeat the first ones and are left out: {n} voxels along each axis; "
+             f"repeated=False keeps all {n + 1}")
     return values[:n, :n, :n]
 
 

@@ -8,7 +8,6 @@ __all__ = ['SLACK', 'FINE', 'HOME', 'ENOUGH', 'constants_of', 'check_bounds', 'm
 
 # %% ../../nbs/voxel/inverse.ipynb #e9716322
 import math
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core.checks import checked, number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, warn, whole
 from ..core.elasticity import base_stiffness, bounds, check_stiffness
 from ..core.search import Found, search
 from ..core.weights import from_pretrained, weights
@@ -364,11 +363,11 @@ def _warn(found: Found, hoped: int) -> None:
     "Say what is not as it was asked for."
     if found.facts["outside"]:
         best = f"the best has an error of {100 * found.error[0]:.2f} %" if len(found) else "nothing was found"
-        warnings.warn(f"target is {100 * found.facts['distance']:.1f} % of the ranges away from the nearest cell that "
-                      f"the model learned from; {best}", stacklevel=4)
+        warn(f"target is {100 * found.facts['distance']:.1f} % of the ranges away from the nearest cell that "
+             f"the model learned from; {best}")
     if len(found) < hoped:
-        warnings.warn(f"only {len(found)} of {hoped} cells are one body that reaches its repetition, after "
-                      f"{found.facts['drawn']} were drawn", stacklevel=4)
+        warn(f"only {len(found)} of {hoped} cells are one body that reaches its repetition, after "
+             f"{found.facts['drawn']} were drawn")
 
 # %% ../../nbs/voxel/inverse.ipynb #6ff45fd8
 @checked(seed=(0, None))
