@@ -2,8 +2,8 @@
 
 The functions are found by themselves. What an argument may be, its annotation says; what it may not be, `KINDS` holds: hypothesis draws values of each
 kind with a fixed seed, and the answer has to be a ValueError with the name of the argument. `VALUES` are kinds that no annotation forbids (0, a billion,
-NaN in an array, another shape): answers to them are counted and printed, and not yet asserted. With METANB_ALL_ARGUMENTS=1 all functions are called, with
-both; without it a fixed quarter of them, with the first.
+NaN in an array, another shape): they are refused by name or answered without NaN. `OPEN` in argument_recipes names the pairs whose answer is not yet clear; they
+do not count as asserted. With METANB_ALL_ARGUMENTS=1 all functions are called, without it a fixed quarter of them.
 """
 import collections.abc
 import contextlib
@@ -18,6 +18,7 @@ import pickle
 import pkgutil
 import resource
 import signal
+import time
 import types
 import typing
 import warnings
@@ -32,12 +33,13 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 import metanb
-from argument_recipes import INNER, LATER, LEGAL, recipe
+from argument_recipes import INNER, LEGAL, LONG, OPEN, recipe
 from metanb.core.checks import checked
 
 LONGEST = 4.0  # seconds of a processor; what takes longer hangs
-MEMORY = 6e9  # bytes that a call may ask for
+MEMORY = 2e9  # bytes that a call may ask for
 EMPTY = inspect.Parameter.empty
+REPEATED = {"steps", "max_steps", "stage_steps", "n_steps", "rounds", "max_iterations", "iterations", "tries", "sweeps", "n_solves", "n_told", "n_drawn", "max_seconds"}  # a billion of them takes long, and is legal
 
 
 # What is public -------------------------------------------------------------------------------------------------------
@@ -66,7 +68,11 @@ def parameters(name):
     except (NameError, TypeError):
         hints = {key: kind for key, kind in getattr(inner, "__annotations__", {}).items() if not isinstance(kind, str)}
     found = {}
-    for key, parameter in inspect.signature(thing).parameters.items():
+    try:
+        signature = inspect.signature(thing)
+    except ValueError:  # of an exception
+        return {}
+    for key, parameter in signature.parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD:
             accepted = accepts(hints.get(key, typing.Any))
             found[key] = parameter, accepted | ({"none"} if parameter.default is None else set())
@@ -245,14 +251,15 @@ def outcome(name, key, kind, value, arguments, nan_is_legal):
         with guarded():
             result = call(name, given)
     except ValueError as error:
-        return "" if key in str(error) else f"unclear: ValueError without the name: {error}"
+        named = given if kind in ("wrong shape", "empty array") else (key,)  # of two that do not fit together either may be named
+        return "" if any(one in str(error) for one in named) else f"unclear: ValueError without the name: {error}"
     except TooLong:
-        return "unclear: takes too long"
-    except Exception as error:
+        return "" if kind == "a billion" and key in REPEATED else "unclear: takes too long"
+    except (Exception, SystemExit) as error:
         return f"unclear: {type(error).__name__}: {error}"
     if kind in KINDS and not is_legal(name, key, kind):
         return "silent: taken"
-    if not nan_is_legal and holds_nan(result):
+    if not nan_is_legal and not isinstance(public()[name], type) and holds_nan(result):  # a record holds what it is given
         return "silent: NaN"
     return ""
 
@@ -267,21 +274,23 @@ def plan(name):
     return [(key, kind) for key, (_, accepted) in parameters(name).items() for kind in kinds_of(accepted)]
 
 
-def examine(name, draws, chosen=lambda pair: True):
-    "(covered pairs, faults) of a function; no pair is covered where it cannot be called."
-    pairs = plan(name)
-    if name in INNER or name.rpartition(".")[0] in LATER or not pairs:
-        return 0, []
-    try:
-        arguments = legal_call(name)
-        with guarded():
-            nan_is_legal = holds_nan(call(name, arguments))
-    except (Exception, TooLong) as error:
-        return 0, [("", "", f"no legal call: {type(error).__name__}: {error}")]
-    faults = []
+def examine(name, draws, kinds=KINDS | VALUES):
+    "Pairs that were asserted, those for which there is no such value, and faults of a function; none is asserted where it cannot be called."
+    pairs = [(key, kind) for key, kind in plan(name) if kind in kinds and (f"{name}.{key}", kind) not in OPEN]
+    if name in INNER or not pairs:
+        return [], [], []
+    arguments, nan_is_legal = None, True
+    if name in LONG:
+        pairs = [(key, kind) for key, kind in pairs if kind in KINDS and not is_legal(name, key, kind)]
+    else:
+        try:
+            arguments = legal_call(name)
+            with guarded():
+                nan_is_legal = holds_nan(call(name, arguments))
+        except (Exception, TooLong) as error:
+            return [], [], [("", "", f"no legal call: {type(error).__name__}: {error}")]
+    asserted, without, faults = [], [], []
     for key, kind in pairs:
-        if not chosen((name, key, kind)):
-            continue
         values = (KINDS | VALUES)[kind][0]
         if callable(values):
             legal = legal_call(name).get(key, recipe(name, key, parameters(name)[key][1], required=True))
@@ -289,12 +298,13 @@ def examine(name, draws, chosen=lambda pair: True):
             drawn = [] if value is None else [value]
         else:
             drawn = values_of(kind, draws)
+        (asserted if drawn else without).append((key, kind))
         for value in drawn:
             fault = outcome(name, key, kind, value, legal_call(name), nan_is_legal)
             if fault:
                 faults.append((key, kind, fault))
                 break
-    return len(pairs), faults
+    return asserted, without, faults
 
 
 @lru_cache
@@ -329,22 +339,28 @@ def test_a_bad_argument_is_named(aside, capsys):
     "No silent answer and no unclear one, to what cannot be that argument."
     everything = bool(os.environ.get("METANB_ALL_ARGUMENTS"))
     names = [name for name in public() if everything or zlib.crc32(name.encode()) % 4 == 0]
-    total = called = open_ = 0
-    faults, values = [], []
+    total = asserted = 0
+    faults, further, long = [], [], []
     for name in names:
-        pairs = [kind for _, kind in plan(name)]
-        total += len(pairs)
-        covered, found = examine(name, 3 if everything else 1, (lambda pair: True) if everything else (lambda pair: pair[2] in KINDS))
-        called += covered and sum(kind in KINDS for kind in pairs)
-        open_ += covered and sum(kind in VALUES for kind in pairs)
-        faults += [(name, *fault) for fault in found if fault[1] in KINDS]
-        values += [(name, *fault) for fault in found if fault[1] in VALUES]
+        begin = time.process_time()
+        called, without, found = examine(name, 3 if everything else 1, KINDS | VALUES if everything or is_asked(name) else KINDS)
+        total += len(plan(name)) - len(without)
+        asserted += len(called)
+        for fault in found:  # what is not asserted is printed, and counts as not covered
+            (faults if fault[1] in KINDS or fault[1] and is_asked(name) else further).append((name, *fault))
+        long.append((time.process_time() - begin, name))
+    asserted -= sum(fault[2] in VALUES for fault in further)
     with capsys.disabled():
-        print(f"\n{len(names)} functions, {total} pairs of argument and kind; {called / total:.1%} of them called and asserted, "
-              f"{open_ / total:.1%} of a kind that no annotation forbids" + f", {len(values)} of those with an unclear or silent answer" * everything)
-        print(*(" ".join(fault) for fault in values), sep="\n", end="\n" * bool(values))
-    assert [" ".join(fault) for fault in faults] == []
-    assert called / total >= 0.5  # of all kinds; the modules of LATER and the kinds of VALUES are the rest
+        print(f"\n{len(names)} functions, {total} pairs of argument and kind; {asserted / total:.1%} of them called and asserted, {len(OPEN)} known to be unclear")
+        print(f"the longest: {', '.join(f'{name} {seconds:.1f} s' for seconds, name in sorted(long)[:-6:-1])}")
+        print(*map(" ".join, further), sep="\n", end="\n" * bool(further))
+    assert faults == []
+    assert asserted / total >= 0.7  # the rest: most of the kinds of VALUES, and the functions of INNER
+
+
+def is_asked(name):
+    "Whether the kinds of VALUES are asserted for a function: for an eighth of two parts of the package."
+    return zlib.crc32(name.encode()) % 8 == 4 and name.startswith(("cellular.", "core.")) and name < "core.store"
 
 
 # The decorator --------------------------------------------------------------------------------------------------------

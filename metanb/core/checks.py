@@ -13,6 +13,7 @@ import inspect
 import math
 import numbers
 import operator
+import re
 import reprlib
 import sys
 import textwrap
@@ -535,6 +536,75 @@ def _rules_of(thing: Callable, bounds: Mapping) -> tuple[list, dict, Any, Any]:
                 places.append(test)
     return places, names, more, others
 
+# %% ../../nbs/core/checks.ipynb #d7fa8653
+class _NoSize(ValueError, MemoryError):
+    "What an argument asks for has no size that an array can have."
+
+
+_FULL = ("can't allocate memory", "Maximum allowed", "array is too big", "Storage size calculation",
+         "maximum supported dimension", "too large to convert", "int too big")  # what NumPy and PyTorch say
+
+
+def _no_size(arguments: Mapping, error: Exception) -> Exception | None:
+    "The error of a call whose arrays are larger than the memory, or have a negative size, with the name of the reason."
+    negative = "negative dimension" in str(error) or "non-negative" in str(error)
+    if not negative and not isinstance(error, MemoryError) and not any(words in str(error) for words in _FULL):
+        return None
+    found = []
+    for name, value in arguments.items():
+        several = value if isinstance(value, list | tuple) else (value,)
+        found += [(int(one), name, value) for one in several if _is_whole(one)]
+    if negative:
+        size, name, value = min(found, default=(0, "", 0), key=lambda one: one[0])
+        return _NoSize(str(refused(name, value, "0 or more"))) if size < 0 else None
+    size, name, value = max(found, default=(0, "", 0), key=lambda one: one[0])
+    return _NoSize(str(refused(name, value, "less: there is not so much memory"))) if size >= 100_000 else None
+
+
+def _meant(arguments: Mapping, error: Exception) -> Exception | None:
+    "The refusal of an inner function in the words of the outer one, whose argument of that value has another name."
+    name, _, rest = str(error).partition(" is ")
+    value, _, allowed = rest.partition("; allowed: ")
+    if type(error) not in (ValueError, _NoSize) or not allowed or not name.isidentifier() or name in arguments:
+        return None
+    same = [own for own, one in arguments.items() if (_is_number(one) or isinstance(one, str)) and shown(one) == value]
+    return type(error)(f"{same[0]} is {value}; allowed: {allowed}") if len(same) == 1 else None
+
+
+# %% ../../nbs/core/checks.ipynb #90b76806
+_APART = (
+    "must match the size of tensor", "could not be broadcast", "not broadcastable", "dimension mismatch",
+    "mat1", "same first dimension", "did not match indexed array", "too many indices", "cannot reshape",
+    "to unpack", "shape mismatch", "is invalid for input of size", "zero-size array",
+    "Dimension out of range", "reduction dim", "expanded size", "same length", "incompatible shapes",
+    "inhomogeneous", "Expected size", "must match except", "does not broadcast", "not aligned", "einsum",
+    "need at least one array", "all input arrays must have")
+
+
+def _explained(arguments: Mapping, error: Exception) -> Exception | None:
+    "An error without the name of an argument, with the name: where the arguments tell what the reason is."
+    text = " ".join(str(error).split())[:300]
+    if "; allowed: " in text:
+        return _meant(arguments, error)
+    if found := _no_size(arguments, error):
+        return found
+    if index := re.search(r"index (-?\d+) is out of bounds .*size (\d+)", text):
+        same = [name for name, one in arguments.items() if _is_whole(one) and int(one) == int(index[1])]
+        return refused(same[0], int(index[1]), f"less than {index[2]}") if len(same) == 1 else None
+    words = [name for name, one in arguments.items() if isinstance(one, str) and one and repr(one) in text]
+    if len(words) == 1:
+        return refused(words[0], arguments[words[0]], f"another text: {type(error).__name__}, {text}")
+    low = [name for name, one in arguments.items() if _is_number(one) and not one > 0]
+    zero = isinstance(error, ZeroDivisionError) or "math domain" in text or "at least one array" in text
+    if zero and len(low) == 1:
+        return refused(low[0], arguments[low[0]], "a number above 0")
+    shapes = {name: tuple(one.shape) for name, one in arguments.items() if _is_array(one) and one.ndim}
+    if shapes and any(words in text for words in _APART):
+        names = ", ".join(f"{name}.shape" for name in shapes)
+        return refused(names, tuple(shapes.values()) if len(shapes) > 1 else next(iter(shapes.values())),
+                       f"arrays that fit together: {text}")
+    return None
+
 # %% ../../nbs/core/checks.ipynb #0d41e346
 def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> ValueError:
     "The error of a call of which some argument has been refused."
@@ -584,7 +654,13 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
                 raise _refusal(thing, bounds, args, given) from None
         if more is not None and not all(map(more, args[len(places):])):
             raise _refusal(thing, bounds, args, given) from None
-        return thing(*args, **given)
+        try:
+            return thing(*args, **given)
+        except (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError) as error:
+            named = _explained(inspect.signature(thing).bind(*args, **given).arguments, error)
+            if named is None:
+                raise
+            raise named from error
     for name in ("cache_info", "cache_clear", "cache_parameters"):
         if hasattr(thing, name):
             setattr(front, name, getattr(thing, name))
