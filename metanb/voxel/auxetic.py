@@ -592,8 +592,7 @@ class AuxeticSearch:
         if self.searches:
             return min(self.searches, key=lambda search: search.best_score).best
         cells = (best_level(self.grey, int(i)) for i in np.argsort(self.grey.last, kind="stable"))
-        found = (cell for cell in cells if cell is not None)
-        return next(found, threshold(present(self), self.grey.volume_fraction))
+        return next((cell for cell in cells if cell is not None), threshold(present(self), self.grey.volume_fraction))
 
 # %% ../../nbs/voxel/auxetic.ipynb #31774c5f
 @checked
