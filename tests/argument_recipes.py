@@ -507,6 +507,16 @@ def cell_lists():
     return save_lists({"a": np.ones((1, 11))}, Path("cell_lists.npz").resolve())
 
 
+def first_notebook():
+    from metanb.core.batch import find_notebooks
+    return find_notebooks()[0]
+
+
+def never_computed():
+    from metanb.core.store import generate
+    return generate("another set", shard, n=4, shard_size=2, progress=False)
+
+
 # auxetic cells
 @cache
 def corners():
@@ -726,6 +736,12 @@ RECIPES |= {
     # the newer rooms of core, voxel and cellular
     "core.bits.DenseNetwork.told": lambda: torch.nn.Linear(2, 2), "core.bits.DenseNetwork.width": lambda: 8, "core.bits.DenseNetwork.embedding": lambda: 8,
     "core.bits.bit_loss.model": lambda: bit_model(), "core.bits.bit_loss.x0": lambda: torch.ones(2, 1, 144), "core.bits.bit_loss.condition": lambda: torch.ones(2, 11),
+    "cellular.contact.contact_forces.rub": lambda: torch.zeros(len(candidates().node)), "cellular.contact.transfers.rub": lambda: torch.zeros(len(candidates().node)),
+    "cellular.films.drawn_film.fields": lambda: np.ones((3, len(catalogue().strain), 8, 8)), "cellular.films.draw_pair.target": lambda: film().stress[0], "cellular.films.draw_pair.drawn": lambda: film(), "cellular.films.draw_pair.verified": lambda: film(),
+    **{f"cellular.generator.{one}.n_steps": lambda: 2 for one in ("generate", "refresh", "draw_valid")}, "cellular.motion.nodal_masses.height": lambda: torch.full((1,), 16.0), "cellular.motion.at_end.means": lambda: torch.ones(3, 2, dtype=torch.float64), "cellular.motion.at_end.x": lambda: np.arange(6.0).reshape(3, 2), "cellular.motion.at_end.window": lambda: np.array([2, 2]),
+    **{f"cellular.result.{one}.out": lambda: {key: np.ones((2, 3)) for key in ("kinetic", "elastic", "plastic", "artificial", "contact", "damping", "friction", "work", "top", "bottom", "penetration", "snapped")} for one in ("broken_rules", "badness")},
+    "core.elasticity.youngs_modulus.direction": lambda: np.array([[1.0, 0, 0]]), "core.plotting.save_gif.path": lambda: Path("a.gif"), "core.plotting.save_gif.figures": lambda: [axes().figure], "core.recipes.check_command.recipes": lambda: {"one": None}, "core.batch.copy_notebook.name": lambda: "truss", "core.store.shipped.name": lambda: "voxel_32_n3210_seed0",
+    **{f"core.{one}.notebook": lambda: first_notebook() for one in ("batch.notebook_parameters", "batch.usual_seconds", "runs.usual_time")}, "core.store.missing.call": lambda: never_computed,
     "core.video.VideoLevel.padding": lambda: ("zeros", "circular"), "core.video.VideoLevel.attention": lambda: "none", "core.video.VideoUNet.widths": lambda: (4, 8), "core.video.VideoUNet.head_width": lambda: 4, "core.video.VideoUNet.token": lambda: 4, "core.video.VideoUNet.heads": lambda: 2,
     "voxel.auxetic.*.octant": lambda: 4, "voxel.auxetic.node_filter.radius": lambda: 1.5, "voxel.auxetic.union.y": lambda: np.full((2, corners().shape[1]), 0.3), "voxel.auxetic.union.softness": lambda: 2.0, "voxel.auxetic.union.corners": lambda: corners(),
     "voxel.auxetic.*.constants": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.scaleless.C": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.*.count": lambda: 2, "voxel.auxetic.GreyUnions.densities": lambda: np.full((1, 4, 4, 4), 0.4),
@@ -755,17 +771,21 @@ INNER = {  # not asked
     *(f"core.notebooks.{one}" for one in ("stripped", "packed_notebooks", "standing_alone")),  # read by setup.py before the package is there
     "core.printing.PrintCheck", "cellular.benchmark.Judged",  # hold NaN where nothing could be measured
     "cellular.target.Stopped", "cellular.target.CurvePad", "cellular.explore.PixelPad", "core.bits.BitNetwork",  # whose constructors are not of this package
-    *(f"core.checks.{one}" for one in ("shown", "refused", "whole", "number", "choice", "native", "shaped", "tensor", "alike", "solid_or_void", "checked")),  # what refusals are made of
+    *(f"core.checks.{one}" for one in ("shown", "refused", "warn", "whole", "number", "choice", "native", "shaped", "tensor", "alike", "solid_or_void", "checked")),  # what refusals are made of
 }
 LONG = {  # start processes, or take longer than a test of arguments may: asked with what their annotations forbid, which is refused before they begin, never with legal arguments
     *(f"core.batch.{one}" for one in ("execute", "start", "stop", "close", "run_batch", "stop_with_parent", "report", "cells_done", "run_notebooks", "check_folder", "plan")),
     *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "copy_command", "section", "overview")), "core.workers.workers", "core.workers.processes",
-    "cellular.calculix.reference_compress", "core.calculix.run_ccx", "cellular.data.make_shard", "cellular.data.dataset", "cellular.data.initial_data", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data",
+    "cellular.calculix.reference_compress", "core.calculix.run_ccx", "cellular.data.make_shard", "cellular.data.dataset", "cellular.data.initial_data", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data", "cellular.motion.march", "core.recipes.train_and_save",
     "cellular.inverse.verify", "cellular.inverse.verify_into", "cellular.inverse.polish", "cellular.inverse.design_for", "cellular.cycles.enlarge", "cellular.target.draw_found", "cellular.target.target_explorer", "voxel.auxetic.AuxeticSearch", "voxel.auxetic.BlockSearch", "voxel.auxetic.search_step",
     *(f"cellular.train.{one}" for one in ("train_forward", "train_bits", "train_video", "forward_accuracy", "generator_accuracy", "film_accuracy", "make_card")),
     *(f"{one}.command" for one in ("kirigami.benchmark", "kirigami.data", "kirigami.train", "truss.data", "truss.train", "voxel.benchmark", "voxel.cycles", "voxel.data", "voxel.train", "cellular.data", "cellular.train", "cellular.cycles")),
 }
-LEGAL = {}  # (function.argument, kind): why it is legal all the same
+LEGAL = {  # (function.argument, kind): why it is legal all the same, or why the answer holds NaN
+    **{(where, kind): "NaN stands for a frame that was not reached" for where in ("cellular.data.quantise.field", "cellular.data.restore.limits", "cellular.curves.nrmse.stress") for kind in ("array of NaN", "array of inf")},
+    **{(where, kind): "losses and steps of a network are asked at each step, on any device; a training stops at a loss that is NaN" for where in ("core.bits.bit_loss.x0", "core.bits.bit_loss.condition", "core.diffusion.sample_ddpm.x", "core.diffusion.sample_ddim.x", "core.schedules.x0_from_eps.x", "core.schedules.x0_from_eps.eps", "core.schedules.x0_from_eps.alpha_bar", "core.schedules.eps_from_x0.x", "core.schedules.eps_from_x0.x0", "core.schedules.eps_from_x0.alpha_bar", "core.schedules.add_noise.x0", "core.schedules.add_noise.noise", "core.schedules.add_noise.alpha_bar", "cellular.forward.relative_distance.found", "cellular.forward.relative_distance.target", "core.diffusion.drop_condition.condition") for kind in ("array of NaN", "array of inf")},
+    ("core.elasticity.reorder.C", "array of NaN"): "moves numbers, and does not look at them",
+}
 OPEN = {tuple(line.split(": ")) for line in (Path(__file__).parent / "data" / "open_arguments.txt").read_text().splitlines()}  # (function.argument, kind) whose answer is not yet clear: not counted as asserted
 
 

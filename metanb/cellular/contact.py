@@ -72,7 +72,7 @@ class Boundary:
         return torch.stack([x[0] - c * chord[1], x[1] + c * chord[0]])
 
 # %% ../../nbs/cellular/contact.ipynb #e1c47be7
-@checked
+@checked(x=(None, None), width=(1e-6, None))
 def make_boundary(
     segments: Tensor,  # (2, S) nodes of each boundary segment, solid on the left
     x: Tensor,         # (2, N) undeformed positions [pixel]

@@ -115,6 +115,7 @@ def _plot_curves(ax, drawn, verified, target, title, upto=None):
     ax.legend(fontsize=7)
 
 # %% ../../nbs/cellular/films.ipynb #51ebaf43
+@checked
 @in_house_style
 def draw_pair(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed

@@ -113,7 +113,7 @@ def _statistics(curves: NDArray, log_stiffness: NDArray) -> dict[str, NDArray]: 
     return {"mean_shape": shape.mean(0), "basis": basis, "line": np.array([slope, offset, rest])}
 
 # %% ../../nbs/cellular/forward.ipynb #abd092f4
-@checked
+@checked(pixels=(2, 4096))
 @keeps_config
 class CurveNetwork(nn.Module):
     "Stress at each frame from pictures and elastic stiffness."

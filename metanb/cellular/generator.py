@@ -69,7 +69,7 @@ class ToldCurve(nn.Module):
         return self.layers(torch.cat([f, missing.float(), angle.sin(), angle.cos(), log_snr[:, None] / 5], 1))
 
 # %% ../../nbs/cellular/generator.ipynb #29a9465b
-@checked
+@checked(pixels=(2, 4096), embedding=(1, 65_536), width=(1, 65_536), blocks=(1, 1000))
 @keeps_config
 class CurveDiffusion(Diffusion):
     "Quarters out of noise, for given curves."

@@ -56,7 +56,7 @@ class BitNetwork(nn.Module):
         return torch.tanh(self.logits(x, t, condition).float() / 2)
 
 # %% ../../nbs/core/bits.ipynb #913cc800
-@checked
+@checked(embedding=(1, 65_536), width=(1, 65_536), blocks=(0, 1000))
 class DenseNetwork(BitNetwork):
     "Residual dense layers, scaled and shifted by what `told` makes of time and condition."
 

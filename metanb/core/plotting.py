@@ -92,7 +92,7 @@ def in_house_style(
     return styled
 
 # %% ../../nbs/core/plotting.ipynb #ea8347f0
-@checked
+@checked(width=(0.1, 1000), height=(0.1, 1000))
 def blank_figure(
     width: float,   # [inch]
     height: float,  # [inch]
