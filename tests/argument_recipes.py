@@ -742,6 +742,12 @@ RECIPES |= {
     **{f"cellular.result.{one}.out": lambda: {key: np.ones((2, 3)) for key in ("kinetic", "elastic", "plastic", "artificial", "contact", "damping", "friction", "work", "top", "bottom", "penetration", "snapped")} for one in ("broken_rules", "badness")},
     "core.elasticity.youngs_modulus.direction": lambda: np.array([[1.0, 0, 0]]), "core.plotting.save_gif.path": lambda: Path("a.gif"), "core.plotting.save_gif.figures": lambda: [axes().figure], "core.recipes.check_command.recipes": lambda: {"one": None}, "core.batch.copy_notebook.name": lambda: "truss", "core.store.shipped.name": lambda: "voxel_32_n3210_seed0",
     **{f"core.{one}.notebook": lambda: first_notebook() for one in ("batch.notebook_parameters", "batch.usual_seconds", "runs.usual_time")}, "core.store.missing.call": lambda: never_computed,
+    "core.video.level_shapes.network": lambda: video_model(), "kirigami.benchmark.score.generate": lambda: lambda n, seed, beta_max: cells()[:n], "kirigami.benchmark.score.heldout": lambda: cells()[50:], "kirigami.benchmark.score.data": lambda: kirigami_set().designs,
+    **{f"kirigami.benchmark.{one}.numbers": lambda: dict.fromkeys(("nearest_heldout", "nearest_generated", "admissible_share", "admissible_within_share", "tv_ratio"), 1.0) for one in ("measured", "solved")},
+    "kirigami.metrics.evaluate.generated": lambda: cells()[:50], "kirigami.metrics.evaluate.data": lambda: kirigami_set().designs, "kirigami.metrics.evaluate.heldout": lambda: cells()[50:], "truss.train.build.name": lambda: "affine",
+    **{f"kirigami.jump.{one}.**": lambda: {"candidates": 4, "sharpness": 10.0} for one in ("reverse", "redraw")},
+    **{f"truss.struts.match_struts.{key}": (lambda value: lambda: value)(value) for key, value in (("n_candidates", 4), ("n_polished", 1), ("keep", 1), ("iterations", 1))}, "truss.struts.refine_struts.iterations": lambda: 1, "truss.struts.thickened.factors": lambda: np.ones((2, len(truss_graph().struts))),
+    "truss.solid.solid_stiffness.solid": lambda: np.ones((4, 4, 4), bool),
     "core.video.VideoLevel.padding": lambda: ("zeros", "circular"), "core.video.VideoLevel.attention": lambda: "none", "core.video.VideoUNet.widths": lambda: (4, 8), "core.video.VideoUNet.head_width": lambda: 4, "core.video.VideoUNet.token": lambda: 4, "core.video.VideoUNet.heads": lambda: 2,
     "voxel.auxetic.*.octant": lambda: 4, "voxel.auxetic.node_filter.radius": lambda: 1.5, "voxel.auxetic.union.y": lambda: np.full((2, corners().shape[1]), 0.3), "voxel.auxetic.union.softness": lambda: 2.0, "voxel.auxetic.union.corners": lambda: corners(),
     "voxel.auxetic.*.constants": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.scaleless.C": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.*.count": lambda: 2, "voxel.auxetic.GreyUnions.densities": lambda: np.full((1, 4, 4, 4), 0.4),
@@ -787,6 +793,11 @@ LEGAL = {  # (function.argument, kind): why it is legal all the same, or why the
     ("core.elasticity.reorder.C", "array of NaN"): "moves numbers, and does not look at them",
 }
 OPEN = {tuple(line.split(": ")) for line in (Path(__file__).parent / "data" / "open_arguments.txt").read_text().splitlines()}  # (function.argument, kind) whose answer is not yet clear: not counted as asserted
+
+
+def further(name):
+    "Legal values of what stands for `**options`."
+    return RECIPES.get(f"{name}.**", dict)()
 
 
 def recipe(name, key, accepted, *, required):

@@ -16,6 +16,7 @@ import numbers
 import os
 import pickle
 import pkgutil
+import re
 import resource
 import signal
 import time
@@ -34,13 +35,17 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 import metanb
-from argument_recipes import INNER, LEGAL, LONG, OPEN, recipe
+from argument_recipes import INNER, LEGAL, LONG, OPEN, further, recipe
 from metanb.core.checks import checked
 
 LONGEST = 4.0  # seconds of a processor; what takes longer hangs
 MEMORY = 2e9  # bytes that a call may ask for
 EMPTY = inspect.Parameter.empty
-REPEATED = {"steps", "max_steps", "stage_steps", "n_steps", "rounds", "max_iterations", "iterations", "tries", "sweeps", "n_solves", "n_told", "n_drawn", "max_seconds", "core.store.generate.n"}  # a billion of them takes long, and is legal
+REPEATED = {  # a billion of them takes long, and is legal
+    "steps", "max_steps", "stage_steps", "n_steps", "rounds", "max_iterations", "iterations", "tries", "sweeps", "n_solves", "n_told", "n_drawn", "max_seconds", "epochs",
+    "core.store.generate.n", "kirigami.design.admissible_share.n", "kirigami.explore.rarity.n", "kirigami.explore.draw_limit.n", "kirigami.explore.generated_cells.n", "kirigami.model.generate.n",
+    "kirigami.benchmark.draw_shipped.n", "truss.data.dataset.n",
+}
 
 
 # What is public -------------------------------------------------------------------------------------------------------
@@ -240,7 +245,7 @@ def legal_call(name):
         given = recipe(name, key, accepted, required=needed)
         if given is not EMPTY:
             arguments[key] = given
-    return arguments
+    return arguments | further(name)
 
 
 def outcome(name, key, kind, value, arguments, nan_is_legal):
@@ -251,8 +256,8 @@ def outcome(name, key, kind, value, arguments, nan_is_legal):
         with guarded():
             result = call(name, given)
     except ValueError as error:
-        named = given if kind in ("wrong shape", "empty array") else (key,)  # of two that do not fit together either may be named
-        return "" if any(one in str(error) for one in named) else f"unclear: ValueError without the name: {error}"
+        both = kind in ("wrong shape", "empty array") or kind in VALUES and re.search(rf"(?<![\w.]){re.escape(str(value))}(?![\w.])", str(error))  # of two that do not fit together either may be named
+        return "" if any(one in str(error) for one in (given if both else (key,))) else f"unclear: ValueError without the name: {error}"
     except TooLong:
         return "" if kind == "a billion" and {key, f"{name}.{key}"} & REPEATED else "unclear: takes too long"
     except (Exception, SystemExit) as error:

@@ -221,7 +221,7 @@ def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None)
         raise refused("condition.shape", tuple(condition.shape), f"({len(x)}, {numbers}), or None")
 
 # %% ../../nbs/core/video.ipynb #62de5d7f
-@checked(blocks=(1, 1000))
+@checked(blocks=(1, 1000), n_extra=(0, 1000))
 class VideoUNet(nn.Module):
     "U-Net over space and frames; called as network(x, t, condition=None) with t in [0, 1]."
 

@@ -278,7 +278,7 @@ def _direct(number: NDArray, vectors: NDArray) -> tuple[NDArray, NDArray]:
     return np.where(flip, number[:, ::-1], number), np.where(flip, -vectors, vectors)
 
 
-@checked
+@checked(segments=(None, None))
 def joined(segments: NDArray) -> Compound:
     "The periodic graph of segments (n, 2, 3) in the cube."
     ends = _split(_unique_segments(segments))
