@@ -88,7 +88,7 @@ LATTICES: list[Elementary] = [
 ]
 
 # %% ../../nbs/truss/topology.ipynb #bea177a3
-@checked
+@checked(type_=(0, 6))
 def slot_segments(type_: int, tessellation: int) -> NDArray:  # (n, 2, 3)
     "Struts of one slot in the cube centred at 0."
     lattice = LATTICES[type_]
