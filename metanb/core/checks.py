@@ -281,14 +281,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _all_finite(value: Any) -> bool:
-    "Whether no entry of an array or a tensor is NaN or infinite; True where there are no numbers."
-    try:
-        return bool((value - value == 0).all())
-    except (TypeError, RuntimeError, ValueError):  # truth values, objects, a tensor without values
-        return True
-
-
 def _is_whole(value: Any) -> bool:
     if type(value) is int:
         return True
@@ -387,6 +379,14 @@ def _made_by(kind: type) -> tuple[Callable, str]:
     return test, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 # %% ../../nbs/core/checks.ipynb #95629a42
+def _all_finite(value: Any) -> bool:
+    "Whether no entry of an array or a tensor is NaN or infinite; True where there are no numbers."
+    try:
+        return bool((value - value == 0).all())
+    except (TypeError, RuntimeError, ValueError):  # truth values, objects, a tensor without values
+        return True
+
+
 def _bounded(rule: tuple[Callable, str] | None, bound: tuple | list) -> tuple[Callable, str]:
     "A rule with bounds of its numbers, (least, most), or with the shape of its array, a list of numbers and letters."
     base, words = rule or (lambda value: True, "a number")
@@ -575,7 +575,7 @@ def _no_size(arguments: Mapping, error: Exception) -> Exception | None:
 
 
 def _apart(arguments: Mapping, text: str, by_shape: bool = True) -> Exception | None:
-    "The refusal of an empty array among the arguments, of the one that is not finite, or of all of them by their shapes."
+    "The refusal of the empty array among the arguments, of the one that is not finite, or of all by their shapes."
     arrays = {name: one for name, one in arguments.items() if _is_array(one) and one.ndim}
     shapes = {name: tuple(one.shape) for name, one in arrays.items()}
     empty = [name for name, shape in shapes.items() if 0 in shape]
@@ -599,7 +599,8 @@ def _meant(arguments: Mapping, error: Exception) -> Exception | None:
     if type(error) not in (ValueError, _NoSize) or not allowed:
         return None
     said = {re.split(r"[.\[]", one.removeprefix("type of "))[0] for one in name.split(", ")}
-    if said & set(arguments) and not (name in arguments and _is_number(arguments[name]) and shown(arguments[name]) != value):
+    its_own = name not in arguments or not _is_number(arguments[name]) or shown(arguments[name]) == value
+    if said & set(arguments) and its_own:
         return None
     if name.endswith(".shape"):
         same = [f"{own}.shape" for own, one in arguments.items() if _is_array(one) and shown(tuple(one.shape)) == value]
