@@ -73,7 +73,7 @@ def mirror_half(
     return torch.where(mirrored, mirror_films(fields), fields), curves, sway
 
 # %% ../../nbs/cellular/model.ipynb #91b30122
-@checked
+@checked(patch=(1, 1024))
 class FilmNetwork(nn.Module):
     "The video network that knows where a pixel lies; called as network(x, t, condition)."
 
@@ -143,7 +143,7 @@ SIZES = {
 }
 
 # %% ../../nbs/cellular/model.ipynb #a14cc2a6
-@checked
+@checked(patch=(1, 1024))
 @keeps_config
 class VideoDiffusion(Diffusion):
     "Films of cells out of noise, for a given stress-strain curve; trained on batches (fields, curves), see `films`."

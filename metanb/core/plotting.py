@@ -235,7 +235,7 @@ def save_figure(
     return tuple(write_file(path, content, argument="out") for path, content in drawn.items())
 
 # %% ../../nbs/core/plotting.ipynb #745be1de
-@checked
+@checked(dpi=(1, 1200))
 def save_gif(
     figures: Iterable[Figure],  # one for each frame, drawn when it is asked for
     path: str | Path,           # that ends in .gif

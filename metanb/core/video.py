@@ -78,7 +78,7 @@ class SpatialAttention(nn.Module):
         return x + self.out(mixed.transpose(1, 2).flatten(2)).transpose(1, 2).reshape(x.shape)
 
 # %% ../../nbs/core/video.ipynb #b4088326
-@checked
+@checked(n_frames=(1, None))
 class TemporalAttention(nn.Module):
     "At each pixel, the frames attend to one another and to the tokens of all frames."
 
