@@ -16,17 +16,21 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..core.checks import checked, choice, number, refused, shaped, tensor, whole
+from ..core.device import pick_device
 from .mechanics import conjugate_gradients
 from .operators import CORNERS, SLAB, strain_points
 
 # %% ../../nbs/voxel/macro.ipynb #884db6a8
 @checked
-@lru_cache(maxsize=4)
 def cubic_modes(
-    dtype: torch.dtype = torch.float64,
-    device: torch.device = torch.device("cpu"),
+    like: Tensor | None = None,  # whose type and device the result has; float64 without
 ) -> Tensor:  # (3, 24, 24)
     "Stiffness of a cube of edge 1 for each of C11, C12 and C44 equal to 1 and the others 0."
+    return _modes() if like is None else _modes(like.dtype, like.device)
+
+
+@lru_cache(maxsize=4)
+def _modes(dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
     D = torch.zeros(3, 6, 6, dtype=torch.float64)
     for i in range(3):
         D[0, i, i] = D[2, 3 + i, 3 + i] = 1
@@ -54,8 +58,11 @@ def cubic_times(
     u: Tensor,          # (S, 3, l+1, m+1, n+1)
 ) -> Tensor:            # (S, 3, l+1, m+1, n+1) nodal force
     "K u without K."
+    if tuple(u.shape[1:]) != (3, *(s + 1 for s in constants.shape[1:])) or len(constants) != 3 or not len(u):
+        raise refused("shapes of constants and u", (tuple(constants.shape), tuple(u.shape)),
+                      "(3, l, m, n) and (S, 3, l+1, m+1, n+1)")
     (m, n), S, out = constants.shape[2:], len(u), torch.zeros_like(u)
-    k = cubic_modes(u.dtype, u.device).reshape(72, 24)
+    k = cubic_modes(u).reshape(72, 24)
     for a, b in _slabs(u):
         force = torch.matmul(k, _gathered(u[:, :, a:b + 1])).view(S, 3, 24, -1)
         force = (force * constants[:, None, a:b].reshape(3, 1, -1)).sum(1).view(S, 2, 2, 2, 3, b - a, m, n)
@@ -70,7 +77,7 @@ def element_energies(
     v: Tensor,  # (S, 3, l+1, m+1, n+1)
 ) -> Tensor:    # (S, 3, l, m, n)
     "Mutual energy u k v of each element for each of C11, C12 and C44 equal to 1."
-    k, parts = cubic_modes(u.dtype, u.device).reshape(72, 24), []
+    k, parts = cubic_modes(u).reshape(72, 24), []
     for a, b in _slabs(u):
         left = _gathered(u[:, :, a:b + 1])
         force = torch.matmul(k, _gathered(v[:, :, a:b + 1])).view(len(u), 3, 24, -1)
@@ -142,9 +149,9 @@ def block(
     "A block that nothing holds or loads yet."
     if len(shape) != 3:
         raise refused("shape", shape, "three whole numbers of at least 1")
-    nodes = [whole("shape", s, 1) + 1 for s in shape]
-    zero = torch.zeros(whole("n_cases", n_cases, 1), 3, *nodes, dtype=torch.float64, device=device)
-    return Case(torch.zeros(3, *nodes, dtype=torch.bool, device=device), zero, zero.clone())
+    nodes = [whole("shape", s, 1, 1000) + 1 for s in shape]
+    zero = torch.zeros(whole("n_cases", n_cases, 1, 1000), 3, *nodes, dtype=torch.float64, device=pick_device(device))
+    return Case(torch.zeros(3, *nodes, dtype=torch.bool, device=zero.device), zero, zero.clone())
 
 # %% ../../nbs/voxel/macro.ipynb #ff410793
 def _check(constants: Tensor, case: Case) -> None:
@@ -160,7 +167,7 @@ def _check(constants: Tensor, case: Case) -> None:
 
 def _diagonal(constants: Tensor) -> Tensor:  # (3, l+1, m+1, n+1)
     "Of K."
-    own = cubic_modes(constants.dtype, constants.device).diagonal(dim1=1, dim2=2)
+    own = cubic_modes(constants).diagonal(dim1=1, dim2=2)
     own = torch.tensordot(own.T.reshape(2, 2, 2, 3, 3), constants, 1)  # (2, 2, 2, 3, l, m, n)
     l, m, n = constants.shape[1:]
     out = constants.new_zeros(3, l + 1, m + 1, n + 1)
@@ -177,7 +184,7 @@ class Equilibrium:
     iterations: Tensor  # (S,)
     residual: Tensor    # (S,) norm of the unbalanced forces / norm of the load
 
-
+# %% ../../nbs/voxel/macro.ipynb #c9ae7d04
 @checked
 def equilibrium(
     constants: Tensor,  # (3, l, m, n) C11, C12, C44
