@@ -809,7 +809,7 @@ RECIPES |= {
     **{f"kirigami.jump.{one}.**": lambda: {"candidates": 4, "sharpness": 10.0} for one in ("reverse", "redraw")},
     **{f"truss.struts.match_struts.{key}": (lambda value: lambda: value)(value) for key, value in (("n_candidates", 4), ("n_polished", 1), ("keep", 1), ("iterations", 1))}, "truss.struts.refine_struts.iterations": lambda: 1, "truss.struts.thickened.factors": lambda: np.ones((2, len(truss_graph().struts))),
     "truss.solid.solid_stiffness.solid": lambda: np.ones((4, 4, 4), bool),
-    "voxel.optimize.Optimum.objective": lambda: 0.5,
+    "voxel.optimize.Optimum.objective": lambda: 0.5, "core.tables.column_names.path": lambda: table(), "voxel.train.accuracy.n_steps": lambda: 2,
     "core.video.VideoLevel.padding": lambda: ("zeros", "circular"), "core.video.VideoLevel.attention": lambda: "none", "core.video.VideoUNet.widths": lambda: (4, 8), "core.video.VideoUNet.head_width": lambda: 4, "core.video.VideoUNet.token": lambda: 4, "core.video.VideoUNet.heads": lambda: 2,
     "voxel.auxetic.*.octant": lambda: 4, "voxel.auxetic.node_filter.radius": lambda: 1.5, "voxel.auxetic.union.y": lambda: np.full((2, corners().shape[1]), 0.3), "voxel.auxetic.union.softness": lambda: 2.0, "voxel.auxetic.union.corners": lambda: corners(),
     "voxel.auxetic.*.constants": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.scaleless.C": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.*.count": lambda: 2, "voxel.auxetic.GreyUnions.densities": lambda: np.full((1, 4, 4, 4), 0.4),
