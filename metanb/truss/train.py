@@ -231,9 +231,9 @@ def command(
 ) -> None:
     """Train forward and inverse networks of trusses and save their weights with cards.
 
-    Models: affine, inverse (what is trained without --model), chain_9, chain_21, blackbox, inverse_paper, direct. The shipped
-    affine network is --n 3000000 --steps 10000 --precision bf16; the others were stopped early, and the inverse one was
-    begun with the weights of a first run: their cards say how.
+    Models: affine, inverse (what is trained without --model), chain_9, chain_21, blackbox, inverse_paper, direct. The
+    shipped affine network is --n 3000000 --steps 10000 --precision bf16; the others were stopped early or begun with
+    the weights of a first run: their cards say how, and name the command.
     """
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     wanted = model or ["affine", "inverse"]
