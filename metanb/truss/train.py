@@ -61,7 +61,8 @@ TRAININGS = {
     "direct": Recipe(DirectRegression, _SETTINGS, _CHAIN | {"test": (dict(hidden=_SMALL), _CHAIN["test"][1])},
                      shipped="none: it fails"),
     "inverse": Recipe(InverseModel, _SETTINGS, _INVERSE,
-                      shipped="begun with weights of a first run of 1,000 steps, stopped after 3,947 of 4,600"),
+                      shipped="begun with weights of a first run of 1,000 steps, stopped after 3,947 of 4,600; "
+                              "G1 then learnt from blurred targets, 1,000 steps"),
     "inverse_paper": Recipe(InverseModel, _SETTINGS, {
         "test": (dict(topology=_SMALL, geometry=_SMALL), _INVERSE["test"][1]),
         # far fewer steps than in the paper: the rate is larger, and falls
