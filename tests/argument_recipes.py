@@ -71,6 +71,52 @@ def cell_model():
 
 
 @cache
+def small_block():
+    from metanb.voxel.macro import block
+    return block((3, 2, 2)).held("-x", "x").held("-x", "y").held("-x", "z").pressed("+x", (0, 0, -0.01))
+
+
+@cache
+def block_constants():
+    return torch.tensor([0.4, 0.15, 0.1], dtype=torch.float64)[:, None, None, None].expand(3, 3, 2, 2).contiguous()
+
+
+@cache
+def reach():
+    from metanb.voxel.multiscale import reach_of
+    return reach_of(lessons().properties)
+
+
+def body():
+    from metanb.voxel.multiscale import Body
+    return Body(block_constants(), torch.ones(3, 2, 2, dtype=torch.bool), small_block(), lambda u: (u**2).sum())
+
+
+@cache
+def designed():
+    from metanb.voxel.multiscale import optimise
+    return optimise(body(), reach(), steps=1, groups=np.zeros(12, int), progress=False)
+
+
+@cache
+def cell_candidates():
+    from metanb.voxel.multiscale import cells_for
+    return cells_for(lessons().properties[:1, :3], lessons(), rounds=1, progress=False)
+
+
+@cache
+def filled_body():
+    from metanb.voxel.cloak import filled
+    return filled(body(), designed(), cell_candidates(), octants()[0], cell_constants()[0])
+
+
+@cache
+def small_cloak():
+    from metanb.voxel.cloak import cloak
+    return cloak(4, (0.4, 0.15, 0.1))
+
+
+@cache
 def lessons():
     from metanb.voxel.octants import to_wedge
     from metanb.voxel.train import Lessons
@@ -583,6 +629,21 @@ RECIPES |= {
     "voxel.optimize.*.task": lambda: voxel_task(), "voxel.optimize.*.run": lambda: voxel_run(), "voxel.optimize.save_state.path": lambda: Path("state.npz"), "voxel.optimize.restore_state.path": lambda: voxel_state(), "voxel.train.*.name": lambda: "bits_16",
     "voxel.train.accuracy.targets": lambda: cell_constants(), "voxel.train.accuracy.n_candidates": lambda: 1, "voxel.train.*.result": lambda: fitted(), "voxel.train.lessons.sets": lambda: (voxel_cells(),),
     "voxel.optimize.optimize.octant": lambda: 4,
+    "voxel.macro.cubic_times.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.element_energies.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.*.constants": lambda: block_constants(), "voxel.macro.element_energies.v": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64),
+    "voxel.macro.*.case": lambda: small_block(), "voxel.multiscale.*.case": lambda: small_block(), "voxel.macro.block.shape": lambda: (2, 2, 2), "voxel.macro.Case.fixed": lambda: small_block().fixed, "voxel.macro.Case.given": lambda: small_block().given,
+    "voxel.macro.Case.force": lambda: small_block().force, "voxel.macro.Equilibrium.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.Equilibrium.iterations": lambda: torch.ones(1), "voxel.macro.Equilibrium.residual": lambda: torch.ones(1),
+    "voxel.multiscale.log_moduli.constants": lambda: np.array([0.4, 0.15, 0.1]), "voxel.multiscale.from_log_moduli.x": lambda: np.zeros(3), "voxel.multiscale.Reach.points": lambda: np.zeros((2, 3)), "voxel.multiscale.Reach.volume": lambda: np.ones(2),
+    "voxel.multiscale.reach_of.properties": lambda: lessons().properties, "voxel.multiscale.Body.constants": lambda: block_constants(), "voxel.multiscale.Body.designed": lambda: torch.ones(3, 2, 2, dtype=torch.bool),
+    "voxel.multiscale.Body.objective": lambda: lambda u: (u**2).sum(), "voxel.multiscale.Designed.constants": lambda: block_constants(), "voxel.multiscale.Designed.x": lambda: np.zeros((1, 3)), "voxel.multiscale.Designed.groups": lambda: np.zeros(12, int),
+    "voxel.multiscale.Designed.history": list, "voxel.multiscale.*.body": lambda: body(), "voxel.multiscale.*.reach": lambda: reach(), "voxel.multiscale.optimise.steps": lambda: 1, "voxel.multiscale.*.progress": lambda: False,
+    "voxel.multiscale.gathered.x": lambda: np.eye(3), "voxel.multiscale.Candidates.octants": lambda: cell_candidates().octants, "voxel.multiscale.Candidates.properties": lambda: cell_candidates().properties, "voxel.multiscale.Candidates.error": lambda: np.zeros((1, 1)),
+    "voxel.multiscale.Candidates.drawn": lambda: np.zeros((1, 1), bool), "voxel.multiscale.cells_for.constants": lambda: lessons().properties[:1, :3], "voxel.multiscale.cells_for.rounds": lambda: 1, "voxel.multiscale.*.data": lambda: lessons(),
+    "voxel.multiscale.neighbours.labels": lambda: np.zeros((2, 1, 1), int), "voxel.multiscale.assembled.labels": lambda: np.zeros((2, 1, 1), int), "voxel.multiscale.joined.candidates": lambda: [octants()], "voxel.multiscale.joined.faces": lambda: np.ones((1, 1)),
+    "voxel.cloak.*.N": lambda: 4, "voxel.cloak.bracket.N": lambda: 5, "voxel.cloak.cloak.surrounding": lambda: (0.4, 0.15, 0.1), "voxel.cloak.bracket.start": lambda: (0.4, 0.15, 0.1), "voxel.cloak.*.body": lambda: body(),
+    "voxel.cloak.Cloak.reference": lambda: small_cloak().reference, "voxel.cloak.Cloak.weight": lambda: small_cloak().weight, "voxel.cloak.*.data": lambda: lessons(), "voxel.cloak.isotropic_cell.tolerance": lambda: 5.0, "voxel.cloak.filled.designed": lambda: designed(),
+    "voxel.cloak.filled.candidates": lambda: cell_candidates(), "voxel.cloak.filled.surrounding": lambda: octants()[0], "voxel.cloak.filled.properties": lambda: cell_constants()[0], "voxel.cloak.Multiscale.free": lambda: designed(), "voxel.cloak.Multiscale.tied": lambda: designed(),
+    "voxel.cloak.Multiscale.cells": lambda: filled_body(), **{f"voxel.cloak.Filled.{one}": (lambda one=one: getattr(filled_body(), one)) for one in ("labels", "octants", "properties", "error", "drawn", "constants", "meets", "met_before")},
+    "voxel.cloak.design_cells.surrounding": lambda: 0, "voxel.cloak.design_cells.preset": lambda: "test", "voxel.cloak.design_cells.reach": lambda: reach(), "voxel.cloak.design_cells.progress": lambda: False,
 }
 RECIPES |= {
     "voxel.exchange.*.cell": lambda: cell(), "voxel.inverse.polish.octant": lambda: octants()[0], "voxel.objectives.threshold.density": lambda: octants()[0].astype(float), "voxel.optimize.Optimum.octant": lambda: octants()[0],
