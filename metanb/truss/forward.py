@@ -45,7 +45,7 @@ class ExactLinear(nn.Linear):
         return exact(super().forward)(x.float())
 
 # %% ../../nbs/truss/forward.ipynb #5cb8f8c0
-@checked
+@checked(blocks=(0, 1000))
 class ResidualNet(nn.Module):
     "Inputs -> width, residual blocks -> outputs."
 
@@ -69,7 +69,7 @@ def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
     return nn.Sequential(*layers, ExactLinear(hidden[-1], n_out))
 
 # %% ../../nbs/truss/forward.ipynb #2f08625b
-@checked
+@checked(z=(None, None), n=(2, None))
 def rotation_average(
     z: Tensor,       # (B, 21) tensors that give the deviations
     n: int = 8192,   # rotations
@@ -91,7 +91,7 @@ def _turn_and_shape(design: RelaxedDesign) -> tuple[Tensor, Tensor]:  # (B, 3, 3
     return R, S / torch.linalg.det(S)[:, None, None] ** (1 / 3)
 
 # %% ../../nbs/truss/forward.ipynb #d505e306
-@checked
+@checked(blocks=(0, 1000))
 @keeps_config
 class AffineForward(nn.Module):
     "Stiffness as a correction of the affine bound, learnt in the polar frame of the deformation."
@@ -292,7 +292,7 @@ class BlackBox(nn.Module):
         return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), rate)]
 
 # %% ../../nbs/truss/forward.ipynb #de388019
-@checked
+@checked(batch=(1, None))
 @torch.no_grad()
 def predict_stiffness(
     model: nn.Module,

@@ -35,7 +35,7 @@ def _dilatation(C: Tensor) -> Tensor:
     return A
 
 
-@checked
+@checked(C=(None, None))
 @exact
 def canonical_frame(
     C: Tensor,  # (B, 6, 6)
@@ -55,7 +55,7 @@ def canonical_frame(
     return Q * sign[:, None, :]
 
 # %% ../../nbs/truss/model.ipynb #5a7dff25
-@checked
+@checked(temperature=(1e-12, None))
 def straight_through(
     logits: Tensor,      # (..., k)
     temperature: float,

@@ -96,7 +96,7 @@ def strut_radii(
     return deformed_cell(design).diameters[_closed_cell(_slots(design))[2]] / 2
 
 # %% ../../nbs/truss/plotting.ipynb #54d02d1e
-@checked
+@checked(lines=(None, None), radius=(None, None))
 def tubes(
     lines: NDArray,  # (M, p, 3) centre lines
     radius: float | NDArray,  # one for all, or (M,)
@@ -121,7 +121,7 @@ def tubes(
     return vertices.reshape(-1, 3), (faces + (p + 2) * sides * np.arange(M)[:, None, None]).reshape(-1, 3)
 
 # %% ../../nbs/truss/plotting.ipynb #be4c48b7
-@checked
+@checked(points=(2, None))
 def plot_cell(
     design: TrussDesign,              # one design
     strain: ArrayLike | None = None,  # (6,) mean strain in Voigt notation; None: no load
@@ -150,7 +150,7 @@ def plot_cell(
     return ax
 
 # %% ../../nbs/truss/plotting.ipynb #fb285ce7
-@checked
+@checked(axial=(None, None))
 def relative_strain(
     axial: NDArray,     # (M,) axial strains
     strain: ArrayLike,  # (6,) the mean strain that causes them

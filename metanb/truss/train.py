@@ -85,7 +85,7 @@ def build(
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
 # %% ../../nbs/truss/train.ipynb #9f63c712
-@checked
+@checked(chunk=(1, None))
 def prepared(
     model: nn.Module,
     data: Trusses,
