@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
+from ..core.files import weights_root
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
@@ -199,7 +200,7 @@ def command(
     precision: Precision = "auto",
     seed: Seed = 0,
     max_minutes: Minutes = None,
-    out: Out = Path("runs/weights"),
+    out: Out = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -209,6 +210,7 @@ def command(
     affine network is --n 3000000 --steps 10000 --precision bf16; the others were stopped early, and the inverse one was
     begun with the weights of a first run: their cards say how.
     """
+    out = weights_root() if out is None else out
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     wanted = model or ["affine", "inverse"]
     names = check_command(wanted, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
