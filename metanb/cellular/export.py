@@ -171,5 +171,6 @@ def export_cell(
         elif kind == "inp":
             write_deck(pixels, path)
         else:
-            check = write_mesh(mesh, path, wanted=float(_block(design, repeats).sum()) * depth * (edge / pixels.shape[1])**2)
+            wanted = _block(design, repeats).sum() * depth * (edge / pixels.shape[1]) ** 2
+            check = write_mesh(mesh, path, wanted=float(wanted))
     return CellFiles(paths, check)
