@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .checks import checked
+from .checks import checked, refused
 import metanb
 from metanb.core.batch import (
     Notebook, copy_notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks, usual_seconds,
@@ -130,7 +130,10 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: 0.8rem; font-size: 0.8rem
 @checked
 def picture(path: Path) -> str:
     "An image element with the file inside."
-    kind = {".png": "image/png", ".svg": "image/svg+xml"}[path.suffix]
+    kinds = {".png": "image/png", ".svg": "image/svg+xml"}
+    if path.suffix not in kinds or not path.is_file():
+        raise refused("path", path, "a .png or .svg file that is there")
+    kind = kinds[path.suffix]
     content = base64.b64encode(path.read_bytes()).decode()
     return f'<img alt="{html.escape(path.stem)}" src="data:{kind};base64,{content}">'
 
