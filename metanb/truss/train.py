@@ -55,7 +55,8 @@ TRAININGS = {
         "paper": (dict(width=512), dict(steps=40_000, batch_size=2048)),
     }, shipped="10,000 steps on three million designs"),
     "chain_9": Recipe(ForwardModel, _SETTINGS, _CHAIN, dict(constants=9), shipped=_HALF),
-    "chain_21": Recipe(ForwardModel, _SETTINGS, _CHAIN, dict(constants=21), shipped="none: it learnt no more than chain_9"),
+    "chain_21": Recipe(ForwardModel, _SETTINGS, _CHAIN, dict(constants=21),
+                       shipped="none: it learnt no more than chain_9"),
     "blackbox": Recipe(BlackBox, _SETTINGS, {  # as many parameters as the chain
         preset: (dict(hidden=_SMALL if preset == "test" else 4 * [888]), settings)
         for preset, (_, settings) in _CHAIN.items()}, shipped=f"{_HALF} of a wider one, 1024 a layer"),
