@@ -25,13 +25,14 @@ from .films import draw_pair, drawn_film, verified_film
 from .inverse import design_for
 from .lessons import Catalogue, catalogue
 from .plotting import draw_result, plot_frame
-from ..core.checks import refused
+from ..core.checks import checked, refused
 from ..core.plotting import CYCLE, blank_figure, in_house_style
 from ..core.search import Found
 from ..core.weights import weights
 from ..core.widgets import app_box, image_box, menu, message, png, slider
 
 # %% ../../nbs/cellular/target.ipynb #b4058d20
+@checked
 @in_house_style
 def draw_found(
     found: Found,  # from `design_for`
@@ -303,6 +304,7 @@ class _TargetApp:
             self.film.value = png(_scene(self.found, self.cell.value, self.frame.value))
 
 # %% ../../nbs/cellular/target.ipynb #04c59b45
+@checked
 def target_explorer(
     *,
     pixels: int = 24,                 # along an edge of the cells
