@@ -642,6 +642,7 @@ RECIPES = {
     "core.widgets.slider.low": lambda: 0.0, "core.widgets.slider.high": lambda: 1.0, "core.widgets.menu.options": lambda: ["a", "b"], "core.widgets.tabs.apps": lambda: {"one": box_of_widgets()},
     "core.widgets.*.controls": dict, "core.widgets.png.figure": lambda: axes().figure, "core.widgets.picture.draw": lambda: lambda: axes().figure, "core.widgets.text.write": lambda: lambda: "text",
     "core.widgets.number_table.values": lambda: {"a": 1.0}, "core.widgets.download_link.content": lambda: b"bytes", "core.widgets.update_traces.traces": lambda: [], "core.widgets.scene.left": lambda: 0.0,
+    "core.apps.write_app.name": lambda: "truss",
     "core.widgets.scene.right": lambda: 1.0, "core.widgets.update_traces.figure": lambda: figure_widget(), "core.widgets.show.app": lambda: box_of_widgets, "core.widgets.show.still": lambda: lambda: axes().figure,
     "core.widgets.app_box.rows": lambda: (box_of_widgets(),), "core.widgets.surface_trace.n": lambda: 5,
     "core.workers.as_completed.executor": lambda: None, "core.workers.as_completed.calls": lambda: {0: (abs, -1)}, "core.workers.as_completed.in_flight": lambda: None,
@@ -843,7 +844,7 @@ INNER = {  # not asked
 }
 LONG = {  # start processes, or take longer than a test of arguments may: asked with what their annotations forbid, which is refused before they begin, never with legal arguments
     *(f"core.batch.{one}" for one in ("execute", "start", "stop", "close", "run_batch", "stop_with_parent", "report", "cells_done", "run_notebooks", "check_folder", "plan")),
-    *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "copy_command", "section", "overview")), "core.workers.workers", "core.workers.processes",
+    *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "copy_command", "app_command", "section", "overview")), "core.workers.workers", "core.workers.processes", "core.apps.serve", "core.apps.app_server",
     "cellular.calculix.reference_compress", "core.calculix.run_ccx", "cellular.data.make_shard", "cellular.data.dataset", "cellular.data.initial_data", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data", "cellular.motion.march", "core.recipes.train_and_save",
     "cellular.inverse.verify", "cellular.inverse.verify_into", "cellular.inverse.polish", "cellular.inverse.design_for", "cellular.cycles.enlarge", "cellular.target.draw_found", "cellular.target.target_explorer", "voxel.auxetic.AuxeticSearch", "voxel.auxetic.BlockSearch", "voxel.auxetic.search_step",
     *(f"cellular.train.{one}" for one in ("train_forward", "train_bits", "train_video", "forward_accuracy", "generator_accuracy", "film_accuracy", "make_card")),

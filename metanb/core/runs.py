@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAGE', 'VERBS', 'Result', 'results', 'summary_text', 'picture', 'full_title', 'section', 'overview', 'write_summary',
-           'space_commands', 'forward', 'usual_time', 'list_command', 'run_command', 'copy_command', 'summary_command',
-           'export_command', 'command_line', 'main']
+           'space_commands', 'forward', 'usual_time', 'list_command', 'run_command', 'copy_command', 'app_command',
+           'summary_command', 'export_command', 'command_line', 'main']
 
 # %% ../../nbs/core/runs.ipynb #6e868248
 import ast
@@ -24,6 +24,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .apps import serve
 from .checks import checked, refused
 import metanb
 from metanb.core.batch import (
@@ -295,6 +296,17 @@ def copy_command(
     for name in names:
         typer.echo(copy_notebook(name, to))
 
+# %% ../../nbs/core/runs.ipynb #5c06958b
+@checked
+def app_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="kirigami, truss, cellular or voxel.")],
+    port: Annotated[int, typer.Option(help="Of the page; the next free one where it is taken.")] = 8866,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+) -> None:
+    "Widgets in the browser: turn knobs, ask for a design, take its files. Needs voila (extra `app`)."
+    if code := serve(name, port, browser=browser):
+        raise typer.Exit(code)
+
 # %% ../../nbs/core/runs.ipynb #b1fb5958
 @checked
 def summary_command(
@@ -346,7 +358,7 @@ def command_line(
     about = "Reproduce the papers: run their notebooks, make their data, train their networks."
     app = typer.Typer(help=f"{about} --debug shows the traceback of an error.", **style)
     for name, function in {"list": list_command, "run": run_command, "copy": copy_command,
-                           "summary": summary_command, "export": export_command}.items():
+                           "app": app_command, "summary": summary_command, "export": export_command}.items():
         app.command(name)(function)
     hands_on = {"allow_extra_args": True, "ignore_unknown_options": True}
     for verb, spaces in space_commands(package).items():
