@@ -839,7 +839,7 @@ INNER = {  # not asked
     *(f"core.signatures.{one}" for one in ("short_type", "short_signature", "comments_of", "Documented", "described", "lazy")),  # read functions for `help`, before the front door is there
     *(f"core.notebooks.{one}" for one in ("stripped", "packed_notebooks", "standing_alone")),  # read by setup.py before the package is there
     "core.printing.PrintCheck", "cellular.benchmark.Judged",  # hold NaN where nothing could be measured
-    "cellular.target.Stopped", "cellular.target.CurvePad", "cellular.explore.PixelPad", "core.bits.BitNetwork",  # whose constructors are not of this package
+    "core.widgets.Stopped", "core.widgets.Work", "cellular.target.CurvePad", "cellular.explore.PixelPad", "core.bits.BitNetwork",  # whose constructors are not of this package
     *(f"core.checks.{one}" for one in ("shown", "refused", "warn", "whole", "number", "choice", "native", "shaped", "tensor", "alike", "solid_or_void", "checked")),  # what refusals are made of
 }
 LONG = {  # start processes, or take longer than a test of arguments may: asked with what their annotations forbid, which is refused before they begin, never with legal arguments

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STILL', 'slider', 'menu', 'app_box', 'tabs', 'png', 'picture', 'image_box', 'text', 'message', 'number_table',
-           'stiffness_table', 'download_link', 'surface_trace', 'scene', 'titles', 'figure_layout', 'update_traces',
-           'show']
+           'stiffness_table', 'download_link', 'surface_trace', 'scene', 'titles', 'figure_layout', 'figure_box',
+           'update_traces', 'Stopped', 'Work', 'show']
 
 # %% ../../nbs/core/widgets.ipynb #883968ac
 import base64
@@ -13,6 +13,9 @@ import html
 import io
 import math
 import os
+import threading
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +41,13 @@ def slider(
     *,
     width: str = "19em",
     label_width: str = "7.5em",
+    tip: str = "",  # what a pointer that rests on it reads
 ) -> widgets.IntSlider | widgets.FloatSlider:
     "A slider for whole numbers or, with a fractional step, for others."
     if not low <= high:
         raise refused("low, high", (low, high), "low of at most high")
     look = {"layout": widgets.Layout(width=width), "style": {"description_width": label_width}}
+    look |= {"tooltip": tip} if tip else {}
     if isinstance(step, int):
         return widgets.IntSlider(value=value, min=low, max=high, step=step, description=label, **look)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -58,9 +63,10 @@ def menu(
     *,
     width: str = "19em",
     label_width: str = "7.5em",
+    tip: str = "",      # what a pointer that rests on it reads
 ) -> widgets.Dropdown:
     "A menu as wide as a slider."
-    chosen = {} if value is None else {"value": value}
+    chosen = ({} if value is None else {"value": value}) | ({"tooltip": tip} if tip else {})
     return widgets.Dropdown(options=options, description=label, layout=widgets.Layout(width=width),
                             style={"description_width": label_width}, **chosen)
 
@@ -71,10 +77,18 @@ def app_box(
     *rows: widgets.Widget,
     app: Any = None,         # what reacts to the controls; found again as `.app` of the box
 ) -> widgets.VBox:
-    "Rows of controls and pictures as one app."
+    "Rows of controls and pictures as one app; rows go on in the next line where the page is narrow."
     box = widgets.VBox(rows).add_class(f"metanb-{name}")
+    _wrap(box)
     box.app = app
     return box
+
+def _wrap(box: widgets.Widget) -> None:
+    "Let all rows within a box break."
+    if isinstance(box, widgets.HBox) and box.layout.flex_flow is None:
+        box.layout.flex_flow = "row wrap"
+    for child in getattr(box, "children", ()):
+        _wrap(child)
 
 # %% ../../nbs/core/widgets.ipynb #d3c042e7
 @checked
@@ -252,9 +266,18 @@ def titles(
 def figure_layout(
     **more: Any,
 ) -> dict[str, Any]:  # a plotly layout
-    "Size and margins that all plotly figures share, and what one of them adds or changes."
-    return dict(width=960, height=390, margin=dict(l=0, r=10, t=30, b=34), template="plotly_white", showlegend=False,
+    "Height and margins that all plotly figures share, and what one of them adds or changes; as wide as `figure_box`."
+    return dict(autosize=True, height=390, margin=dict(l=0, r=10, t=30, b=34), template="plotly_white", showlegend=False,
                 uirevision="kept") | more
+
+# %% ../../nbs/core/widgets.ipynb #7c1a1c76
+@checked
+def figure_box(
+    *figures: widgets.Widget,  # plotly `FigureWidget`s with `figure_layout`; none: to be filled later
+    width: str = "960px",      # at most
+) -> widgets.VBox:
+    "A place for plotly figures that are as wide as the page lets them, up to a width."
+    return widgets.VBox(figures, layout=widgets.Layout(width="100%", max_width=width))
 
 # %% ../../nbs/core/widgets.ipynb #19a90d15
 @checked
@@ -269,6 +292,56 @@ def update_traces(
             trace.update(properties, overwrite=True)
         for name, value in layout.items():
             figure.layout[name] = value
+
+# %% ../../nbs/core/widgets.ipynb #237fab80
+class Stopped(Exception):
+    "Somebody pressed the button."
+
+# %% ../../nbs/core/widgets.ipynb #a4e11813
+class Work:
+    "Work in a thread of its own, which can be stopped at its next step."
+
+    def __init__(
+        self,
+        work: Callable[..., Any],                # called with `watch=` besides what `start` is given
+        tell: Callable[[str], None],             # what it is at
+        done: Callable[[Any, float], None],      # its result, and the seconds it took
+        refuse: Callable[[str], None],           # in words, why there is none
+    ):
+        self.work, self.tell, self.done, self.refuse = work, tell, done, refuse
+        self.stop, self.thread, self.warned = threading.Event(), None, []
+
+    @property
+    def busy(self) -> bool:
+        "Whether it runs."
+        return self.thread is not None and self.thread.is_alive()
+
+    def start(self, *arguments: Any, **options: Any) -> None:
+        "Begin, unless it runs already."
+        if not self.busy:
+            self.stop.clear()
+            self.thread = threading.Thread(target=self.run, args=arguments, kwargs=options, daemon=True)
+            self.thread.start()
+
+    def watch(self, words: str) -> None:
+        "What the work tells of each step; here it ends when it is to stop."
+        if self.stop.is_set():
+            raise Stopped
+        self.tell(words)
+
+    def run(self, *arguments: Any, **options: Any) -> None:
+        "The work; whatever becomes of it is told. Warnings stand in `warned` for the app to say."
+        begin = time.perf_counter()
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                found = self.work(*arguments, watch=self.watch, **options)
+            self.warned = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+            self.done(found, time.perf_counter() - begin)
+        except Stopped:
+            self.refuse("stopped")
+        except Exception as error:  # a thread that dies silently would look like work
+            self.refuse(str(error) or type(error).__name__)
 
 # %% ../../nbs/core/widgets.ipynb #a64f91d2
 STILL = "METANB_STILL"

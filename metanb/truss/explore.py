@@ -9,7 +9,6 @@ __all__ = ['OWN', 'numbers', 'explore', 'shipped_proposer', 'target_explorer']
 import html
 import math
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
@@ -27,8 +26,8 @@ from ..core.plotting import CYCLE, PLANES, colormap, projections
 from ..core.search import Found
 from ..core.weights import weights
 from metanb.core.widgets import (
-    app_box, download_link, figure_layout, menu, message, number_table, scene, slider, stiffness_table, surface_trace,
-    titles, update_traces,
+    Work, app_box, download_link, figure_box, figure_layout, menu, message, number_table, scene, slider,
+    stiffness_table, surface_trace, titles, update_traces,
 )
 from .criteria import pore_size, smallest_diameter
 from .design import BOUNDS, TrussDesign, check_one, check_plain, random_designs
@@ -135,16 +134,28 @@ def _design_of(values):
     return TrussDesign(lattices, copies, density, *stretches, *rotations)
 
 # %% ../../nbs/truss/explore.ipynb #ad2857fc
+_TIPS = {  # what short labels stand for
+    "lattice": "one of the lattices that are overlaid", "copies": "copies of it along each edge of the cell: ½ is two",
+    "density": "relative density: volume of the struts per volume of the cell",
+    "U": "stretch along axis {k}, before the rotation R I", "V": "stretch along axis {k}, between the rotations R I and R II",
+    "polar": "angle between the axis of the rotation and axis 3",
+    "azimuth": "where the axis of the rotation points in the plane of 1 and 2, from axis 1",
+    "angle": "of the turn about that axis"}
+
+
 def _knobs():
     "Menus and sliders by name."
-    look = dict(width="17.5em", label_width="5.6em")
+    look = dict(width="20em", label_width="5em")
     (low, high), (least, most) = BOUNDS["relative_density"], BOUNDS["stretch"]
-    lattices = [lattice.name for lattice in LATTICES]
-    out = {f"lattice {k}": menu(f"lattice {k}", [(x, n) for n, x in enumerate(lattices)], **look) for k in (1, 2, 3)}
-    out |= {f"copies {k}": menu("", [("1", 1), ("½", 2)], width="4em", label_width="0") for k in (1, 2, 3)}
-    out["density"] = slider("density", 0.05, low, high, 0.001, **look)
-    out |= {f"{name}{k}": slider(f"{name}{k}", 1.0, least, most, 0.01, **look) for name in "UV" for k in (1, 2, 3)}
-    return out | {f"{name} {part}": slider(part, 0.0, 0.0, float(top), 1.0, **look)
+    lattices = [(lattice.name, n) for n, lattice in enumerate(LATTICES)]
+    out = {f"lattice {k}": menu(f"lattice {k}", lattices, tip=_TIPS["lattice"], **look | {"width": "16em"})
+           for k in (1, 2, 3)}
+    out |= {f"copies {k}": menu("", [("1", 1), ("½", 2)], width="4em", label_width="0", tip=_TIPS["copies"])
+            for k in (1, 2, 3)}
+    out["density"] = slider("density", 0.05, low, high, 0.001, tip=_TIPS["density"], **look)
+    out |= {f"{name}{k}": slider(f"{name}{k}", 1.0, least, most, 0.01, tip=_TIPS[name].format(k=k), **look)
+            for name in "UV" for k in (1, 2, 3)}
+    return out | {f"{name} {part}": slider(part, 0.0, 0.0, float(top), 1.0, tip=_TIPS[part], **look)
                   for name in ("R_I", "R_II") for part, top in _ANGLES}
 
 # %% ../../nbs/truss/explore.ipynb #803c9bd7
@@ -193,7 +204,7 @@ class _Explorer:
     "What happens when a control of `explore` moves."
 
     def __init__(self, design):
-        look = dict(width="17.5em", label_width="5.6em")
+        look = dict(width="20em", label_width="5em")
         self.case = menu("load", [("none", -1), *((name, k) for k, name in enumerate(CASES))], **look)
         self.amplitude = slider("strain", 0.1, -0.3, 0.3, 0.01, **look)
         self.random, self.plain = (widgets.Button(description=words) for words in ("random design", "not deformed"))
@@ -249,7 +260,7 @@ def explore(
     buttons, numbers = widgets.HBox([app.random, app.plain, app.pore]), widgets.HBox([app.table, app.numbers])
     app.numbers.layout.margin = "0 0 0 2em"
     knobs = app.controls.box(app.case, app.amplitude)
-    return app_box("truss-explore", knobs, buttons, app.status, app.figure, numbers, app=app)
+    return app_box("truss-explore", knobs, buttons, app.status, figure_box(app.figure), numbers, app=app)
 
 # %% ../../nbs/truss/explore.ipynb #b7ba0891
 @checked
@@ -343,7 +354,7 @@ class _Answers:
     def __init__(self, unit, changed):
         self.unit, self.changed, self.found, self.figure = unit, changed, None, None
         self.menu = menu("shown", [("none yet", 0)], **_FIELD)
-        self.ranking, self.picture = widgets.HTML(), widgets.VBox()
+        self.ranking, self.picture = widgets.HTML(), figure_box()
         self.menu.observe(self.draw, "value")
 
     @property
@@ -386,30 +397,42 @@ class _Files:
         self.design = design  # called when the button is pressed
         self.edge = _field("edge [mm]", widgets.BoundedFloatText, 5.0, width="14em", label_width="6.5em", min=0.1,
                            max=1000)
-        self.cells = _field("cells", widgets.BoundedIntText, 1, width="10em", label_width="4em", min=1, max=3)
+        self.cells = _field("cells", widgets.BoundedIntText, 1, width="10em", label_width="4em", min=1, max=3,
+                            tooltip="along each edge of the body")
         self.button, self.links = widgets.Button(description="make files"), widgets.HTML()
+        self.work = Work(self.write, self.tell, self.offer, self.refuse)
         for control in (self.edge, self.cells):
             control.observe(self.clear, "value")
         self.button.on_click(self.make)
         self.box = widgets.HBox([self.edge, self.cells, self.button, self.links])
 
+    def tell(self, words: str) -> None:
+        self.links.value = message(words)
+
+    def refuse(self, words: str) -> None:
+        self.button.disabled, self.links.value = False, message(wrong=[words]) if words != "stopped" else ""
+
     def clear(self, change=None) -> None:
+        self.work.stop.set()  # files of what was chosen before are not wanted any more
         self.links.value = ""
 
     def make(self, _=None) -> None:
-        "STL and CSV, with a surface as coarse as the thinnest strut allows."
-        self.button.disabled, self.links.value = True, "meshing ..."
-        try:
-            design = self.design()
-            coarse = float(smallest_diameter(design, self.edge.value)[0]) / 3.01
-            with tempfile.TemporaryDirectory() as folder:
-                files = export_truss(design, folder, repeats=self.cells.value, edge=self.edge.value,
-                               resolution=coarse)
-                self.links.value = " ".join(map(_link, files.paths))
-        except (ValueError, ImportError) as error:
-            self.links.value = message(wrong=[str(error)])
-        finally:
-            self.button.disabled = False
+        "STL and CSV beside the page, with a surface as coarse as the thinnest strut allows."
+        if not self.work.busy:
+            self.button.disabled = True
+            self.work.start(self.design(), self.edge.value, self.cells.value)
+
+    def write(self, design: TrussDesign, edge: float, cells: int, watch: Callable[[str], None]) -> str:
+        "Links to the files."
+        watch("meshing ...")
+        coarse = float(smallest_diameter(design, edge)[0]) / 3.01
+        with tempfile.TemporaryDirectory() as folder:
+            files = export_truss(design, folder, repeats=cells, edge=edge, resolution=coarse)
+            watch("meshing ...")
+            return " ".join(map(_link, files.paths))
+
+    def offer(self, links: str, seconds: float) -> None:
+        self.button.disabled, self.links.value = False, links
 
 
 def _link(path):
@@ -427,42 +450,63 @@ class _TargetExplorer:
     def __init__(self, targets, youngs_modulus, unit, n_candidates, keep):
         self.keep, self.status = keep, widgets.HTML()
         self.settings = {
-            "youngs_modulus": _field(f"E base [{unit}]", widgets.FloatText, youngs_modulus),
-            "n_candidates": _field("candidates", widgets.BoundedIntText, n_candidates, min=1, max=100_000),
-            "temperature": _field("temperature", widgets.FloatText, 200.0),
+            "youngs_modulus": _field(f"E base [{unit}]", widgets.FloatText, youngs_modulus,
+                                     tooltip="Young's modulus of the struts"),
+            "n_candidates": _field("candidates", widgets.BoundedIntText, n_candidates, min=1, max=100_000,
+                                   tooltip="designs that are proposed and verified"),
+            "temperature": _field("temperature", widgets.FloatText, 200.0,
+                                  tooltip="of the choice of the topology: the higher, the more different designs"),
             "seed": _field("seed", widgets.BoundedIntText, 0, min=0, max=2**31 - 1),
         }
         self.button = widgets.Button(description="Design", button_style="primary")
+        self.halt = widgets.Button(description="stop", disabled=True)
         self.files = _Files(lambda: self.answers.design)
         self.answers = _Answers(unit, self.files.clear)
         self.target = _Target(targets, self.say)
         self.results = widgets.VBox()
+        self.work = Work(self.search, self.tell, self.show, self.refuse)
         self.button.on_click(self.design)
+        self.halt.on_click(lambda _: (self.work.stop.set(), self.tell("stopping at the next step ...")))
         self.say(shipped_proposer()[1])
 
     def say(self, *lines: str, wrong: tuple[str, ...] = ()) -> None:
         self.status.value = message(*lines, wrong=wrong)
 
+    def tell(self, words: str) -> None:
+        self.say(shipped_proposer()[1], f"{words} ...")
+
+    def ready(self, ready: bool) -> None:
+        "Whether a design can be asked for, or one is looked for."
+        self.button.disabled, self.halt.disabled = not ready, ready
+
+    def refuse(self, words: str) -> None:
+        self.ready(True)
+        self.say(shipped_proposer()[1], wrong=(words,))
+
     def design(self, _=None) -> None:
-        "Propose, verify, refine, and show; errors and warnings are told in words."
-        self.button.disabled = True
-        propose, remark = shipped_proposer()
-        self.say(remark, "designing, some seconds ...")
+        "Begin, beside the page; errors and warnings are told in words."
+        if self.work.busy:
+            return
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                settings = {name: control.value for name, control in self.settings.items()}
-                found = design_for(self.target.stiffness, propose=propose, keep=self.keep, n_polished=self.keep,
-                                   iterations=25, **settings)
-            told = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-            words = f"{found.n_candidates} candidates; the best of {len(found)} topologies were refined"
-            self.say(remark, *told, words)
-            self.answers.show(found)
-            self.results.children = [self.answers.ranking, self.answers.menu, self.answers.picture, self.files.box]
+            target = self.target.stiffness
         except ValueError as error:
-            self.say(remark, wrong=(str(error),))
-        finally:
-            self.button.disabled = False
+            return self.refuse(str(error))
+        self.ready(False)
+        self.tell("designing")
+        self.work.start(target, **{name: control.value for name, control in self.settings.items()})
+
+    def search(self, target: Tensor, watch: Callable[[str], None], **settings) -> Found:
+        "Propose, verify, refine."
+        return design_for(target, propose=shipped_proposer()[0], keep=self.keep, n_polished=self.keep, iterations=25,
+                          watch=watch, **settings)
+
+    def show(self, found: Found, seconds: float) -> None:
+        "Designs, the best one first."
+        words = f"{found.n_candidates} candidates; the best of {len(found)} topologies were refined; {seconds:.0f} s"
+        self.answers.show(found)
+        self.results.children = [self.answers.ranking, self.answers.menu, self.answers.picture, self.files.box]
+        self.say(shipped_proposer()[1], *self.work.warned, words)
+        self.ready(True)
 
 # %% ../../nbs/truss/explore.ipynb #b9010e8c
 @checked
@@ -483,6 +527,6 @@ def target_explorer(
     app = _TargetExplorer(targets, youngs_modulus, unit, n_candidates, keep)
     rows = [widgets.HBox([app.target.constants[name] for name in CONSTANTS[k:k + 3]]) for k in (0, 3, 6)]
     head = widgets.HTML(f"target C [{html.escape(unit)}], Voigt order 11, 22, 33, 23, 13, 12")
-    settings = widgets.VBox([app.target.menu, *app.settings.values(), app.button])
+    settings = widgets.VBox([app.target.menu, *app.settings.values(), widgets.HBox([app.button, app.halt])])
     controls = widgets.HBox([settings, widgets.VBox([head, *rows])])
     return app_box("truss-target", controls, app.status, app.results, app=app)

@@ -10,6 +10,7 @@ __all__ = ['BONE_MODULUS', 'nmse', 'least_density', 'bones', 'refine', 'random_p
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from functools import cache
 from itertools import product
 
@@ -112,6 +113,7 @@ def refine(
     stiffness: Tensor | None = None,  # (B, 6, 6) of the designs, where it is known
     poisson: float = 0.3,
     shear_factor: float = 0.9,
+    watch: Callable[[str], Any] | None = None,  # told of each step; what it raises ends the refinement
 ) -> tuple[TrussDesign, Tensor, Tensor]:  # B designs of the same topologies, their stiffness (B, 6, 6) and NMSE (B,)
     "Moves density, stretches and rotations towards a target, within the design space; no design gets worse."
     check_designs(design, "design")
@@ -123,7 +125,8 @@ def refine(
         "stiffness", stiffness, ("B", 6, 6)).double().cpu()
     designs, constants = [], []
     for i in range(len(design)):
-        better, C = _least_squares(start[[i]], target, iterations, stop, options)
+        tell = (lambda: None) if watch is None else (lambda: watch(f"refining design {i + 1} of {len(design)}"))
+        better, C = _least_squares(start[[i]], target, iterations, stop, options, tell)
         improved = bool(nmse(C, target) < nmse(before[[i]], target))  # a start outside the bounds may be the best
         designs.append(better if improved else start[[i]])
         constants.append(C if improved else before[[i]])
@@ -135,7 +138,8 @@ _LOW = np.log([BOUNDS["relative_density"][0]] + 6 * [BOUNDS["stretch"][0]]).toli
 _HIGH = np.log([BOUNDS["relative_density"][1]] + 6 * [BOUNDS["stretch"][1]]).tolist() + 6 * [np.pi]
 
 
-def _least_squares(start: TrussDesign, target: Tensor, iterations: int, stop: float, options: dict) -> tuple:
+def _least_squares(start: TrussDesign, target: Tensor, iterations: int, stop: float, options: dict,
+                   tell: Callable[[], Any]) -> tuple:
     "One design within the bounds, moved towards the target, and its stiffness (1, 6, 6)."
     norm, wanted, solved = float(target.norm()), target[_ROWS, _COLUMNS].numpy(), {}
 
@@ -145,6 +149,7 @@ def _least_squares(start: TrussDesign, target: Tensor, iterations: int, stop: fl
         return _WEIGHT * (C[0, _ROWS, _COLUMNS].numpy() - wanted) / norm
 
     def jacobian(x: NDArray) -> NDArray:
+        tell()
         copies = torch.tensor(x).expand(21, -1).clone().requires_grad_()
         picked = effective_stiffness(_at(start, copies), **options)[torch.arange(21), _ROWS, _COLUMNS]
         return _WEIGHT[:, None] * torch.autograd.grad(picked.sum(), copies)[0].numpy() / norm
@@ -263,6 +268,7 @@ def design_for(
     bounds: StrutBounds | None = None,  # of those
     propose: Callable[..., TrussDesign] | None = None,  # see above; the shipped network without
     voigt_order: str = "standard",  # of target and answer, 11 22 33 23 13 12; "abaqus": 11 22 33 12 13 23
+    watch: Callable[[str], Any] | None = None,  # told of each step (not beyond Cauchy); what it raises ends the search
 ) -> Found:                       # at most `keep`, the best first; verified: stiffness, error: NMSE
     "Trusses with a given stiffness: proposed, homogenised, ranked, the best of each topology refined."
     goal = _checked(target, youngs_modulus, voigt_order)
@@ -279,7 +285,8 @@ def design_for(
         found = replace(found, target=youngs_modulus * goal, facts=found.facts | {"youngs_modulus": youngs_modulus})
     else:
         draw = propose or load_proposer()
-        found = _searched(goal, youngs_modulus, lambda n: draw(goal, n, temperature=temperature, seed=seed), **sizes)
+        found = _searched(goal, youngs_modulus, lambda n: draw(goal, n, temperature=temperature, seed=seed),
+                          watch or (lambda words: None), **sizes)
     found = replace(found, verified=reorder(youngs_modulus * found.verified, voigt_order))
     return replace(found, target=reorder(found.target, voigt_order))
 
@@ -293,20 +300,28 @@ def _check_way(beyond_cauchy: bool, bounds: StrutBounds | None, propose: Callabl
 
 # %% ../../nbs/truss/inverse.ipynb #39e671dd
 def _searched(
-    goal: Tensor, youngs_modulus: float, draw: Callable[[int], TrussDesign], *,
-    n_candidates: int, n_polished: int, keep: int, iterations: int, **_,
+    goal: Tensor, youngs_modulus: float, draw: Callable[[int], TrussDesign],
+    watch: Callable[[str], Any], *, n_candidates: int, n_polished: int, keep: int, iterations: int, **_,
 ) -> Found:
     "Designs whose struts are alike; stiffness per modulus of the base material."
 
     def polish(designs: TrussDesign, C: Tensor, error: NDArray) -> tuple[TrussDesign, Tensor, NDArray]:
         first, rest = list(range(min(n_polished, len(designs)))), list(range(n_polished, len(designs)))
-        better, C_better, _ = refine(designs[first], goal, iterations=iterations, stiffness=C[first])
+        better, C_better, _ = refine(designs[first], goal, iterations=iterations, stiffness=C[first], watch=watch)
         C = torch.cat([C_better, C[rest]])
         return joined_designs([better, designs[rest]]) if rest else better, C, nmse(C, goal).numpy()
 
+    def propose(n: int) -> TrussDesign:
+        watch(f"proposing {n:,} designs")
+        return _double(draw(n))
+
+    def verify(designs: TrussDesign) -> Tensor:
+        watch(f"the stiffness of {len(designs):,} designs")
+        return effective_stiffness(designs)
+
     return search(
-        propose=lambda n: _double(draw(n)),
-        verify=effective_stiffness,
+        propose=propose,
+        verify=verify,
         error=lambda C: nmse(C, goal).numpy(),
         group=lambda designs, i: strut_set(slots_of(designs.types[i], designs.tessellations[i])),
         polish=polish if n_polished else None,

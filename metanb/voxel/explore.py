@@ -28,8 +28,8 @@ from torch import Tensor
 from ..core.checks import checked, choice, number, refused, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style, plot_modulus
 from metanb.core.widgets import (
-    app_box, download_link, figure_layout, menu, message, number_table, scene, slider, stiffness_table, surface_trace,
-    tabs, titles, update_traces,
+    app_box, download_link, figure_box, figure_layout, menu, message, number_table, scene, slider,
+    stiffness_table, surface_trace, tabs, titles, update_traces,
 )
 from ..core.elasticity import bounds
 from .criteria import is_cubic_stiffness, numbers, remarks
@@ -171,7 +171,7 @@ def family_explorer(
         raise refused("voxels", voxels, "even whole numbers, 4 or more")
     app = _Families(name, volume_fraction, voxels)
     controls, tables = widgets.HBox([app.name, app.share, app.size, app.cut]), widgets.HBox([app.table, app.numbers])
-    return app_box("voxel-family", controls, app.status, app.figure, tables, app=app)
+    return app_box("voxel-family", controls, app.status, figure_box(app.figure), tables, app=app)
 
 # %% ../../nbs/voxel/explore.ipynb #308ffe29
 @checked
@@ -299,7 +299,7 @@ class _Progress:
     "The cell, its middle slice and the curves so far. A page that is slow gets fewer pictures, not a queue of them."
 
     def __init__(self):
-        self.figure, self.picture, self.echo, self.drawn, self.shown = None, widgets.VBox(), _Echo(), 0.0, None
+        self.figure, self.picture, self.echo, self.drawn, self.shown = None, figure_box(), _Echo(), 0.0, None
         narrow = widgets.Layout(width="8em")
         self.cut = widgets.Checkbox(value=True, description="cut open", indent=False, layout=narrow)
         self.cut.observe(lambda change: self.shown and self.draw(*self.shown), "value")
@@ -643,7 +643,7 @@ class _Cells:
     "Up to four cells, the elastic surface of one of them, its numbers and its file."
 
     def __init__(self):
-        self.found, self.figure, self.picture, self.table = None, None, widgets.VBox(), widgets.HTML()
+        self.found, self.figure, self.picture, self.table = None, None, figure_box(), widgets.HTML()
         self.chosen, self.finished = menu("look at cell", [("1", 0)], width="14em"), _Finished()
         self.chosen.layout.display = "none"
         self.chosen.observe(self.look, "value")
