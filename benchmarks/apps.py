@@ -42,7 +42,7 @@ def answers(port):
 
 def first_picture(browser, address, pictures, width):
     "Seconds to the first picture, and what was asked of others."
-    page, outside = browser.new_page(viewport={"width": width, "height": 900}), []
+    page, outside = browser.new_page(viewport={"width": width, "height": 1300}), []
     page.on("request", lambda request: None if request.url.startswith((address, "data:", "blob:", address.replace("http", "ws"))) else outside.append(request.url))
     begin = time.perf_counter()
     page.goto(address, timeout=300_000)
@@ -55,7 +55,7 @@ def first_picture(browser, address, pictures, width):
             if tabs.count():
                 tabs.nth(k).click()
                 page.wait_for_timeout(1500)
-            page.screenshot(path=f"{pictures}_{width}_{k}.png", full_page=True)
+            page.screenshot(path=f"{pictures}_{width}_{k}.png")
     page.close()
     return seconds, outside
 

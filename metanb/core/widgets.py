@@ -241,13 +241,14 @@ def scene(
     *,
     axes: bool = True,    # numbers along the axes 1, 2, 3; else none is seen
     limits: tuple[float, float] | None = None,  # of all three axes; None: those of what is drawn
+    distance: float = 1.0,  # of the eye, relative to the usual one: more for a place that may become narrow
 ) -> dict[str, Any]:      # `scene` of a plotly layout
     "A place for something in three dimensions, seen from the side of -2 and from above."
     look = dict(showbackground=False, gridcolor="lightgray", nticks=4, tickfont=dict(size=11))
     axis = look if axes else dict(visible=False)
     if limits is not None:
         axis = axis | dict(range=limits)
-    far = 1.2 if axes else 1.0  # room for the numbers
+    far = distance * (1.2 if axes else 1.0)  # room for the numbers
     return {f"{name}axis": axis | dict(title=dict(text=number)) for name, number in zip("xyz", "123")} | dict(
         aspectmode="data" if limits is None else "cube", domain=dict(x=[left, right]), uirevision="kept",
         camera=dict(eye=dict(x=1.25 * far, y=-1.65 * far, z=0.9 * far)))

@@ -89,9 +89,10 @@ def _explorer_figure(tube, edge, surface):
     hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
     shape = go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover,
                        colorbar=dict(thickness=10, len=0.7, tickformat=".2~e"), **surface)
-    names = titles(("cell", 0.24), ("Young's modulus by direction, per E_base", 0.76))
+    names = titles(("cell", 0.23), ("Young's modulus by direction, per E_base", 0.73))
     return go.FigureWidget([*_cell_parts(tube, edge), shape],
-                           figure_layout(scene=scene(0, 0.48, axes=False), scene2=scene(0.5, 1), annotations=names))
+                           figure_layout(scene=scene(0, 0.46, axes=False, distance=1.15),
+                                         scene2=scene(0.46, 1, distance=1.25), annotations=names))
 
 # %% ../../nbs/truss/explore.ipynb #b5da7701
 _ANGLES = (("polar", 180), ("azimuth", 360), ("angle", 360))  # of an axis, and the turn about it; largest [degrees]
@@ -137,7 +138,8 @@ def _design_of(values):
 _TIPS = {  # what short labels stand for
     "lattice": "one of the lattices that are overlaid", "copies": "copies of it along each edge of the cell: ½ is two",
     "density": "relative density: volume of the struts per volume of the cell",
-    "U": "stretch along axis {k}, before the rotation R I", "V": "stretch along axis {k}, between the rotations R I and R II",
+    "U": "stretch along axis {k}, before the rotation R I",
+    "V": "stretch along axis {k}, between the rotations R I and R II",
     "polar": "angle between the axis of the rotation and axis 3",
     "azimuth": "where the axis of the rotation points in the plane of 1 and 2, from axis 1",
     "angle": "of the turn about that axis"}
@@ -145,12 +147,12 @@ _TIPS = {  # what short labels stand for
 
 def _knobs():
     "Menus and sliders by name."
-    look = dict(width="20em", label_width="5em")
+    look = dict(width="17.5em", label_width="4.4em")
     (low, high), (least, most) = BOUNDS["relative_density"], BOUNDS["stretch"]
     lattices = [(lattice.name, n) for n, lattice in enumerate(LATTICES)]
-    out = {f"lattice {k}": menu(f"lattice {k}", lattices, tip=_TIPS["lattice"], **look | {"width": "16em"})
+    out = {f"lattice {k}": menu(f"lattice {k}", lattices, tip=_TIPS["lattice"], **look | {"width": "17em"})
            for k in (1, 2, 3)}
-    out |= {f"copies {k}": menu("", [("1", 1), ("½", 2)], width="4em", label_width="0", tip=_TIPS["copies"])
+    out |= {f"copies {k}": menu("", [("1", 1), ("½", 2)], width="3.6em", label_width="0", tip=_TIPS["copies"])
             for k in (1, 2, 3)}
     out["density"] = slider("density", 0.05, low, high, 0.001, tip=_TIPS["density"], **look)
     out |= {f"{name}{k}": slider(f"{name}{k}", 1.0, least, most, 0.01, tip=_TIPS[name].format(k=k), **look)
@@ -159,6 +161,11 @@ def _knobs():
                   for name in ("R_I", "R_II") for part, top in _ANGLES}
 
 # %% ../../nbs/truss/explore.ipynb #803c9bd7
+def _heading(words):
+    "Above a column of controls."
+    return widgets.HTML(f"<div style='padding-left:1.2em'>{html.escape(words)}</div>")
+
+
 class _DesignControls:
     "All knobs of a design; `changed` is called after one of them has moved, and once after several."
 
@@ -193,18 +200,18 @@ class _DesignControls:
         "The knobs in four columns, further controls below the first one."
         slots = [widgets.HBox([self.knobs[f"{name} {k}"] for name in ("lattice", "copies")]) for k in (1, 2, 3)]
         columns = [[*slots, self.knobs["density"], *further]]
-        columns.append([widgets.HTML("stretches"), *(self.knobs[f"{name}{k}"] for name in "UV" for k in (1, 2, 3))])
+        columns.append([_heading("stretches"), *(self.knobs[f"{name}{k}"] for name in "UV" for k in (1, 2, 3))])
         for name in ("R_I", "R_II"):
             parts = [self.knobs[f"{name} {part}"] for part, _ in _ANGLES]
-            columns.append([widgets.HTML(f"rotation {name.replace('_', ' ')}, axis and angle [°]"), *parts])
-        return widgets.HBox([widgets.VBox(column) for column in (columns[0], columns[1], columns[2] + columns[3])])
+            columns.append([_heading(f"rotation {name.replace('_', ' ')}, axis and angle [°]"), *parts])
+        return widgets.HBox([widgets.VBox(column) for column in columns])
 
 # %% ../../nbs/truss/explore.ipynb #377d37e3
 class _Explorer:
     "What happens when a control of `explore` moves."
 
     def __init__(self, design):
-        look = dict(width="20em", label_width="5em")
+        look = dict(width="17.5em", label_width="4.4em")
         self.case = menu("load", [("none", -1), *((name, k) for k, name in enumerate(CASES))], **look)
         self.amplitude = slider("strain", 0.1, -0.3, 0.3, 0.01, **look)
         self.random, self.plain = (widgets.Button(description=words) for words in ("random design", "not deformed"))
@@ -522,6 +529,9 @@ def target_explorer(
     targets = {f"bone sample {k + 1}": C for k, C in enumerate(bones())} if targets is None else dict(targets)
     if not targets:
         raise refused("targets", targets, "at least one name and its (6, 6) stiffness")
+    for name, C in targets.items():
+        if np.shape(C) != (6, 6):
+            raise refused(f"targets[{name!r}].shape", np.shape(C), "(6, 6)")
     targets = {name: check_stiffness(C, f"targets[{name!r}]").detach().cpu().double()
                for name, C in targets.items()}
     app = _TargetExplorer(targets, youngs_modulus, unit, n_candidates, keep)
