@@ -45,8 +45,8 @@ def first_picture(browser, address, pictures, width):
     page, outside = browser.new_page(viewport={"width": width, "height": 1300}), []
     page.on("request", lambda request: None if request.url.startswith((address, "data:", "blob:", address.replace("http", "ws"))) else outside.append(request.url))
     begin = time.perf_counter()
-    page.goto(address, timeout=300_000)
-    page.locator(FIRST).locator("visible=true").first.wait_for(timeout=300_000)
+    page.goto(address, timeout=120_000)
+    page.locator(FIRST).locator("visible=true").first.wait_for(timeout=120_000)
     seconds = time.perf_counter() - begin
     if pictures:
         page.wait_for_timeout(4000)

@@ -14,7 +14,7 @@ import math
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ def blocked_share(
     "Share of a path on which the two cuts intersect."
     return float(pairs_meet(along(path, np.linspace(0, 1, n))).mean())
 
+@lru_cache(maxsize=64)
+def _way(start: tuple[float, float], end: tuple[float, float]) -> NDArray[np.float64]:
+    "(k, 2) a free path; kept, since a slider moves one of its ends at a time."
+    return pair_path(start, end, step=3.0)
+
 # %% ../../nbs/kirigami/explore.ipynb #9b92cc2c
 ROUTES = {"straight": VIOLET, "through C": GREEN, "half turn": CYCLE[1]}  # names of routes and their colours
 
@@ -85,7 +90,7 @@ def routes_between(
     "The straight path from A to B; where they exist, a way around the forbidden zone and one around the circle."
     routes = {"straight": np.array([a, b], dtype=np.float64)}
     if not pairs_meet(np.array([a, b, c], dtype=np.float64)).any():
-        routes["through C"] = np.concatenate([pair_path(a, c, step=3.0), pair_path(c, b, step=3.0)[1:]])
+        routes["through C"] = np.concatenate([_way(a, c), _way(c, b)[1:]])
     copies = [np.array([a, np.add(b, (PERIOD * k, PERIOD * m))]) for k in (-1, 0, 1) for m in (-1, 0, 1) if k or m]
     if free := [line for line in copies if blocked_share(line) == 0]:
         routes["half turn"] = min(free, key=path_length)
@@ -101,39 +106,50 @@ def path_length(
 
 # %% ../../nbs/kirigami/explore.ipynb #5a7432b3
 @lru_cache(maxsize=8)
-def _zone(left: float, right: float, low: float, high: float) -> NDArray[np.bool_]:
-    "(360, 360) forbidden zone in a window of angles, alpha1 to the right, alpha2 upwards."
-    pixel = (np.arange(360) + 0.5) / 360
+def _zone(left: float, right: float, low: float, high: float, n: int) -> NDArray[np.bool_]:
+    "(n, n) forbidden zone in a window of angles, alpha1 to the right, alpha2 upwards."
+    pixel = (np.arange(n) + 0.5) / n
     return pairs_meet(np.stack(np.meshgrid(left + (right - left) * pixel, low + (high - low) * pixel), -1))
 
 
-def _draw_pairs(ax: Axes, pairs: NDArray[np.float64], color: str, width: float) -> None:
+def _draw_pairs(ax: Axes, pairs: NDArray[np.float64], color: str, width: float, low: float = 0.0) -> None:
     "Pairs of cuts (k, 2), each cut above its neighbour, two units apart; red where they intersect."
     arm = CUT_LENGTH / 2 * np.stack([np.sin(np.radians(pairs)), np.cos(np.radians(pairs))], -1)
-    centre = np.stack(np.broadcast_arrays(2.0 * np.arange(len(pairs))[:, None], [0.0, -1.0]), -1)
+    centre = np.stack(np.broadcast_arrays(2.0 * np.arange(len(pairs))[:, None], [low, low - 1.0]), -1)
     colors = np.repeat(np.where(pairs_meet(pairs), RED, color), 2)
     ends = np.stack([centre - arm, centre + arm], -2).reshape(-1, 2, 2)
     ax.add_collection(LineCollection(ends, colors=colors, lw=width, capstyle="round"))
     ax.scatter(*centre.reshape(-1, 2).T, c=colors, s=(2.2 * width) ** 2, lw=0)
-    ax.set(xlim=(-1, 2 * len(pairs) - 1), ylim=(-1.95, 0.95), aspect="equal")
+
+
+def _bare(figure: Figure, place: tuple, x: tuple[float, float], y: tuple[float, float]) -> Axes:
+    "Axes without anything around them."
+    ax = figure.add_axes(place)
     ax.axis("off")
+    ax.set(xlim=x, ylim=y, aspect="equal")
+    ax.set_title("", y=1.0)  # a title that looks for its place itself makes all the ticks that nobody sees
+    return ax
 
 
-def _draw_strip(ax: Axes, path: NDArray[np.float64], name: str) -> None:
+def _draw_strip(ax: Axes, path: NDArray[np.float64], name: str, low: float) -> None:
     "Evenly spaced positions of a route, and the middle of its blocked part where there is one."
     fine = np.linspace(0, 1, 2001)
     blocked = fine[pairs_meet(along(path, fine))]
     shown = np.sort([*np.linspace(0, 1, 9 - bool(len(blocked))), *blocked[len(blocked) // 2:][:1]])
-    _draw_pairs(ax, along(path, shown), ROUTES[name], 1.4)
+    _draw_pairs(ax, along(path, shown), ROUTES[name], 1.4, low)
     words = f"{100 * len(blocked) / len(fine):.1f} % blocked" if len(blocked) else "free"
-    ax.set_title(f"{name}: {path_length(path):.0f}° long, {words}", loc="left", color=ROUTES[name], pad=2)
+    ax.text(-1, low + 1.05, f"{name}: {path_length(path):.0f}° long, {words}", color=ROUTES[name])
+
+
+def _draw_zone(ax: Axes, n: int) -> None:
+    "The angles at which the two cuts intersect."
+    window = *ax.get_xlim(), *ax.get_ylim()
+    ax.imshow(_zone(*window, n), extent=window, origin="lower", cmap=ListedColormap(["white", ZONE]), vmin=0, vmax=1,
+              interpolation="nearest")
 
 
 def _draw_routes(ax: Axes, routes: Mapping[str, NDArray[np.float64]], a: tuple, b: tuple, c: tuple) -> None:
-    "Forbidden zone, routes (wrapped around the edges) with their blocked parts, and the three pairs."
-    window = *ax.get_xlim(), *ax.get_ylim()
-    ax.imshow(_zone(*window), extent=window, origin="lower", cmap=ListedColormap(["white", ZONE]), vmin=0, vmax=1,
-              interpolation="nearest")
+    "Routes (wrapped around the edges) with their blocked parts, and the three pairs."
     turns = np.stack(np.meshgrid((-PERIOD, 0, PERIOD), (-PERIOD, 0, PERIOD)), -1).reshape(-1, 1, 2)
     for name, path in routes.items():
         ax.add_collection(LineCollection(path + turns, colors=ROUTES[name], lw=1.8))
@@ -161,35 +177,70 @@ def draw_two_cuts(
     choice("route", route, ROUTES)
     routes = routes_between(tuple(a), tuple(b), tuple(c))
     pair = along(routes.get(route, routes["straight"]), position)
-    figure = blank_figure(9.6, 4.8, by_hand=True, dpi=110)
-    ax = figure.add_axes((0.065, 0.11, 0.415, 0.83))
-    _draw_map(ax, routes, a, b, c, pair)
-    _draw_pairs(figure.add_axes((0.50, 0.53, 0.18, 0.43)), pair[None], "0.15", 3.5)
-    figure.text(0.69, 0.90, _pair_report(a, b, c, routes, pair), va="top", linespacing=1.6)
-    for name, low in zip(routes, (0.345, 0.175, 0.005)):
-        _draw_strip(figure.add_axes((0.52, low, 0.47, 0.125)), routes[name], name)
-    return figure
+    figure = _draw_map(_two_cuts_sheet())
+    _draw_lines(figure, routes, a, b, c)
+    return _draw_now(figure, routes, a, b, c, pair)
+
 
 # %% ../../nbs/kirigami/explore.ipynb #22dc7205
-def _draw_map(ax: Axes, routes: Mapping[str, NDArray], a: tuple, b: tuple, c: tuple, pair: NDArray) -> None:
-    "The map of Fig. 2b with the current pair; a magnified view where A and B are close."
-    ticks, views = range(-90, 91, 30), [ax]
+_MAP, _LENS = (0.065, 0.11, 0.415, 0.83), (0.64, 0.64, 0.35, 0.35)  # of the figure, and of the map
+
+
+def _two_cuts_sheet() -> Figure:
+    "An empty one."
+    return blank_figure(9.6, 4.8, by_hand=True, dpi=110)
+
+
+def _draw_map(figure: Figure) -> Figure:
+    "The map of Fig. 2b: what no control changes."
+    ax, ticks = figure.add_axes(_MAP), range(-90, 91, 30)
     ax.set(xlim=(-90, 90), ylim=(-90, 90), xticks=ticks, yticks=ticks, aspect="equal")
-    span = max(abs(a[0] - b[0]), abs(a[1] - b[1]))
-    if span < 30:
-        views.append(near := ax.inset_axes((0.64, 0.64, 0.35, 0.35)))
-        middle, half = (np.array(a) + b) / 2, max(8, 0.75 * span)
-        (left, low), (right, high) = middle - half, middle + half
-        near.set(xlim=(left, right), ylim=(low, high), xticks=[], yticks=[])
-        near.spines[:].set(visible=True, color="0.5")
-        ax.indicate_inset_zoom(near, edgecolor="0.5")
-    for view in views:
-        limits = view.get_xlim(), view.get_ylim()
-        _draw_routes(view, routes, a, b, c)
-        view.plot(*((pair + 90) % PERIOD - 90), "o", ms=8, mfc="none", mec="k", mew=1.5)
-        view.set(xlim=limits[0], ylim=limits[1])
+    _draw_zone(ax, 360)
     ax.set(xlabel="angle of the upper cut, $\\alpha_1$ [°]", ylabel="angle of the lower cut, $\\alpha_2$ [°]")
     ax.set_title("dark: the two cuts intersect", loc="left")
+    return figure
+
+
+def _lens(a: tuple, b: tuple) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    "Limits of the magnified view, where A and B are close."
+    span = max(abs(a[0] - b[0]), abs(a[1] - b[1]))
+    middle, half = (np.array(a) + b) / 2, max(8, 0.75 * span)
+    return tuple(zip(middle - half, middle + half)) if span < 30 else None
+
+
+def _draw_lines(figure: Figure, routes: Mapping[str, NDArray], a: tuple, b: tuple, c: tuple) -> Figure:
+    "Routes on the map and beside it; a magnified view where A and B are close."
+    ax = _bare(figure, _MAP, (-90, 90), (-90, 90))
+    if window := _lens(a, b):
+        near = ax.inset_axes(_LENS)
+        near.set(xlim=window[0], ylim=window[1], xticks=[], yticks=[])
+        near.spines[:].set(visible=True, color="0.5")
+        _draw_zone(near, 160)
+        _draw_routes(near, routes, a, b, c)
+        near.set(xlim=window[0], ylim=window[1])
+        ax.indicate_inset_zoom(near, edgecolor="0.5")
+    _draw_routes(ax, routes, a, b, c)
+    ax.set(xlim=(-90, 90), ylim=(-90, 90))
+    strips = _bare(figure, (0.52, 0.005, 0.47, 0.475), (-2.9, 18.9), (-1.95, 9.07))
+    for name, low in zip(routes, (7.9, 3.95, 0.0)):
+        _draw_strip(strips, routes[name], name, low)
+    return figure
+
+
+def _draw_now(figure: Figure, routes: Mapping[str, NDArray], a: tuple, b: tuple, c: tuple, pair: NDArray) -> Figure:
+    "What follows the position: the mark on the map, the two cuts, and words."
+    wrapped, (left, low, width, height) = (pair + 90) % PERIOD - 90, _MAP
+    places = [(left + width * (wrapped[0] + 90) / 180, low + height * (wrapped[1] + 90) / 180)]
+    if window := _lens(a, b):
+        shares = [(x - least) / (most - least) for x, (least, most) in zip(wrapped, window)]
+        if all(0 <= share <= 1 for share in shares):
+            x, y = (start + size * share for start, size, share in zip(_LENS, _LENS[2:], shares))
+            places.append((left + width * x, low + height * y))
+    figure.add_artist(Line2D(*zip(*places), ls="", marker="o", ms=8, mfc="none", mec="k", mew=1.5,
+                             transform=figure.transFigure))
+    _draw_pairs(_bare(figure, (0.50, 0.53, 0.18, 0.43), (-1, 1), (-1.95, 0.95)), pair[None], "0.15", 3.5)
+    figure.text(0.69, 0.90, _pair_report(a, b, c, routes, pair), va="top", linespacing=1.6)
+    return figure
 
 
 def _pair_report(a, b, c, routes, pair) -> str:
@@ -201,6 +252,26 @@ def _pair_report(a, b, c, routes, pair) -> str:
              "Euclidean distances", *(f"  {name}  {value:.1f}°" for name, value in distances.items())]
     return "\n".join(lines + ([f"\nthe cuts meet at {' and '.join(met)}:\nno free route through C"] if met else []))
 
+@in_house_style
+def _ground() -> Figure:
+    "The lowest layer of the explorer."
+    return _draw_map(_two_cuts_sheet())
+
+
+@in_house_style
+def _ways(a0, a1, a2, a3, a4, a5) -> Figure:
+    "The layer that follows the angles of A, B and C."
+    pairs = (a0, a1), (a2, a3), (a4, a5)
+    return _draw_lines(_two_cuts_sheet(), routes_between(*pairs), *pairs)
+
+
+@in_house_style
+def _now(a0, a1, a2, a3, a4, a5, position, route) -> Figure:
+    "The layer that follows the position, too."
+    pairs = (a0, a1), (a2, a3), (a4, a5)
+    routes = routes_between(*pairs)
+    return _draw_now(_two_cuts_sheet(), routes, *pairs, along(routes.get(route, routes["straight"]), position))
+
 # %% ../../nbs/kirigami/explore.ipynb #ad0c031a
 @checked
 def pair_explorer() -> widgets.VBox:
@@ -211,14 +282,10 @@ def pair_explorer() -> widgets.VBox:
     position, play = slider("position", 0.5, 0.0, 1.0, 0.01, width="26em"), widgets.Play(max=100, interval=150)
     play.observe(lambda change: setattr(position, "value", change["new"] / 100), "value")
 
-    def draw(position, route, **angles):
-        pairs = np.array(list(angles.values())).reshape(3, 2).tolist()
-        return draw_two_cuts(*map(tuple, pairs), position=position, route=route)
-
-    controls = {f"angle{k}": knob for k, knob in enumerate(knobs)} | {"position": position, "route": route}
+    controls = {f"a{k}": knob for k, knob in enumerate(knobs)} | {"position": position, "route": route}
     columns = [widgets.VBox(knobs[k:k + 2]) for k in (0, 2, 4)]
     rows = widgets.HBox(columns), widgets.HBox([position, play, route])
-    return app_box("kirigami-pair", *rows, picture(draw, controls))
+    return app_box("kirigami-pair", *rows, picture(_now, controls, below=[_ground, _ways]))
 
 # %% ../../nbs/kirigami/explore.ipynb #d76036f0
 SITE = (2, 2)  # the cut in the middle of the picture
@@ -268,6 +335,7 @@ def draw_one_cut(
     angle: float = 20,  # of the cut in the middle [degrees]
     *,
     seed: int = 0,      # of its surroundings
+    bare: bool = False,  # without the legend
 ) -> Figure:
     "A cut among its eight neighbours, with the angles that they block and those that are free."
     number("angle", angle)
@@ -275,12 +343,19 @@ def draw_one_cut(
     cell[SITE] = angle
     start, width = (arcs[SITE] for arcs in blocked_arcs(cell))
     met = [bool(cuts_cross(cell[SITE], cell[SITE[0] + di, SITE[1] + dj], (di, dj))) for di, dj in NEIGHBOURS]
-    figure = blank_figure(7.2, 4.4, by_hand=True, dpi=110)
-    ax = figure.add_axes((0.01, 0.01, 0.60, 0.98))
+    figure = blank_figure(7.2, 4.4, by_hand=True, dpi=110) if bare else _draw_legend()
+    limits = (SITE[1] - 1.95, SITE[1] + 1.95), (-SITE[0] - 1.95, -SITE[0] + 1.95)
+    ax = _bare(figure, (0.01, 0.01, 0.60, 0.98), *limits)
     _draw_neighbourhood(ax, cell, start, width, met)
-    ax.set(xlim=(SITE[1] - 1.95, SITE[1] + 1.95), ylim=(-SITE[0] - 1.95, -SITE[0] + 1.95), aspect="equal")
-    ax.axis("off")
+    ax.set(xlim=limits[0], ylim=limits[1])
     figure.text(0.64, 0.90, _cut_report(cell, met, int((width > 0).sum())), va="top", linespacing=1.8)
+    return figure
+
+
+@in_house_style
+def _draw_legend() -> Figure:
+    "What no control changes."
+    figure = blank_figure(7.2, 4.4, by_hand=True, dpi=110)
     figure.legend(handles=_ring_legend(), loc="lower left", bbox_to_anchor=(0.625, 0.06))
     return figure
 
@@ -316,7 +391,8 @@ def cut_explorer() -> widgets.VBox:
     "A cut among its eight neighbours: turn it, and see which angles are free."
     angle = slider("angle [°]", 20, -90, 90, width="30em")
     seed = slider("surroundings", 0, 0, 99, width="24em")
-    return app_box("kirigami-cut", widgets.HBox([angle, seed]), picture(draw_one_cut, {"angle": angle, "seed": seed}))
+    image = picture(partial(draw_one_cut, bare=True), {"angle": angle, "seed": seed}, below=[_draw_legend])
+    return app_box("kirigami-cut", widgets.HBox([angle, seed]), image)
 
 # %% ../../nbs/kirigami/explore.ipynb #c1bcff1e
 # beta_max [degrees]
@@ -337,8 +413,8 @@ def rarity(
     return {"beta_max": np.array(LIMITS, float), "intersections": np.array(counts), "admissible": np.array(shares)}
 
 # %% ../../nbs/kirigami/explore.ipynb #189ddb59
-def _draw_rarity(ax: Axes, beta_max: float, n: int) -> None:
-    "Mean intersections and admissible share against the limit, and where the slider stands."
+def _draw_rarity(ax: Axes, n: int) -> None:
+    "Mean intersections and admissible share against the limit."
     curve = rarity(n)
     seen, powers = curve["admissible"] > 0, np.arange(int(math.log10(n)) + 1)
     ax.plot(curve["beta_max"], curve["intersections"], "o-", color=CYCLE[0], ms=3)
@@ -353,7 +429,6 @@ def _draw_rarity(ax: Axes, beta_max: float, n: int) -> None:
     share.set(ylim=(-math.log10(n) - 0.5, 0.3), yticks=-powers, yticklabels=names)
     share.set_ylabel("admissible random cells", color=CYCLE[3])
     share.spines["right"].set_visible(True)
-    ax.axvline(beta_max, color="k", lw=1)
 
 
 def _intersections(count: int) -> str:
@@ -364,7 +439,7 @@ def _intersections(count: int) -> str:
 @lru_cache(maxsize=64)
 def _example(beta_max: float, seed: int) -> NDArray[np.float64]:
     "(6, 6) an admissible cell [degrees]."
-    return admissible_designs(1, beta_max=beta_max, sweeps=20, seed=seed)[0]
+    return admissible_designs(1, beta_max=beta_max, sweeps=8, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #353cbfdf
 @checked(seed=(0, None))
@@ -377,13 +452,38 @@ def draw_limit(
 ) -> Figure:
     "Figure 4a with a marker at `beta_max`, a random cell and an admissible one."
     random, admissible = random_designs(1, beta_max=beta_max, seed=seed)[0], _example(beta_max, seed)
+    figure = _draw_curves(n)
+    return _draw_limit(figure, beta_max, random, admissible)
+
+
+_CURVES = (0.05, 0.14, 0.28, 0.80)  # of the figure
+
+
+@in_house_style
+def _draw_curves(n: int = 20_000) -> Figure:
+    "What no control changes."
     figure = blank_figure(9.6, 3.6, by_hand=True, dpi=110)
-    _draw_rarity(figure.add_axes((0.05, 0.14, 0.28, 0.80)), beta_max, n)
-    for cell, left, name in ((random, 0.44, "random"), (admissible, 0.72, "admissible")):
-        ax = plot_cell(cell, ax=figure.add_axes((left, 0.02, 0.27, 0.84)))
-        count = count_intersections(cell)
-        ax.set_title(f"{name}: {_intersections(count)}", color=RED if count else GREEN)
+    _draw_rarity(figure.add_axes(_CURVES), n)
     return figure
+
+
+def _draw_limit(figure: Figure, beta_max: float, random: NDArray, admissible: NDArray) -> Figure:
+    "Where the slider stands, and the two cells."
+    left, low, width, height = _CURVES
+    x = left + width * beta_max / 92
+    figure.add_artist(Line2D([x, x], [low, low + height], color="k", lw=1, transform=figure.transFigure))
+    for cell, left, name in ((random, 0.44, "random"), (admissible, 0.72, "admissible")):
+        ax = plot_cell(cell, ax=_bare(figure, (left, 0.02, 0.27, 0.84), (-1, 6), (-6, 1)))
+        count = count_intersections(cell)
+        ax.set_title(f"{name}: {_intersections(count)}", color=RED if count else GREEN, y=1.0)
+    return figure
+
+
+@in_house_style
+def _limit_now(beta_max: float, seed: int) -> Figure:
+    "The layer above the curves."
+    cells = random_designs(1, beta_max=beta_max, seed=seed)[0], _example(beta_max, seed)
+    return _draw_limit(blank_figure(9.6, 3.6, by_hand=True, dpi=110), beta_max, *cells)
 
 # %% ../../nbs/kirigami/explore.ipynb #d1ef0d77
 @checked
@@ -391,7 +491,7 @@ def rotation_explorer() -> widgets.VBox:
     "The limit of the rotations against the number of intersections and the share of admissible cells (Fig. 4)."
     controls = {"beta_max": slider("beta max [°]", 60, 1, 90, width="30em"),
                 "seed": slider("cell", 0, 0, 99, width="24em")}
-    return app_box("kirigami-rotation", widgets.HBox(list(controls.values())), picture(draw_limit, controls))
+    return app_box("kirigami-rotation", widgets.HBox(list(controls.values())), picture(_limit_now, controls, below=[lambda: _draw_curves()]))
 
 # %% ../../nbs/kirigami/explore.ipynb #2e30cbba
 SHOWN, BATCH = 8, 16  # cells in the picture, cells behind the share
@@ -450,24 +550,31 @@ def generated_cells(
 def draw_generated(
     cells: NDArray[np.float64],  # (N, 6, 6) [degrees]
     *,
-    chosen: int = 1,             # framed cell, counted from 1
+    chosen: int | None = 1,      # framed cell, counted from 1; None: none
     title: str = "",
 ) -> Figure:
     "The first cells of a batch with their intersections in red, and the share of the whole batch that is admissible."
-    whole("chosen", chosen, 1, min(SHOWN, len(cells)))
+    if chosen is not None:
+        whole("chosen", chosen, 1, min(SHOWN, len(cells)))
     counts = count_intersections(cells)
     figure = blank_figure(9.6, 5.4, by_hand=True, dpi=110)
     for k in range(min(SHOWN, len(cells))):
         ax = figure.add_axes((0.005 + 0.25 * (k % 4), 0.485 - 0.475 * (k // 4), 0.24, 0.41))
         plot_cell(cells[k], ax=ax)
         ax.set_title(f"{k + 1}: {_intersections(counts[k])}", color=RED if counts[k] else GREEN, pad=2,
-                     fontweight="bold" if k + 1 == chosen else "normal")
-        if k + 1 == chosen:
-            corner = 0.25 * (k % 4) + 0.001, 0.478 - 0.475 * (k // 4)
-            figure.add_artist(Rectangle(corner, 0.248, 0.465, fill=False, ec=CYCLE[0], lw=2))
+                     y=1.0)
+    if chosen:
+        _draw_frame(figure, chosen)
     mean, error = counts.mean(), counts.std() / len(cells) ** 0.5
     words = f"{title}   mean of {len(cells)} cells: {mean:.2f} ± {error:.2f} intersections"
     figure.text(0.005, 0.99, f"{words}, {(counts == 0).sum()} of {len(cells)} admissible", va="top", fontsize=10)
+    return figure
+
+def _draw_frame(figure: Figure, chosen: int) -> Figure:
+    "The frame of one cell."
+    k = chosen - 1
+    corner = 0.25 * (k % 4) + 0.001, 0.478 - 0.475 * (k // 4)
+    figure.add_artist(Rectangle(corner, 0.248, 0.465, fill=False, ec=CYCLE[0], lw=2))
     return figure
 
 # %% ../../nbs/kirigami/explore.ipynb #5560e6ce
@@ -508,7 +615,15 @@ def generator_explorer(
     def following(make, controls):
         return lambda **values: make(found, **values), controls
 
-    image = picture(*following(draw_generator, controls))
+    def cells(model, limit, seed):
+        return draw_generator(found, model, limit, seed, None)
+
+    def frame(model, limit, seed, chosen):
+        there = (model, limit) in found
+        empty = blank_figure(9.6, 5.4 if there else 1.0, by_hand=True, dpi=110)
+        return _draw_frame(empty, chosen) if there else empty
+
+    image = picture(frame, controls, below=[cells])
     about, links = text(*following(_about, controls)), text(*following(_links, controls | sheet))
     rows = [widgets.HBox(list(controls.values())[k:k + 2]) for k in (0, 2)]
     return app_box("kirigami-generator", *rows, about, image, widgets.HBox([*sheet.values(), links]))
@@ -528,7 +643,7 @@ def draw_generator(
     model: str,
     limit: str,  # such as "60°"
     seed: int = 0,
-    chosen: int = 1,
+    chosen: int | None = 1,
 ) -> Figure:
     "The cells of one model, or a remark where there are no weights for this limit."
     if (model, limit) in found:
