@@ -124,7 +124,7 @@ def png(
 ) -> bytes:
     "The figure as a PNG file."
     buffer = io.BytesIO()
-    pillow.fromarray(pixels(figure, below)).save(buffer, "png", compress_level=1)  # speed counts, not size
+    pillow.fromarray(pixels(figure, below)).convert("RGB").save(buffer, "png", compress_level=1)  # speed counts, not size
     return buffer.getvalue()
 
 # %% ../../nbs/core/widgets.ipynb #112c54e0

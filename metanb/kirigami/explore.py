@@ -182,6 +182,7 @@ def draw_two_cuts(
     return _draw_now(figure, routes, a, b, c, pair)
 
 
+
 # %% ../../nbs/kirigami/explore.ipynb #22dc7205
 _MAP, _LENS = (0.065, 0.11, 0.415, 0.83), (0.64, 0.64, 0.35, 0.35)  # of the figure, and of the map
 
@@ -226,7 +227,7 @@ def _draw_lines(figure: Figure, routes: Mapping[str, NDArray], a: tuple, b: tupl
         _draw_strip(strips, routes[name], name, low)
     return figure
 
-
+# %% ../../nbs/kirigami/explore.ipynb #d39084b2
 def _draw_now(figure: Figure, routes: Mapping[str, NDArray], a: tuple, b: tuple, c: tuple, pair: NDArray) -> Figure:
     "What follows the position: the mark on the map, the two cuts, and words."
     wrapped, (left, low, width, height) = (pair + 90) % PERIOD - 90, _MAP

@@ -451,20 +451,23 @@ def _link(path):
     return download_link(path.name, path.read_bytes(), label=f"{path.suffix[1:].upper()} {part}".strip())
 
 # %% ../../nbs/truss/explore.ipynb #bd056a0f
+_TOLD = {"youngs_modulus": "Young's modulus of the struts", "n_candidates": "designs that are proposed and verified",
+         "temperature": "of the choice of the topology: the higher, the more different designs"}
+
+# %% ../../nbs/truss/explore.ipynb #36276f3c
 class _TargetExplorer:
     "What happens when something of `target_explorer` is changed or pressed."
 
     def __init__(self, targets, youngs_modulus, unit, n_candidates, keep):
         self.keep, self.status = keep, widgets.HTML()
         self.settings = {
-            "youngs_modulus": _field(f"E base [{unit}]", widgets.FloatText, youngs_modulus,
-                                     tooltip="Young's modulus of the struts"),
-            "n_candidates": _field("candidates", widgets.BoundedIntText, n_candidates, min=1, max=100_000,
-                                   tooltip="designs that are proposed and verified"),
-            "temperature": _field("temperature", widgets.FloatText, 200.0,
-                                  tooltip="of the choice of the topology: the higher, the more different designs"),
+            "youngs_modulus": _field(f"E base [{unit}]", widgets.FloatText, youngs_modulus),
+            "n_candidates": _field("candidates", widgets.BoundedIntText, n_candidates, min=1, max=100_000),
+            "temperature": _field("temperature", widgets.FloatText, 200.0),
             "seed": _field("seed", widgets.BoundedIntText, 0, min=0, max=2**31 - 1),
         }
+        for name, tip in _TOLD.items():
+            self.settings[name].tooltip = tip
         self.button = widgets.Button(description="Design", button_style="primary")
         self.halt = widgets.Button(description="stop", disabled=True)
         self.files = _Files(lambda: self.answers.design)
