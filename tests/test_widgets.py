@@ -512,3 +512,51 @@ def test_a_curve_that_is_drawn_gets_cells_while_the_page_lives(browser, tmp_path
         app.get_by_text("stopped").wait_for()
         assert app.get_by_role("button", name="find cells").is_enabled() and "Traceback" not in page.content()
         page.close()
+
+
+# ---------------------------------------------------------------- apps as they are served
+
+FIRST = "[class*=metanb-] img[src^=blob], [class*=metanb-] canvas, [class*=metanb-] .js-plotly-plot .main-svg"
+
+
+@pytest.mark.parametrize("name", ["kirigami", "truss"])
+def test_an_app_asks_nobody_and_fits_a_narrow_page(browser, tmp_path, name):
+    "`metanb app NAME`: a picture, no request to another server, links to the site, nothing beyond the edge at 600 pixels, a control that answers."
+    from metanb.core.apps import app_server, write_app
+
+    port, log, outside = free_port(), tmp_path / "voila.log", []
+    (tmp_path / "app").mkdir()
+    server = app_server(write_app(name, tmp_path / "app"), port, log=log, options=[f"--VoilaExecutor.startup_timeout={PATIENCE // 1000}"])
+    try:
+        wait_for_port(port, server, log)
+        end = time.monotonic() + PATIENCE / 1000
+        while "is filled with" not in log.read_text():  # the kernel has run the notebook
+            assert time.monotonic() < end and server.poll() is None
+            time.sleep(0.1)
+        address = f"http://127.0.0.1:{port}/"
+        page = browser.new_page(viewport={"width": 600, "height": 1400})
+        page.set_default_timeout(PATIENCE)
+        page.add_init_script("AbortSignal.timeout = () => new AbortController().signal")
+        page.on("request", lambda request: outside.append(request.url) if not request.url.startswith((address, "data:", "blob:", f"ws://127.0.0.1:{port}/")) else None)
+        page.goto(address)
+        page.locator(FIRST).locator("visible=true").first.wait_for()
+        links = [link.get_attribute("href") for link in page.locator(".jp-MarkdownOutput a, .jp-RenderedMarkdown a").all()]
+        assert any(link.endswith(f"/{name}/explore.html") for link in links)
+        assert all(link.startswith(("https://metanb.github.io/", "#")) for link in links)
+        over = page.evaluate("() => [...document.querySelectorAll('[class*=metanb-] *')].filter(e => e.getBoundingClientRect().width && e.getBoundingClientRect().right > innerWidth + 1).length")
+        assert over == 0
+        cut = page.evaluate("() => [...document.querySelectorAll('.widget-label')].filter(e => e.offsetWidth && e.scrollWidth > e.offsetWidth + 1).map(e => e.innerText)")
+        assert cut == []
+        if name == "kirigami":
+            old = picture(page, "kirigami-pair")
+            press(page, "kirigami-pair", "position")
+            new_picture(page, "kirigami-pair", old)
+        else:
+            old = table(page)
+            press(page, "truss-explore", "density", "PageUp")
+            new_table(page, old)
+        assert outside == [] and "Traceback" not in page.content()
+        page.close()
+    finally:
+        server.terminate()
+        server.wait(60)

@@ -91,7 +91,8 @@ def app_server(
     if importlib.util.find_spec("voila") is None:
         raise ValueError("an app needs voila, which is not installed: pip install 'metanb[app]'")
     command = [sys.executable, "-m", "voila", notebook.name, f"--port={port}", "--template=metanb",
-               "--preheat_kernel=True", "--Voila.ip=127.0.0.1", *([] if browser else ["--no-browser"]), *options]
+               "--preheat_kernel=True", "--Voila.ip=127.0.0.1",
+               *([] if browser else ["--no-browser"]), *options]
     settings = environment("demo", 1)
     settings.pop("METANB_STILL", None)  # here the widgets are wanted, not their pictures
     settings["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(notebook.parent), os.environ.get("JUPYTER_PATH")]))

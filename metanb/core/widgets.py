@@ -124,7 +124,8 @@ def png(
 ) -> bytes:
     "The figure as a PNG file."
     buffer = io.BytesIO()
-    pillow.fromarray(pixels(figure, below)).convert("RGB").save(buffer, "png", compress_level=1)  # speed counts, not size
+    paper = pillow.fromarray(pixels(figure, below)).convert("RGB")
+    paper.save(buffer, "png", compress_level=1)  # speed counts, not size
     return buffer.getvalue()
 
 # %% ../../nbs/core/widgets.ipynb #112c54e0
@@ -308,8 +309,8 @@ def figure_layout(
     **more: Any,
 ) -> dict[str, Any]:  # a plotly layout
     "Height and margins that all plotly figures share, and what one of them adds or changes; as wide as `figure_box`."
-    return dict(autosize=True, height=390, margin=dict(l=0, r=10, t=30, b=34), template="plotly_white", showlegend=False,
-                uirevision="kept") | more
+    return dict(autosize=True, height=390, margin=dict(l=0, r=10, t=30, b=34), template="plotly_white",
+                showlegend=False, uirevision="kept") | more
 
 # %% ../../nbs/core/widgets.ipynb #7c1a1c76
 @checked

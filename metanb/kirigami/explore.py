@@ -492,7 +492,8 @@ def rotation_explorer() -> widgets.VBox:
     "The limit of the rotations against the number of intersections and the share of admissible cells (Fig. 4)."
     controls = {"beta_max": slider("beta max [°]", 60, 1, 90, width="30em"),
                 "seed": slider("cell", 0, 0, 99, width="24em")}
-    return app_box("kirigami-rotation", widgets.HBox(list(controls.values())), picture(_limit_now, controls, below=[lambda: _draw_curves()]))
+    image = picture(_limit_now, controls, below=[lambda: _draw_curves()])
+    return app_box("kirigami-rotation", widgets.HBox(list(controls.values())), image)
 
 # %% ../../nbs/kirigami/explore.ipynb #2e30cbba
 SHOWN, BATCH = 8, 16  # cells in the picture, cells behind the share

@@ -454,20 +454,26 @@ def _link(path):
 _TOLD = {"youngs_modulus": "Young's modulus of the struts", "n_candidates": "designs that are proposed and verified",
          "temperature": "of the choice of the topology: the higher, the more different designs"}
 
+
+def _settings(youngs_modulus, unit, n_candidates):
+    "What can be chosen besides the target, by name."
+    out = {
+        "youngs_modulus": _field(f"E base [{unit}]", widgets.FloatText, youngs_modulus),
+        "n_candidates": _field("candidates", widgets.BoundedIntText, n_candidates, min=1, max=100_000),
+        "temperature": _field("temperature", widgets.FloatText, 200.0),
+        "seed": _field("seed", widgets.BoundedIntText, 0, min=0, max=2**31 - 1),
+    }
+    for name, tip in _TOLD.items():
+        out[name].tooltip = tip
+    return out
+
 # %% ../../nbs/truss/explore.ipynb #36276f3c
 class _TargetExplorer:
     "What happens when something of `target_explorer` is changed or pressed."
 
     def __init__(self, targets, youngs_modulus, unit, n_candidates, keep):
         self.keep, self.status = keep, widgets.HTML()
-        self.settings = {
-            "youngs_modulus": _field(f"E base [{unit}]", widgets.FloatText, youngs_modulus),
-            "n_candidates": _field("candidates", widgets.BoundedIntText, n_candidates, min=1, max=100_000),
-            "temperature": _field("temperature", widgets.FloatText, 200.0),
-            "seed": _field("seed", widgets.BoundedIntText, 0, min=0, max=2**31 - 1),
-        }
-        for name, tip in _TOLD.items():
-            self.settings[name].tooltip = tip
+        self.settings = _settings(youngs_modulus, unit, n_candidates)
         self.button = widgets.Button(description="Design", button_style="primary")
         self.halt = widgets.Button(description="stop", disabled=True)
         self.files = _Files(lambda: self.answers.design)
