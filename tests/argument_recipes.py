@@ -643,6 +643,8 @@ RECIPES |= {
     "voxel.cloak.Cloak.reference": lambda: small_cloak().reference, "voxel.cloak.Cloak.weight": lambda: small_cloak().weight, "voxel.cloak.*.data": lambda: lessons(), "voxel.cloak.isotropic_cell.tolerance": lambda: 5.0, "voxel.cloak.filled.designed": lambda: designed(),
     "voxel.cloak.filled.candidates": lambda: cell_candidates(), "voxel.cloak.filled.surrounding": lambda: octants()[0], "voxel.cloak.filled.properties": lambda: cell_constants()[0], "voxel.cloak.Multiscale.free": lambda: designed(), "voxel.cloak.Multiscale.tied": lambda: designed(),
     "voxel.cloak.Multiscale.cells": lambda: filled_body(), **{f"voxel.cloak.Filled.{one}": (lambda one=one: getattr(filled_body(), one)) for one in ("labels", "octants", "properties", "error", "drawn", "constants", "meets", "met_before")},
+    "voxel.cloak.*.task": lambda: small_cloak(), "voxel.cloak.mirrored.eighth": lambda: np.ones((2, 2, 2)), "voxel.cloak.draw_moved.constants": lambda: small_cloak().body.constants, "voxel.cloak.draw_moved.u": lambda: small_cloak().reference,
+    "voxel.cloak.draw_moved.ax": lambda: axes(), "voxel.cloak.film.bodies": lambda: {"void": small_cloak().body.constants}, "voxel.cloak.film.path": lambda: Path("film.gif"), "voxel.cloak.film.frames": lambda: 2,
     "voxel.cloak.design_cells.surrounding": lambda: 0, "voxel.cloak.design_cells.preset": lambda: "test", "voxel.cloak.design_cells.reach": lambda: reach(), "voxel.cloak.design_cells.progress": lambda: False,
 }
 RECIPES |= {
