@@ -262,7 +262,7 @@ def draw_moved(
     *,
     ax: Any = None,     # matplotlib axes; new ones without
     part: float = 1.0,  # of the load
-    exaggerated: float = 0.12,  # largest displacement, in edges of the block
+    exaggerated: float = 0.08,  # largest displacement, in edges of the block
     most: float | None = None,  # of the colours; their own without
 ) -> Any:               # the picture, for a colorbar
     "The middle plane of the whole block under the first load."
@@ -277,8 +277,8 @@ def draw_moved(
     places = np.stack(np.meshgrid(*2 * [np.arange(task.N + 1.0)], indexing="ij")) + scale * moved
     picture = ax.pcolormesh(*places, np.where(solid, part * apart, np.nan), cmap="viridis", vmin=0, vmax=most,
                             edgecolors="w", linewidth=0.15)
-    reach = exaggerated * task.N
-    ax.set(aspect="equal", xlim=(-reach, task.N + reach), ylim=(-reach, task.N + reach))
+    edge = 0.3 * exaggerated * task.N
+    ax.set(aspect="equal", xlim=(-edge, task.N + edge), ylim=(-edge, task.N + edge))
     ax.set_axis_off()
     return picture
 

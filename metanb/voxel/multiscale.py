@@ -196,7 +196,7 @@ def _step(run: _Run, move: float) -> None:
     def column(a: NDArray) -> NDArray:
         return np.asarray(a, float).reshape(-1, 1)
 
-    low, high, move = run.reach.points.min(0), run.reach.points.max(0), move / (1 + len(run.history) / 15)
+    low, high, move = run.reach.points.min(0), run.reach.points.max(0), move / (1 + len(run.history) / 30)
     limits = np.maximum(low, run.x - move), np.minimum(high, run.x + move)
     m = len(values)
     moved, *_, first, last = mmasub(
@@ -238,7 +238,7 @@ def optimise(
     reach: Reach,
     *,
     steps: int = 60,
-    move: float = 0.3,  # most change of a logarithm in the first step; it falls, by half after 15 steps
+    move: float = 0.4,  # most change of a logarithm in the first step; it falls, by half after 30 steps
     start: ArrayLike | None = None,   # (G, 3) or (3,) C11, C12, C44 to begin with; those of the body without
     groups: ArrayLike | None = None,  # (F,) numbers from 0 of what shares its constants; each by itself without
     checkpoint: str | Path | None = None,  # file to go on from and to save to
