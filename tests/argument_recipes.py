@@ -468,6 +468,120 @@ def curves():
 
 
 # Argument -> a legal value, newly made: "space.module.function.argument", "space.module.*.argument", "space.*.argument", "*.argument"
+
+# cellular: data, networks, what a search holds
+@cache
+def catalogue():
+    from metanb.cellular.lessons import catalogue as shipped
+    return shipped(24)[np.arange(150)]
+
+
+def dozen():
+    return catalogue().quarters[:2]
+
+
+@cache
+def cell_lessons():
+    from metanb.cellular.lessons import lessons as split
+    return split(catalogue())
+
+
+@cache
+def forward_network():
+    from metanb.cellular.forward import CurveNetwork
+    return CurveNetwork(pixels=24, widths=(8, 8, 8), hidden=8).eval()
+
+
+@cache
+def bit_model():
+    from metanb.cellular.generator import CurveDiffusion
+    return CurveDiffusion(pixels=24, embedding=8, width=16, blocks=1, noise_steps=10).eval()
+
+
+@cache
+def video_model():
+    from metanb.cellular.model import SIZES, VideoDiffusion
+    return VideoDiffusion(**SIZES["test"], noise_steps=10).eval()
+
+
+@cache
+def videos():
+    from metanb.cellular.model import generate
+    return generate(video_model(), catalogue().stress[:1], n_steps=2)
+
+
+@cache
+def film():
+    from metanb.cellular.films import verified_film
+    return verified_film(compressed())
+
+
+def known():
+    from metanb.cellular.inverse import from_data
+    return from_data(catalogue().stress[:1], catalogue(), 2)[0]
+
+
+@cache
+def trained_curves():
+    from metanb.core.training import Fit
+    return Fit(forward_network(), None, [{"step": 1, "seconds": 1.0}], 1, True)
+
+
+@cache
+def picture():
+    axes().figure.savefig("picture.png")
+    return Path("picture.png").resolve()
+
+
+def proposed(curves, n, seed):
+    return [dozen()[:n] for _ in curves]
+
+
+def answered(targets):
+    return [known() for _ in targets]
+
+
+@cache
+def catalogue_file():
+    from metanb.cellular.lessons import save_catalogue
+    return save_catalogue(catalogue(), Path("catalogue.npz").resolve())
+
+
+@cache
+def cell_lists():
+    from metanb.cellular.benchmark import save_lists
+    return save_lists({"a": np.ones((1, 11))}, Path("cell_lists.npz").resolve())
+
+
+def first_notebook():
+    from metanb.core.batch import find_notebooks
+    return find_notebooks()[0]
+
+
+def never_computed():
+    from metanb.core.store import generate
+    return generate("another set", shard, n=4, shard_size=2, progress=False)
+
+
+# auxetic cells
+@cache
+def corners():
+    from metanb.voxel.auxetic import corner_nodes
+    return corner_nodes(4)
+
+
+@cache
+def auxetic_run():
+    from metanb.voxel.auxetic import AuxeticSearch, Effort
+    run = AuxeticSearch(0.4, octant=4, effort=Effort(starts=2, survivors=(1, 1), steps=1, rounds=(1, 0), tries=1))
+    run.step()
+    return run
+
+
+def grey():
+    return auxetic_run().grey
+
+
 RECIPES = {
     "*.generator": generator, "*.rng": lambda: np.random.default_rng(0), "*.seed": lambda: 0, "*.device": lambda: "cpu", "*.preset": lambda: "test",
     "*.name": lambda: "name", "*.poisson": lambda: 0.3, "*.progress": lambda: False, "*.ax": axes, "*.C": stiffness, "*.target": stiffness,
@@ -590,7 +704,7 @@ RECIPES = {
     "truss.model.*.C": lambda: stiffness()[None], "truss.model.*.logits": lambda: torch.ones(2, 3), "truss.model.*.temperature": lambda: 1.0, "truss.model.*.hidden": lambda: [4], "truss.model.geometry.raw": lambda: torch.rand(2, 19, generator=generator()),
     **{f"truss.model.InverseChain.{one}": lambda: [4] for one in ("topology", "geometry", "refinement")},
     "truss.plotting.tubes.lines": lambda: np.array([[[0.0, 0, 0], [1, 0, 0]]]), "truss.plotting.tubes.radius": lambda: 0.1, "truss.plotting.relative_strain.axial": lambda: np.array([0.1, 0.2]), "truss.plotting.*.strain": lambda: np.array([0.1, 0, 0, 0, 0, 0]),
-    "truss.plotting.plot_cell.ax": axes3, "truss.plotting.plot_projected.half": lambda: 1.0, "truss.plotting.plot_projected.inches": lambda: 2.0, "truss.plotting.draw_gallery.C": lambda: stiffness()[None].expand(2, 6, 6), "truss.plotting.draw_gallery.titles": lambda: ["a", "b"],
+    "truss.plotting.layer_sizes.network": lambda: torch.nn.Linear(2, 3), "truss.plotting.draw_networks.rows": lambda: [["a", ("b", torch.nn.Linear(2, 3))]], "truss.plotting.plot_cell.ax": axes3, "truss.plotting.plot_projected.half": lambda: 1.0, "truss.plotting.plot_projected.inches": lambda: 2.0, "truss.plotting.draw_gallery.C": lambda: stiffness()[None].expand(2, 6, 6), "truss.plotting.draw_gallery.titles": lambda: ["a", "b"],
     "truss.plotting.draw_targets.found": dict, "truss.plotting.draw_targets.pairs": dict, "truss.plotting.draw_targets.scales": dict,
     "truss.relaxed.exact.function": lambda: torch.sin, "truss.relaxed.*.types": lambda: torch.full((1, 3, 7), 1 / 7), "truss.relaxed.*.tessellations": lambda: torch.full((1, 3, 2), 0.5), "truss.relaxed.polar.F": lambda: torch.eye(3)[None],
     "truss.relaxed.*.z": lambda: torch.ones(1, 21), "truss.relaxed.*.R": lambda: torch.eye(3)[None], "truss.relaxed.isometric.C": lambda: stiffness()[None],
@@ -681,21 +795,73 @@ RECIPES |= {
     "cellular.motion.*.u": lambda: torch.zeros_like(motion_x()), "cellular.plotting.deformed_pixels.u1": lambda: compressed().u1[0, -1], "cellular.plotting.deformed_pixels.u2": lambda: compressed().u2[0, -1], "cellular.plotting.*.row": lambda: 0, "cellular.plotting.animate.path": lambda: Path("film.gif"),
     "cellular.result.*.out": dict, "cellular.result.*.exempt": lambda: 1, "cellular.settings.merged.settings": lambda: (settings_of("Loading"),), "cellular.settings.merged.changes": lambda: {"friction": 0.3}, "cellular.linear_response.batch": lambda: 2, "cellular.elastic.linear_response.batch": lambda: 2,
 }
-INNER = {  # not called here: they start processes, end them, or are the command line itself, which has tests of its own
-    *(f"core.batch.{one}" for one in ("execute", "start", "stop", "close", "run_batch", "stop_with_parent", "report", "cells_done", "run_notebooks", "check_folder", "plan")),
-    *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "section", "overview")), "core.workers.workers", "core.workers.processes",
-    # longer than a test of arguments may take
-    "cellular.data.make_shard", "cellular.data.dataset", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data",
+RECIPES |= {
+    # the newer rooms of core, voxel and cellular
+    "core.bits.DenseNetwork.told": lambda: torch.nn.Linear(2, 2), "core.bits.DenseNetwork.width": lambda: 8, "core.bits.DenseNetwork.embedding": lambda: 8,
+    "core.bits.bit_loss.model": lambda: bit_model(), "core.bits.bit_loss.x0": lambda: torch.ones(2, 1, 144), "core.bits.bit_loss.condition": lambda: torch.ones(2, 11),
+    "cellular.contact.contact_forces.rub": lambda: torch.zeros(len(candidates().node)), "cellular.contact.transfers.rub": lambda: torch.zeros(len(candidates().node)),
+    "cellular.films.drawn_film.fields": lambda: np.ones((3, len(catalogue().strain), 8, 8)), "cellular.films.draw_pair.target": lambda: film().stress[0], "cellular.films.draw_pair.drawn": lambda: film(), "cellular.films.draw_pair.verified": lambda: film(),
+    **{f"cellular.generator.{one}.n_steps": lambda: 2 for one in ("generate", "refresh", "draw_valid")}, "cellular.motion.nodal_masses.height": lambda: torch.full((1,), 16.0), "cellular.motion.at_end.means": lambda: torch.ones(3, 2, dtype=torch.float64), "cellular.motion.at_end.x": lambda: np.arange(6.0).reshape(3, 2), "cellular.motion.at_end.window": lambda: np.array([2, 2]),
+    **{f"cellular.result.{one}.out": lambda: {key: np.ones((2, 3)) for key in ("kinetic", "elastic", "plastic", "artificial", "contact", "damping", "friction", "work", "top", "bottom", "penetration", "snapped")} for one in ("broken_rules", "badness")},
+    "core.elasticity.youngs_modulus.direction": lambda: np.array([[1.0, 0, 0]]), "core.plotting.save_gif.path": lambda: Path("a.gif"), "core.plotting.save_gif.figures": lambda: [axes().figure], "core.recipes.check_command.recipes": lambda: {"one": None}, "core.batch.copy_notebook.name": lambda: "truss", "core.store.shipped.name": lambda: "voxel_32_n3210_seed0",
+    **{f"core.{one}.notebook": lambda: first_notebook() for one in ("batch.notebook_parameters", "batch.usual_seconds", "runs.usual_time")}, "core.store.missing.call": lambda: never_computed,
+    "core.video.level_shapes.network": lambda: video_model(), "kirigami.benchmark.score.generate": lambda: lambda n, seed, beta_max: cells()[:n], "kirigami.benchmark.score.heldout": lambda: cells()[50:], "kirigami.benchmark.score.data": lambda: kirigami_set().designs,
+    **{f"kirigami.benchmark.{one}.numbers": lambda: dict.fromkeys(("nearest_heldout", "nearest_generated", "admissible_share", "admissible_within_share", "tv_ratio"), 1.0) for one in ("measured", "solved")},
+    "kirigami.metrics.evaluate.generated": lambda: cells()[:50], "kirigami.metrics.evaluate.data": lambda: kirigami_set().designs, "kirigami.metrics.evaluate.heldout": lambda: cells()[50:], "truss.train.build.name": lambda: "affine",
+    **{f"kirigami.jump.{one}.**": lambda: {"candidates": 4, "sharpness": 10.0} for one in ("reverse", "redraw")},
+    **{f"truss.struts.match_struts.{key}": (lambda value: lambda: value)(value) for key, value in (("n_candidates", 4), ("n_polished", 1), ("keep", 1), ("iterations", 1))}, "truss.struts.refine_struts.iterations": lambda: 1, "truss.struts.thickened.factors": lambda: np.ones((2, len(truss_graph().struts))),
+    "truss.solid.solid_stiffness.solid": lambda: np.ones((4, 4, 4), bool),
+    "voxel.optimize.Optimum.objective": lambda: 0.5, "core.tables.column_names.path": lambda: table(), "voxel.train.accuracy.n_steps": lambda: 2,
+    "core.video.VideoLevel.padding": lambda: ("zeros", "circular"), "core.video.VideoLevel.attention": lambda: "none", "core.video.VideoUNet.widths": lambda: (4, 8), "core.video.VideoUNet.head_width": lambda: 4, "core.video.VideoUNet.token": lambda: 4, "core.video.VideoUNet.heads": lambda: 2,
+    "voxel.auxetic.*.octant": lambda: 4, "voxel.auxetic.node_filter.radius": lambda: 1.5, "voxel.auxetic.union.y": lambda: np.full((2, corners().shape[1]), 0.3), "voxel.auxetic.union.softness": lambda: 2.0, "voxel.auxetic.union.corners": lambda: corners(),
+    "voxel.auxetic.*.constants": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.scaleless.C": lambda: torch.tensor([1.0, 0.3, 0.3]), "voxel.auxetic.*.count": lambda: 2, "voxel.auxetic.GreyUnions.densities": lambda: np.full((1, 4, 4, 4), 0.4),
+    "voxel.auxetic.grey_step.run": lambda: __import__("copy").deepcopy(grey()), "voxel.auxetic.best_level.run": grey, "voxel.auxetic.best_level.i": lambda: 0, "voxel.auxetic.*.run": lambda: auxetic_run(), "voxel.auxetic.auxetic_take.state": lambda: __import__("metanb.voxel.auxetic", fromlist=["x"]).auxetic_state(auxetic_run()),
+    "voxel.auxetic.BlockSearch.octant": lambda: octants()[0], "voxel.auxetic.BlockSearch.seed": lambda: (0,), "core.batch.execute.folder": lambda: "a folder", "core.runs.export_command.path": lambda: "a set", "voxel.auxetic.flaws.octant": lambda: octants()[0], "voxel.auxetic.merit.floor": lambda: 6e-3, "voxel.auxetic.AuxeticSearch.effort": lambda: auxetic_run().effort,
+    "cellular.*.cells": lambda: catalogue(), "cellular.*.catalogue": lambda: catalogue(), "cellular.*.network": lambda: forward_network(), "cellular.*.known": lambda: known(), "cellular.*.drawn": lambda: film(), "cellular.*.verified": lambda: film(), "cellular.benchmark.judged.known": lambda: [known()],
+    **{f"cellular.{module}.*.{key}": (lambda value: lambda: value())(value) for module in ("forward", "inverse", "lessons", "generator", "cycles") for key, value in (("quarters", dozen), ("others", dozen), ("quarter", lambda: dozen()[0]), ("curves", lambda: catalogue().stress[:2]), ("target", lambda: catalogue().stress[0]), ("targets", lambda: catalogue().stress[:1]), ("file", lambda: Path("some.npz")))},
+    "cellular.benchmark.target_lists.data": lambda: cell_lessons(), "cellular.benchmark.target_lists.strain": lambda: catalogue().strain, "cellular.benchmark.target_lists.n_hard": lambda: 1, "cellular.benchmark.*.file": lambda: Path("lists.npz"), "cellular.benchmark.load_lists.file": lambda: cell_lists(),
+    "cellular.benchmark.*.lists": lambda: {"a": np.ones((1, 11))}, "cellular.benchmark.leaderboard.methods": lambda: {"a": answered}, "cellular.benchmark.*.first": lambda: answered, "cellular.benchmark.*.propose": lambda: proposed,
+    "cellular.cycles.rarity.known": lambda: catalogue().stress[:3], "cellular.cycles.rarest.known": lambda: catalogue().stress[:3], "cellular.cycles.sought_quarters.n_drawn": lambda: 4, "cellular.cycles.reach.lists": lambda: {"a": catalogue().stress[:1]},
+    "cellular.films.*.videos": lambda: videos(), "cellular.films.*.row": lambda: 0, "cellular.films.*.strain": lambda: catalogue().strain, "cellular.films.draw_films.frames": lambda: (0, 1), "cellular.films.animate_films.path": lambda: Path("film.gif"),
+    "cellular.forward.relative_distance.found": lambda: torch.ones(2, 3), "cellular.forward.relative_distance.target": lambda: torch.ones(2, 3), "cellular.forward.to_quarters.designs": pixels, "cellular.forward.CurveNetwork.widths": lambda: (8, 8, 8), "cellular.forward.CurveNetwork.hidden": lambda: 8,
+    "cellular.generator.*.model": lambda: bit_model(), "cellular.generator.*.n_steps": lambda: 2, "cellular.generator.CurveDiffusion.width": lambda: 16, "cellular.generator.CurveDiffusion.blocks": lambda: 1, "cellular.generator.CurveDiffusion.embedding": lambda: 8,
+    "cellular.inverse.children.n_children": lambda: 2, "cellular.inverse.promising.effort": lambda: __import__("metanb.cellular.inverse", fromlist=["x"]).Effort(parents=1, generations=1, n_children=4, survivors=1), "cellular.inverse.polish.known": lambda: [known()], "cellular.inverse.proposer.model": lambda: bit_model(),
+    "cellular.inverse.verify_into.known": lambda: [known()], "cellular.inverse.verify_into.proposed": lambda: [dozen()], "cellular.inverse.verify_into.origin": lambda: 0, "cellular.inverse.Known.target": lambda: catalogue().stress[0].astype(float), "cellular.inverse.different.keep": lambda: 1,
+    "cellular.lessons.joined.catalogues": lambda: (catalogue(),), "cellular.lessons.load_catalogue.file": lambda: catalogue_file(), "cellular.lessons.told_designs.n": lambda: 4, "cellular.lessons.catalogue_of.data": lambda: responses(), "cellular.lessons.Lessons.learned": lambda: catalogue(), "cellular.lessons.Lessons.heldout": lambda: catalogue(),
+    "cellular.model.films.data": lambda: responses(), "cellular.model.films.rows": lambda: slice(0, 1), "cellular.model.read_quarters.u2": lambda: np.random.default_rng(0).random((1, 2, 8, 8)), **{f"cellular.model.{one}.fields": lambda: torch.rand(1, 3, 2, 8, 8) for one in ("mirror_films", "mirror_half", "read_films")}, "cellular.model.mirror_half.curves": lambda: torch.ones(1, 2),
+    "cellular.model.FilmNetwork.pixels": lambda: 8, "cellular.model.FilmNetwork.n_frames": lambda: 2, "cellular.model.VideoDiffusion.pixels": lambda: 24, "cellular.model.generate.model": lambda: video_model(), "cellular.model.generate.curves": lambda: catalogue().stress[:1], "cellular.model.generate.n_steps": lambda: 2,
+    "cellular.train.*.data": lambda: cell_lessons(), "cellular.train.train_video.data": lambda: responses(), "cellular.train.build.name": lambda: "forward_24", "cellular.train.build.preset": lambda: "test", "cellular.train.*.result": lambda: trained_curves(), "cellular.train.generator_accuracy.model": lambda: bit_model(), "cellular.train.film_accuracy.model": lambda: video_model(),
+    "cellular.target.target_explorer.cells": lambda: catalogue(), "core.runs.picture.path": lambda: picture(),
+}
+INNER = {  # not asked
     "truss.forward.ExactLinear",  # its constructor is that of torch.nn.Linear
     *(f"cellular.contact.{one}" for one in ("Candidates",)), *(f"cellular.motion.{one}" for one in ("Moving", "Still", "Step")),  # tuples of a compiled step
-    *(f"core.notebooks.{one}" for one in ("stripped", "packed_notebooks", "standing_alone")),  # read by setup.py before the package is there
     "core.device.pick_device", "core.device.device_kind",  # call their argument "device", as their callers do
-    "core.printing.PrintCheck",  # holds NaN where nothing could be measured
-    *(f"{one}.command" for one in ("kirigami.benchmark", "kirigami.data", "kirigami.train", "truss.data", "truss.train", "voxel.benchmark", "voxel.cycles", "voxel.data", "voxel.train", "cellular.data")),
-    *(f"core.checks.{one}" for one in ("shown", "refused", "whole", "number", "choice", "native", "shaped", "tensor", "alike", "solid_or_void")),  # what refusals are made of
+    *(f"core.signatures.{one}" for one in ("short_type", "short_signature", "comments_of", "Documented", "described", "lazy")),  # read functions for `help`, before the front door is there
+    *(f"core.notebooks.{one}" for one in ("stripped", "packed_notebooks", "standing_alone")),  # read by setup.py before the package is there
+    "core.printing.PrintCheck", "cellular.benchmark.Judged",  # hold NaN where nothing could be measured
+    "cellular.target.Stopped", "cellular.target.CurvePad", "cellular.explore.PixelPad", "core.bits.BitNetwork",  # whose constructors are not of this package
+    *(f"core.checks.{one}" for one in ("shown", "refused", "warn", "whole", "number", "choice", "native", "shaped", "tensor", "alike", "solid_or_void", "checked")),  # what refusals are made of
 }
-LEGAL = {}  # (function.argument, kind): why it is legal all the same
-LATER = {"core.signatures", "core.notebooks", "core.plans", "truss.struts", "cellular.cycles", "cellular.films", "core.bits", "core.video", "voxel.auxetic", "cellular.benchmark", "cellular.forward", "cellular.generator", "cellular.inverse", "cellular.lessons", "cellular.train"}  # modules not yet checked by annotation
+LONG = {  # start processes, or take longer than a test of arguments may: asked with what their annotations forbid, which is refused before they begin, never with legal arguments
+    *(f"core.batch.{one}" for one in ("execute", "start", "stop", "close", "run_batch", "stop_with_parent", "report", "cells_done", "run_notebooks", "check_folder", "plan")),
+    *(f"core.runs.{one}" for one in ("main", "run_command", "list_command", "summary_command", "export_command", "copy_command", "section", "overview")), "core.workers.workers", "core.workers.processes",
+    "cellular.calculix.reference_compress", "core.calculix.run_ccx", "cellular.data.make_shard", "cellular.data.dataset", "cellular.data.initial_data", "cellular.explore.compress_live", "cellular.mechanics.compress", "voxel.cycles.learn_in_cycles", "kirigami.data.initial_data", "kirigami.data.dataset", "truss.data.initial_data", "cellular.motion.march", "core.recipes.train_and_save",
+    "cellular.inverse.verify", "cellular.inverse.verify_into", "cellular.inverse.polish", "cellular.inverse.design_for", "cellular.cycles.enlarge", "cellular.target.draw_found", "cellular.target.target_explorer", "voxel.auxetic.AuxeticSearch", "voxel.auxetic.BlockSearch", "voxel.auxetic.search_step",
+    *(f"cellular.train.{one}" for one in ("train_forward", "train_bits", "train_video", "forward_accuracy", "generator_accuracy", "film_accuracy", "make_card")),
+    *(f"{one}.command" for one in ("kirigami.benchmark", "kirigami.data", "kirigami.train", "truss.data", "truss.train", "voxel.benchmark", "voxel.cycles", "voxel.data", "voxel.train", "cellular.data", "cellular.train", "cellular.cycles")),
+}
+LEGAL = {  # (function.argument, kind): why it is legal all the same, or why the answer holds NaN
+    **{(where, kind): "NaN stands for a frame that was not reached" for where in ("cellular.data.quantise.field", "cellular.data.restore.limits", "cellular.curves.nrmse.stress") for kind in ("array of NaN", "array of inf")},
+    **{(where, kind): "losses and steps of a network are asked at each step, on any device; a training stops at a loss that is NaN" for where in ("core.bits.bit_loss.x0", "core.bits.bit_loss.condition", "core.diffusion.sample_ddpm.x", "core.diffusion.sample_ddim.x", "core.schedules.x0_from_eps.x", "core.schedules.x0_from_eps.eps", "core.schedules.x0_from_eps.alpha_bar", "core.schedules.eps_from_x0.x", "core.schedules.eps_from_x0.x0", "core.schedules.eps_from_x0.alpha_bar", "core.schedules.add_noise.x0", "core.schedules.add_noise.noise", "core.schedules.add_noise.alpha_bar", "cellular.forward.relative_distance.found", "cellular.forward.relative_distance.target", "core.diffusion.drop_condition.condition") for kind in ("array of NaN", "array of inf")},
+    ("core.elasticity.reorder.C", "array of NaN"): "moves numbers, and does not look at them",
+}
+OPEN = {tuple(line.split(": ")) for line in (Path(__file__).parent / "data" / "open_arguments.txt").read_text().splitlines()}  # (function.argument, kind) whose answer is not yet clear: not counted as asserted
+
+
+def further(name):
+    "Legal values of what stands for `**options`."
+    return RECIPES.get(f"{name}.**", dict)()
 
 
 def recipe(name, key, accepted, *, required):

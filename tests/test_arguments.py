@@ -2,8 +2,9 @@
 
 The functions are found by themselves. What an argument may be, its annotation says; what it may not be, `KINDS` holds: hypothesis draws values of each
 kind with a fixed seed, and the answer has to be a ValueError with the name of the argument. `VALUES` are kinds that no annotation forbids (0, a billion,
-NaN in an array, another shape): answers to them are counted and printed, and not yet asserted. With METANB_ALL_ARGUMENTS=1 all functions are called, with
-both; without it a fixed quarter of them, with the first.
+NaN in an array, another shape): they are refused by name or answered without NaN. `OPEN` (data/open_arguments.txt) names the pairs whose answer is not yet
+clear, most of them NaN that goes through arithmetic of tensors; they do not count as asserted. With METANB_ALL_ARGUMENTS=1 all functions are called,
+without it a fixed quarter of them.
 """
 import collections.abc
 import contextlib
@@ -16,13 +17,16 @@ import numbers
 import os
 import pickle
 import pkgutil
+import re
 import resource
 import signal
+import time
 import types
 import typing
 import warnings
 import zlib
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,12 +36,18 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 import metanb
-from argument_recipes import INNER, LATER, LEGAL, recipe
+from argument_recipes import INNER, LEGAL, LONG, OPEN, further, recipe
 from metanb.core.checks import checked
 
 LONGEST = 4.0  # seconds of a processor; what takes longer hangs
-MEMORY = 6e9  # bytes that a call may ask for
+MEMORY = 2e9  # bytes that a call may ask for
 EMPTY = inspect.Parameter.empty
+REPEATED = {  # a billion of them takes long, and is legal
+    "steps", "max_steps", "stage_steps", "n_steps", "rounds", "max_iterations", "iterations", "tries", "sweeps", "n_solves", "n_told", "n_drawn", "max_seconds", "epochs",
+    "core.store.generate.n", "core.store.shard_rows.n", "kirigami.design.admissible_share.n", "kirigami.explore.rarity.n", "kirigami.explore.draw_limit.n", "kirigami.explore.generated_cells.n", "kirigami.model.generate.n",
+    "kirigami.benchmark.draw_shipped.n", "truss.data.dataset.n", "voxel.data.make_shard.n", "voxel.data.dataset.n", "voxel.data.make_families.n", "voxel.data.families.n", "voxel.data.initial_data.seed",
+    "voxel.families.random_cells.n", "voxel.cycles.make_perturbed.n",
+}
 
 
 # What is public -------------------------------------------------------------------------------------------------------
@@ -66,7 +76,11 @@ def parameters(name):
     except (NameError, TypeError):
         hints = {key: kind for key, kind in getattr(inner, "__annotations__", {}).items() if not isinstance(kind, str)}
     found = {}
-    for key, parameter in inspect.signature(thing).parameters.items():
+    try:
+        signature = inspect.signature(thing)
+    except ValueError:  # of an exception
+        return {}
+    for key, parameter in signature.parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD:
             accepted = accepts(hints.get(key, typing.Any))
             found[key] = parameter, accepted | ({"none"} if parameter.default is None else set())
@@ -181,7 +195,7 @@ def guarded():
         warnings.simplefilter("ignore")
         if size:
             resource.setrlimit(resource.RLIMIT_AS, (int(size + MEMORY), hard))
-        signal.setitimer(signal.ITIMER_PROF, LONGEST)
+        signal.setitimer(signal.ITIMER_PROF, LONGEST, 0.2)  # again, where the first one comes at a place that swallows it
         try:
             yield
         finally:
@@ -229,12 +243,11 @@ def legal_call(name):
     "The smallest legal arguments of a function, newly made."
     arguments = {}
     for key, (parameter, accepted) in parameters(name).items():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            continue
-        given = recipe(name, key, accepted, required=parameter.default is EMPTY)
+        needed = parameter.default is EMPTY and parameter.kind is not parameter.VAR_POSITIONAL
+        given = recipe(name, key, accepted, required=needed)
         if given is not EMPTY:
             arguments[key] = given
-    return arguments
+    return arguments | further(name)
 
 
 def outcome(name, key, kind, value, arguments, nan_is_legal):
@@ -245,14 +258,17 @@ def outcome(name, key, kind, value, arguments, nan_is_legal):
         with guarded():
             result = call(name, given)
     except ValueError as error:
-        return "" if key in str(error) else f"unclear: ValueError without the name: {error}"
+        both = kind in ("wrong shape", "empty array") or kind in VALUES and re.search(rf"(?<![\w.]){re.escape(str(value))}(?![\w.])", str(error))  # of two that do not fit together either may be named
+        return "" if any(one in str(error) for one in (given if both else (key,))) else f"unclear: ValueError without the name: {error}"
     except TooLong:
-        return "unclear: takes too long"
-    except Exception as error:
+        return "" if kind == "a billion" and {key, f"{name}.{key}"} & REPEATED else "unclear: takes too long"
+    except (Exception, SystemExit) as error:
         return f"unclear: {type(error).__name__}: {error}"
-    if kind in KINDS and not is_legal(name, key, kind):
+    if is_legal(name, key, kind):
+        return ""
+    if kind in KINDS:
         return "silent: taken"
-    if not nan_is_legal and holds_nan(result):
+    if not nan_is_legal and not isinstance(public()[name], type) and holds_nan(result):  # a record holds what it is given
         return "silent: NaN"
     return ""
 
@@ -267,34 +283,45 @@ def plan(name):
     return [(key, kind) for key, (_, accepted) in parameters(name).items() for kind in kinds_of(accepted)]
 
 
-def examine(name, draws, chosen=lambda pair: True):
-    "(covered pairs, faults) of a function; no pair is covered where it cannot be called."
-    pairs = plan(name)
-    if name in INNER or name.rpartition(".")[0] in LATER or not pairs:
-        return 0, []
-    try:
-        arguments = legal_call(name)
-        with guarded():
-            nan_is_legal = holds_nan(call(name, arguments))
-    except (Exception, TooLong) as error:
-        return 0, [("", "", f"no legal call: {type(error).__name__}: {error}")]
-    faults = []
+def examine(name, draws):
+    "Pairs that were asserted, those for which there is no such value, and faults of a function; none is asserted where it cannot be called."
+    Path(name).mkdir(exist_ok=True)
+    with contextlib.chdir(name):  # what one function wrote is not read by the next one
+        return _examined(name, draws)
+
+
+def _examined(name, draws):
+    pairs = [(key, kind) for key, kind in plan(name) if (f"{name}.{key}", kind) not in OPEN]
+    if name in INNER or not pairs:
+        return [], [], []
+    arguments, nan_is_legal = None, True
+    if name in LONG:
+        pairs = [(key, kind) for key, kind in pairs if kind in KINDS and not is_legal(name, key, kind)]
+    else:
+        try:
+            arguments = legal_call(name)
+            with guarded():
+                nan_is_legal = holds_nan(call(name, arguments))
+        except (Exception, TooLong) as error:
+            return [], [], [("", "", f"no legal call: {type(error).__name__}: {error}")]
+    asserted, without, faults = [], [], []
     for key, kind in pairs:
-        if not chosen((name, key, kind)):
-            continue
         values = (KINDS | VALUES)[kind][0]
-        if callable(values):
+        if kind == "a billion" and draws == 1 and {key, f"{name}.{key}"} & REPEATED:  # until it is stopped: in the long part only
+            drawn = []
+        elif callable(values):
             legal = legal_call(name).get(key, recipe(name, key, parameters(name)[key][1], required=True))
             value = None if legal is EMPTY else values(legal)
             drawn = [] if value is None else [value]
         else:
-            drawn = values_of(kind, draws)
+            drawn = values_of(kind, draws if kind in KINDS else 1)
+        (asserted if drawn else without).append((key, kind))
         for value in drawn:
             fault = outcome(name, key, kind, value, legal_call(name), nan_is_legal)
             if fault:
                 faults.append((key, kind, fault))
                 break
-    return len(pairs), faults
+    return asserted, without, faults
 
 
 @lru_cache
@@ -305,7 +332,7 @@ def values_of(kind, draws):
     @settings(max_examples=draws, derandomize=True, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given((KINDS | VALUES)[kind][0])
     def draw(value):
-        if len(drawn) < draws:
+        if len(drawn) < draws and repr(value) not in map(repr, drawn):
             drawn.append(value)
     draw()
     return tuple(drawn)
@@ -329,22 +356,21 @@ def test_a_bad_argument_is_named(aside, capsys):
     "No silent answer and no unclear one, to what cannot be that argument."
     everything = bool(os.environ.get("METANB_ALL_ARGUMENTS"))
     names = [name for name in public() if everything or zlib.crc32(name.encode()) % 4 == 0]
-    total = called = open_ = 0
-    faults, values = [], []
+    total, asserted, faults, uncalled, long = 0, 0, [], [], []
     for name in names:
-        pairs = [kind for _, kind in plan(name)]
-        total += len(pairs)
-        covered, found = examine(name, 3 if everything else 1, (lambda pair: True) if everything else (lambda pair: pair[2] in KINDS))
-        called += covered and sum(kind in KINDS for kind in pairs)
-        open_ += covered and sum(kind in VALUES for kind in pairs)
-        faults += [(name, *fault) for fault in found if fault[1] in KINDS]
-        values += [(name, *fault) for fault in found if fault[1] in VALUES]
+        begin = time.process_time()
+        called, without, found = examine(name, 3 if everything else 1)
+        total += len(plan(name)) - len(without)
+        asserted += len(called)
+        faults += [" ".join((name, *fault)) for fault in found if fault[1]]
+        uncalled += [f"{name}: {fault[2]}" for fault in found if not fault[1]]
+        long.append((time.process_time() - begin, name))
     with capsys.disabled():
-        print(f"\n{len(names)} functions, {total} pairs of argument and kind; {called / total:.1%} of them called and asserted, "
-              f"{open_ / total:.1%} of a kind that no annotation forbids" + f", {len(values)} of those with an unclear or silent answer" * everything)
-        print(*(" ".join(fault) for fault in values), sep="\n", end="\n" * bool(values))
-    assert [" ".join(fault) for fault in faults] == []
-    assert called / total >= 0.5  # of all kinds; the modules of LATER and the kinds of VALUES are the rest
+        print(f"\n{len(names)} functions, {total} pairs of argument and kind; {asserted / total:.1%} of them called and asserted, {len(OPEN)} known to be unclear")
+        print(f"the longest: {', '.join(f'{name} {seconds:.1f} s' for seconds, name in sorted(long)[:-6:-1])}; {sum(one[0] for one in long):.0f} s of all")
+        print(*uncalled, sep="\n", end="\n" * bool(uncalled))
+    assert faults == []
+    assert asserted / total >= 0.8  # the rest: the functions of INNER, the values of those of LONG, and OPEN
 
 
 # The decorator --------------------------------------------------------------------------------------------------------

@@ -176,7 +176,8 @@ def test_summary_holds_every_table_and_figure(story, monkeypatch, capsys):
     pictures = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     assert pictures == [(story["run"] / "figures/toy_fig01_good/line.png").read_bytes()]
     assert "Figure 1: &lt;things&gt;" in page and "number of things" in page
-    assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing outside the file is needed
+    assert not re.search(r'(src|href)="(?!data:|#|\w+/\w+/\w+\.ipynb")', page)  # nothing outside the file is needed; links lead to the notebooks beside it
+    assert "no results" in page and "device = &#x27;auto&#x27;" in page and f"metanb {metanb.__version__}" in page
 
 
 def test_list_tells_of_the_last_run(story, monkeypatch, capsys):

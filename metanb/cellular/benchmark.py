@@ -22,10 +22,11 @@ from .design import random_designs
 from .forward import CurveNetwork, predict_curves, to_quarters
 from .inverse import Known, Proposer, from_data, polish, similarity, verify_into
 from .lessons import Catalogue, Lessons
-from ..core.checks import number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, whole
 from ..core.files import shipped_folder, user_path, write_file
 
 # %% ../../nbs/cellular/benchmark.ipynb #943365ca
+@checked(seed=(0, None))
 def target_lists(
     data: Lessons,
     strain: ArrayLike,       # (F,)
@@ -48,6 +49,7 @@ def target_lists(
     return lists
 
 # %% ../../nbs/cellular/benchmark.ipynb #fa2701cf
+@checked
 def save_lists(lists: Mapping[str, NDArray], file: str | Path) -> Path:
     "Write lists of targets (.npz), so that all are asked the same."
     content = io.BytesIO()
@@ -55,6 +57,7 @@ def save_lists(lists: Mapping[str, NDArray], file: str | Path) -> Path:
     return write_file(user_path(file, "file"), content.getvalue(), argument="file")
 
 # %% ../../nbs/cellular/benchmark.ipynb #0f2d1284
+@checked
 def load_lists(file: str | Path) -> dict[str, NDArray]:
     "Read what `save_lists` wrote; `ValueError` for another file."
     try:
@@ -67,6 +70,7 @@ def load_lists(file: str | Path) -> dict[str, NDArray]:
     return lists
 
 # %% ../../nbs/cellular/benchmark.ipynb #4d3eb3da
+@checked
 def shipped_lists(
     pixels: int = 24,  # along an edge of the cell
 ) -> dict[str, NDArray]:
@@ -80,11 +84,13 @@ def shipped_lists(
 Method = Callable[[NDArray], list[Known]]
 
 
+@checked
 def looked_up(cells: Catalogue, k: int = 2) -> Method:
     "The nearest data, without a compression."
     return lambda targets: from_data(targets, cells, k)
 
 # %% ../../nbs/cellular/benchmark.ipynb #e6660c4f
+@checked(seed=(0, None))
 def screened(
     network: CurveNetwork,
     *,
@@ -103,6 +109,7 @@ def screened(
     return answer
 
 # %% ../../nbs/cellular/benchmark.ipynb #2fbc85e9
+@checked(seed=(0, None))
 def drawn(
     propose: Proposer,
     n: int = 10,       # cells for each target
@@ -118,6 +125,7 @@ def drawn(
     return answer
 
 # %% ../../nbs/cellular/benchmark.ipynb #caad35ea
+@checked(seed=(0, None))
 def then_polished(
     first: Method | Sequence[Method],  # whose cells are polished, together
     network: CurveNetwork,
@@ -141,6 +149,7 @@ def then_polished(
     return answer
 
 # %% ../../nbs/cellular/benchmark.ipynb #adfdd6bc
+@checked
 @dataclass(frozen=True)
 class Judged:
     "What came out for one list of targets."
@@ -163,6 +172,7 @@ class Judged:
         return int(np.isinf(self.best).sum())
 
 # %% ../../nbs/cellular/benchmark.ipynb #cf1dec3d
+@checked
 def judged(
     known: Sequence[Known],
     cells: Catalogue,        # what was learned from
@@ -177,6 +187,7 @@ def judged(
     return Judged(best, whole_ones, len(whole_ones) / max(1, len(errors)), float(alike), seconds)
 
 # %% ../../nbs/cellular/benchmark.ipynb #9d8c5885
+@checked
 def leaderboard(
     methods: Mapping[str, Method],
     lists: Mapping[str, ArrayLike],  # (T, F) each

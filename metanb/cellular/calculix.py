@@ -66,7 +66,7 @@ def _single_design(design):
     return design
 
 # %% ../../nbs/cellular/calculix.ipynb #fff30c65
-@checked
+@checked(corners=(None, None), parts=(1, 10_000))
 def lattice_nodes(
     corners: NDArray,  # (ny + 1, nx + 1, 2) corners of the pixels [cell width]
     parts: int,        # lattice steps in a pixel
@@ -88,7 +88,7 @@ def _corners(nodes, ny, nx):
     return shaped("nodes", nodes, ((ny + 1) * (nx + 1), 2)).astype(float).reshape(ny + 1, nx + 1, 2)
 
 # %% ../../nbs/cellular/calculix.ipynb #36695aa6
-@checked
+@checked(refine=(1, 1000))
 def deck_mesh(
     design: ArrayLike,  # (ny, nx) bool
     *,
@@ -294,7 +294,7 @@ def deck(
     return "\n".join(filter(None, parts)) + "\n"
 
 # %% ../../nbs/cellular/calculix.ipynb #979a2224
-@checked
+@checked(refine=(1, 1000))
 def write_deck(
     design: ArrayLike,  # (ny, nx) bool
     path: str | Path,   # of the deck, "name.inp"
@@ -397,7 +397,7 @@ def reference_compress(
     )
 
 # %% ../../nbs/cellular/calculix.ipynb #bbb243e4
-@checked
+@checked(columns=(1, 100_000), rows=(1, 100_000))
 def oblique_blocks(
     angle: float,  # of the interface from the horizontal [degrees]
     *,

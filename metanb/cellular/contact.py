@@ -26,7 +26,7 @@ DASHPOT = 0.5  # force at a closing speed of one pixel a step, over the penalty
 RUB = 0.5  # tangential stiffness over the penalty
 
 # %% ../../nbs/cellular/contact.ipynb #3c93037c
-@checked
+@checked(n=(0, None), rows=(1, None))
 def gather_table(
     target: Tensor,     # (M,) index of the node to which each of M contributions goes; n or more: dropped
     n: int,             # number of nodes
@@ -72,7 +72,7 @@ class Boundary:
         return torch.stack([x[0] - c * chord[1], x[1] + c * chord[0]])
 
 # %% ../../nbs/cellular/contact.ipynb #e1c47be7
-@checked
+@checked(x=(None, None), width=(1e-6, None))
 def make_boundary(
     segments: Tensor,  # (2, S) nodes of each boundary segment, solid on the left
     x: Tensor,         # (2, N) undeformed positions [pixel]
@@ -331,7 +331,7 @@ def transfers(
     return boundary.nodes[i[there]], boundary.nodes[j[there]], force[there]
 
 # %% ../../nbs/cellular/contact.ipynb #c5b4f309
-@checked
+@checked(start=["T", 2], end=["T", 2], force=["T"])
 def spread(
     start: NDArray,          # (T, 2) reference places of i [pixel]
     end: NDArray,            # (T, 2) of j

@@ -19,7 +19,7 @@ from .forward import CurveNetwork
 from .inverse import verify
 from .lessons import (
     ORIGINS, Catalogue, catalogue, joined, lessons, load_catalogue, save_catalogue, told_designs)
-from ..core.checks import number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, whole
 from ..core.files import read_json, user_path, write_json
 from ..core.recipes import Seed
 from ..core.weights import from_pretrained
@@ -28,6 +28,7 @@ from ..core.weights import from_pretrained
 RARE = ("softest", "stiffest", "softening", "rise", "unlike")
 
 
+@checked
 def rarity(
     curves: ArrayLike,  # (N, F) [MPa]
     known: ArrayLike,   # (M, F) curves of the data [MPa]
@@ -41,6 +42,7 @@ def rarity(
     return dict(zip(RARE, (-last, last, largest_fall(curves), last - middle, nearest(known, curves).error[:, 0])))
 
 # %% ../../nbs/cellular/cycles.ipynb #1288bfc1
+@checked
 def rarest(
     curves: ArrayLike,  # (N, F) as they are told [MPa]
     known: ArrayLike,   # (M, F) curves of the data [MPa]
@@ -59,6 +61,7 @@ def rarest(
     return np.fromiter(chosen, np.intp)
 
 # %% ../../nbs/cellular/cycles.ipynb #86be13b8
+@checked(seed=(0, None))
 def sought_quarters(
     network: CurveNetwork,
     cells: Catalogue,     # that are known
@@ -96,6 +99,7 @@ def _compressed(quarters: NDArray, strain: NDArray, **options) -> Catalogue:
     return Catalogue(strain, quarters, stress, passed, np.full(len(quarters), ORIGINS.index("sought")))
 
 # %% ../../nbs/cellular/cycles.ipynb #b5a3087f
+@checked(seed=(0, None))
 def enlarge(
     out: str | Path,       # folder of the run; a run that is there is continued
     cells: Catalogue,      # that are known
@@ -127,6 +131,7 @@ def enlarge(
     return found
 
 # %% ../../nbs/cellular/cycles.ipynb #efc50399
+@checked
 def reach(
     cells: Catalogue,
     lists: dict[str, ArrayLike],  # name -> targets (T, F) [MPa]
@@ -139,6 +144,7 @@ def reach(
     return {"cells": len(good), "cells that fall by 5 %": int((largest_fall(good.stress) > 0.05).sum())} | near
 
 # %% ../../nbs/cellular/cycles.ipynb #7e1c88e2
+@checked
 def command(
     n: Annotated[int, typer.Option(help="Cells to compress.")] = 1000,
     drawn: Annotated[int, typer.Option(help="Random cells that the forward network looks at.")] = 40_000,

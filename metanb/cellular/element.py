@@ -46,7 +46,7 @@ def _corner_areas(edges):
     return [0.5 * _cross(edges[i - 1], edges[i]) for i in range(4)]
 
 # %% ../../nbs/cellular/element.ipynb #fcd72e7e
-@checked
+@checked(X=(None, None))
 def shape_constants(
     X: Tensor,  # (2, 4, E) reference corners, counter-clockwise [length]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # B (2, 4, E) [1/length], gamma (4, E) [1], a and b (2, E) [1/length]

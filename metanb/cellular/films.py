@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from .design import check_designs
 from .plotting import FIELDS, field_range, plot_frame
 from .result import CompressionResult
-from ..core.checks import refused, shaped, whole
+from ..core.checks import checked, refused, shaped, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style, save_gif
 
 # %% ../../nbs/cellular/films.ipynb #8daaf6bd
+@checked
 @dataclass(frozen=True, eq=False)
 class Film:
     "Deformation, stress and curve of one cell."
@@ -31,6 +32,7 @@ class Film:
     P22: NDArray     # (1, F, ny, nx) stress and what contact carries [MPa], tension positive
 
 # %% ../../nbs/cellular/films.ipynb #6d013050
+@checked
 def drawn_film(
     fields: ArrayLike,  # (3, F, ny, nx) u1, u2, P22 of one film, see `cellular.model.Videos`
     strain: ArrayLike,  # (F,) of its frames
@@ -41,6 +43,7 @@ def drawn_film(
     return Film(strain, -fields[2].mean((-2, -1))[None], *(field[None] for field in fields))
 
 # %% ../../nbs/cellular/films.ipynb #9bbc7d9f
+@checked
 def verified_film(
     result: CompressionResult,
     index: int = 0,  # which design of the batch
@@ -53,6 +56,7 @@ def verified_film(
                 result.P22[one] + result.contact22[one])
 
 # %% ../../nbs/cellular/films.ipynb #62378171
+@checked
 def film_error(
     drawn: Film,
     verified: Film,
@@ -68,6 +72,7 @@ def film_error(
     return np.linalg.norm((a - b).reshape(len(a), -1), axis=1) / np.maximum(size, 1e-12)
 
 # %% ../../nbs/cellular/films.ipynb #907430b7
+@checked
 @in_house_style
 def draw_films(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed
@@ -110,6 +115,7 @@ def _plot_curves(ax, drawn, verified, target, title, upto=None):
     ax.legend(fontsize=7)
 
 # %% ../../nbs/cellular/films.ipynb #51ebaf43
+@checked
 @in_house_style
 def draw_pair(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed
@@ -133,6 +139,7 @@ def draw_pair(
     return figure
 
 # %% ../../nbs/cellular/films.ipynb #e9b57402
+@checked(milliseconds=(1, 60_000), dpi=(10, 600))
 @in_house_style
 def animate_films(
     design: ArrayLike,  # (ny, nx) boolean, as it was compressed

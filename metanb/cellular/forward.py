@@ -18,12 +18,13 @@ from torch import Generator, Tensor, nn
 
 from .design import mirror
 from .elastic import linear_response
-from ..core.checks import native, refused, shaped, whole
+from ..core.checks import checked, native, refused, shaped, whole
 from ..core.device import uniform
 from ..core.training import Phase
 from ..core.weights import keeps_config
 
 # %% ../../nbs/cellular/forward.ipynb #864a3314
+@checked
 def check_quarters(
     quarters: ArrayLike,  # (B, n, n) bool, the lower left of each cell
 ) -> NDArray[np.bool_]:   # (B, n, n)
@@ -36,6 +37,7 @@ def check_quarters(
     return np.ascontiguousarray(array)
 
 # %% ../../nbs/cellular/forward.ipynb #e6e16174
+@checked
 def to_quarters(
     designs: ArrayLike,  # (B, 2n, 2n) bool, mirrored cells
 ) -> NDArray[np.bool_]:  # (B, n, n)
@@ -51,6 +53,7 @@ def to_quarters(
     return quarters
 
 # %% ../../nbs/cellular/forward.ipynb #2f890349
+@checked
 class Inputs(NamedTuple):
     "Of B cells, what the network sees."
 
@@ -58,6 +61,7 @@ class Inputs(NamedTuple):
     log_stiffness: Tensor  # (B,) logarithm of the elastic stiffness over Young's modulus
 
 # %% ../../nbs/cellular/forward.ipynb #ab3e47ea
+@checked
 def inputs_of(
     quarters: ArrayLike,   # (B, n, n) bool
     device: str = "auto",  # where the elastic answers are computed
@@ -71,6 +75,7 @@ def inputs_of(
     return Inputs(torch.as_tensor(pictures).float(), torch.as_tensor(np.log(answer.stiffness)).float())
 
 # %% ../../nbs/cellular/forward.ipynb #5b75b2a4
+@checked
 class MirrorBlock(nn.Module):
     "Two convolutions with halos of repeated edges, and a shortcut."
 
@@ -87,6 +92,7 @@ class MirrorBlock(nn.Module):
         return self.shortcut(x) + self.conv_2(F.silu(self.norm_2(h)))
 
 # %% ../../nbs/cellular/forward.ipynb #5c32a7f0
+@checked
 def relative_distance(
     found: Tensor,  # (B, F)
     target: Tensor,  # (B, F)
@@ -107,6 +113,7 @@ def _statistics(curves: NDArray, log_stiffness: NDArray) -> dict[str, NDArray]: 
     return {"mean_shape": shape.mean(0), "basis": basis, "line": np.array([slope, offset, rest])}
 
 # %% ../../nbs/cellular/forward.ipynb #abd092f4
+@checked(pixels=(2, 4096))
 @keeps_config
 class CurveNetwork(nn.Module):
     "Stress at each frame from pictures and elastic stiffness."
@@ -166,6 +173,7 @@ class CurveNetwork(nn.Module):
                       weight_decay=self.weight_decay)]
 
 # %% ../../nbs/cellular/forward.ipynb #88dc5a7f
+@checked
 @torch.no_grad()
 def predict_curves(
     network: CurveNetwork,

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from .design import clean, is_valid
 from .forward import check_quarters
 from ..core.bits import HIGH, LOW, DenseNetwork, bit_loss, even_schedule, sign_from
-from ..core.checks import number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped, whole
 from ..core.device import normal, uniform
 from ..core.diffusion import Diffusion, sample_ddim
 from ..core.schedules import add_noise
@@ -24,6 +24,7 @@ from ..core.training import Phase
 from ..core.weights import keeps_config
 
 # %% ../../nbs/cellular/generator.ipynb #f86ee5f0
+@checked
 class ToldCurve(nn.Module):
     "Time and curve as one vector; NaN anywhere in a curve: it is not given."
 
@@ -68,6 +69,7 @@ class ToldCurve(nn.Module):
         return self.layers(torch.cat([f, missing.float(), angle.sin(), angle.cos(), log_snr[:, None] / 5], 1))
 
 # %% ../../nbs/cellular/generator.ipynb #29a9465b
+@checked(pixels=(2, 4096), embedding=(1, 65_536), width=(1, 65_536), blocks=(1, 1000))
 @keeps_config
 class CurveDiffusion(Diffusion):
     "Quarters out of noise, for given curves."
@@ -130,6 +132,7 @@ def _curves(curves: ArrayLike, model: CurveDiffusion) -> Tensor:  # (B, F)
     return torch.as_tensor(given).float()
 
 
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: CurveDiffusion,
@@ -150,6 +153,7 @@ def generate(
     return np.concatenate(quarters)
 
 # %% ../../nbs/cellular/generator.ipynb #523d09fb
+@checked(seed=(0, None))
 @torch.no_grad()
 def refresh(
     model: CurveDiffusion,
@@ -172,6 +176,7 @@ def refresh(
     return model.decode(sample_ddim(model.denoiser(given, guidance_scale=guidance_scale), x, grid, generator))
 
 # %% ../../nbs/cellular/generator.ipynb #a78d40f1
+@checked
 class Tidied(NamedTuple):
     "Quarters of one piece each, and which of them meet the rule of the data."
 
@@ -180,6 +185,7 @@ class Tidied(NamedTuple):
     untouched: NDArray  # (B,) bool: valid as drawn
 
 # %% ../../nbs/cellular/generator.ipynb #da152400
+@checked
 def tidy(
     quarters: ArrayLike,  # (B, n, n) bool
 ) -> Tidied:
@@ -192,6 +198,7 @@ def tidy(
     return Tidied(part, valid, valid & (part == quarters).all((1, 2)))
 
 # %% ../../nbs/cellular/generator.ipynb #6bbe0dd9
+@checked(seed=(0, None))
 def draw_valid(
     model: CurveDiffusion,
     curves: ArrayLike,  # (T, F) [MPa]

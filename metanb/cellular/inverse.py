@@ -24,11 +24,12 @@ from .lessons import Catalogue, catalogue
 from .mechanics import compress
 from .model import VideoDiffusion, generate
 from .result import CompressionResult
-from ..core.checks import choice, number, refused, warn, whole
+from ..core.checks import checked, choice, number, refused, warn, whole
 from ..core.search import Found
 from ..core.weights import from_pretrained
 
 # %% ../../nbs/cellular/inverse.ipynb #3739d09d
+@checked
 def similarity(
     quarters: ArrayLike,  # (B, n, n) bool
     others: ArrayLike,    # (M, n, n) bool
@@ -41,6 +42,7 @@ def similarity(
     return 0.5 + np.maximum(x @ y.T, x @ z.T).astype(float) / (2 * max(1, x.shape[1]))
 
 # %% ../../nbs/cellular/inverse.ipynb #874c4389
+@checked
 def boundary(
     quarter: ArrayLike,  # (n, n) bool
 ) -> NDArray[np.bool_]:  # (n, n)
@@ -50,6 +52,7 @@ def boundary(
     return (p[:-2, 1:-1] ^ q) | (p[2:, 1:-1] ^ q) | (p[1:-1, :-2] ^ q) | (p[1:-1, 2:] ^ q)
 
 # %% ../../nbs/cellular/inverse.ipynb #15bc012a
+@checked
 def children(
     quarter: ArrayLike,  # (n, n) bool
     n_children: int,
@@ -78,6 +81,7 @@ def children(
 ORIGIN = ("nearest datum", "generated", "polished")
 
 
+@checked
 @dataclass(eq=False)
 class Known:
     "Verified cells for one target; those that broke a rule stay, with an infinite error."
@@ -110,6 +114,7 @@ class Known:
         return min(self.errors, default=math.inf)
 
 # %% ../../nbs/cellular/inverse.ipynb #5c43e3d1
+@checked
 def verify(
     quarters: ArrayLike,  # (B, n, n) bool
     *,
@@ -128,6 +133,7 @@ def verify(
     return found
 
 # %% ../../nbs/cellular/inverse.ipynb #ba79025a
+@checked
 def verify_into(
     known: Sequence[Known],           # one for each target
     proposed: Sequence[NDArray],      # (m, n, n) for each target
@@ -152,6 +158,7 @@ def verify_into(
     return sum(sizes)
 
 # %% ../../nbs/cellular/inverse.ipynb #6a389d09
+@checked
 @dataclass(frozen=True)
 class Effort:
     "How hard polishing looks before it compresses."
@@ -169,6 +176,7 @@ class Effort:
         whole("apart", self.apart, 0)
 
 # %% ../../nbs/cellular/inverse.ipynb #902f1771
+@checked
 def promising(
     known: Known,
     network: CurveNetwork,
@@ -205,6 +213,7 @@ def promising(
     return np.stack([found[k] for k in chosen]) if chosen else np.zeros((0, *pool.shape[1:]), bool), before
 
 # %% ../../nbs/cellular/inverse.ipynb #66a67fdf
+@checked(seed=(0, None))
 def polish(
     known: Sequence[Known],    # verified cells of each target, changed in place
     network: CurveNetwork,
@@ -238,6 +247,7 @@ def polish(
     return history
 
 # %% ../../nbs/cellular/inverse.ipynb #463845eb
+@checked
 def from_data(
     targets: ArrayLike,  # (T, F), NaN: open
     cells: Catalogue,    # good ones
@@ -253,6 +263,7 @@ def from_data(
     return found
 
 # %% ../../nbs/cellular/inverse.ipynb #910d28a5
+@checked
 def filled(
     target: ArrayLike,  # (F,) NaN: open
     cells: Catalogue,   # good ones
@@ -277,6 +288,7 @@ def _filmed(model: VideoDiffusion, curves: NDArray, n: int, films: dict | None, 
     return [part.quarters[part.valid & (owner == t)] for t in range(len(curves))]
 
 
+@checked
 def proposer(
     model: CurveDiffusion | VideoDiffusion | Proposer,
     network: CurveNetwork | None,   # chooses; the first ones are taken without
@@ -310,6 +322,7 @@ def proposer(
     return propose
 
 # %% ../../nbs/cellular/inverse.ipynb #d8bb6263
+@checked
 def different(
     known: Known,
     keep: int,
@@ -388,6 +401,7 @@ def _found(known: Known, rows: NDArray, facts: dict, n_candidates: int) -> Found
     return Found(designs, pick(known.curves, (0, F)), errors, before, known.target, n_candidates, facts)
 
 # %% ../../nbs/cellular/inverse.ipynb #cf948c67
+@checked(seed=(0, None))
 def design_for(
     target: ArrayLike,                # (P,) stresses, compression positive; NaN: open [MPa]
     strain: ArrayLike | None = None,  # (P,) their strains; those of the data without (P = F)

@@ -21,10 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 from .data import Responses
 from .design import random_designs
 from .forward import CurveNetwork, check_quarters, predict_curves, to_quarters
-from ..core.checks import choice, number, refused, shaped, whole
+from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.files import shipped_folder, user_path, write_file
 
 # %% ../../nbs/cellular/lessons.ipynb #b8f992eb
+@checked
 def is_heldout(
     quarters: ArrayLike,  # (B, n, n) bool
     *,
@@ -41,6 +42,7 @@ def is_heldout(
 ORIGINS = ("random", "sought")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Catalogue:
     "N cells and their curves."
@@ -69,6 +71,7 @@ class Catalogue:
         return self[self.passed & np.isfinite(self.stress).all(1)]
 
 # %% ../../nbs/cellular/lessons.ipynb #4b4eacb8
+@checked
 def catalogue_of(
     data: Responses,
     origin: str = "random",
@@ -79,6 +82,7 @@ def catalogue_of(
     return Catalogue(data.strain, quarters, data.stress.astype(np.float32), data.passed, np.full(len(data), kind))
 
 # %% ../../nbs/cellular/lessons.ipynb #922f2bc5
+@checked
 def joined(*catalogues: Catalogue) -> Catalogue:
     "Several as one; a cell that an earlier one holds is left out, and so is its twin."
     if not catalogues or len({(c.pixels, *c.strain.tolist()) for c in catalogues}) != 1:
@@ -91,6 +95,7 @@ def joined(*catalogues: Catalogue) -> Catalogue:
     return whole_one[np.sort(first)]
 
 # %% ../../nbs/cellular/lessons.ipynb #848d3471
+@checked
 def save_catalogue(
     catalogue: Catalogue,
     file: str | Path,  # the .npz to write
@@ -109,6 +114,7 @@ def save_catalogue(
     return write_file(file, content.getvalue(), argument="file")
 
 # %% ../../nbs/cellular/lessons.ipynb #05af692f
+@checked
 def load_catalogue(
     file: str | Path,
 ) -> Catalogue:
@@ -132,6 +138,7 @@ def load_catalogue(
 SHIPPED_CATALOGUE = "cellular_{pixels}x{pixels}_attached_catalogue.npz"
 
 
+@checked
 @lru_cache(maxsize=4)
 def catalogue(
     pixels: int = 24,  # along an edge of the cell
@@ -146,6 +153,7 @@ def catalogue(
     return load_catalogue(file)
 
 # %% ../../nbs/cellular/lessons.ipynb #6090290b
+@checked
 @dataclass(frozen=True, eq=False)
 class Lessons:
     "Good cells to learn from, and good ones that are kept apart."
@@ -157,6 +165,7 @@ class Lessons:
         return len(self.learned)
 
 # %% ../../nbs/cellular/lessons.ipynb #36a06d87
+@checked
 def lessons(
     cells: Catalogue,
     *,
@@ -169,6 +178,7 @@ def lessons(
     return Lessons(learned if n is None else learned[:whole("n", n, 1)], good[out & (good.origin == 0)])
 
 # %% ../../nbs/cellular/lessons.ipynb #1ff85b71
+@checked(seed=(0, None))
 def told_designs(
     network: CurveNetwork,
     n: int,            # random cells drawn

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor, nn
 
 from .data import Responses
-from ..core.checks import number, refused, whole
+from ..core.checks import checked, number, refused, whole
 from ..core.device import integers
 from ..core.diffusion import Diffusion, dynamic_threshold
 from ..core.schedules import cosine_schedule
@@ -28,6 +28,7 @@ from ..core.weights import keeps_config
 CHANNELS = ("u1", "u2", "P22 + contact22")
 
 
+@checked
 def films(
     data: Responses,
     rows: slice = slice(None),
@@ -37,6 +38,7 @@ def films(
     return torch.as_tensor(np.stack(parts, 1)).half(), torch.as_tensor(data.stress[rows], dtype=torch.float32)
 
 # %% ../../nbs/cellular/model.ipynb #c7bc26a3
+@checked
 def read_quarters(
     u2: ArrayLike,             # (B, F, 2n, 2n) [any unit], row 0 at the lower platen
     *,
@@ -50,6 +52,7 @@ def read_quarters(
     return moves[:, ::-1] > tolerance * np.ptp(u2, axis=(1, 2, 3))[:, None, None]
 
 # %% ../../nbs/cellular/model.ipynb #9c4f1a26
+@checked
 def mirror_films(
     fields: Tensor,  # (..., 3, F, ny, nx)
 ) -> Tensor:         # (..., 3, F, ny, nx)
@@ -58,6 +61,7 @@ def mirror_films(
     return fields.flip(-1) * sign[:, None, None, None]
 
 # %% ../../nbs/cellular/model.ipynb #b436a021
+@checked
 def mirror_half(
     fields: Tensor,        # (B, 3, F, ny, nx)
     curves: Tensor,        # (B, F)
@@ -69,6 +73,7 @@ def mirror_half(
     return torch.where(mirrored, mirror_films(fields), fields), curves, sway
 
 # %% ../../nbs/cellular/model.ipynb #91b30122
+@checked(patch=(1, 1024))
 class FilmNetwork(nn.Module):
     "The video network that knows where a pixel lies; called as network(x, t, condition)."
 
@@ -104,6 +109,7 @@ class FilmNetwork(nn.Module):
         return F.pixel_shuffle(self.unet(blocks, t, condition).transpose(1, 2), self.patch).transpose(1, 2)
 
 # %% ../../nbs/cellular/model.ipynb #73903c68
+@checked
 @dataclass(frozen=True, eq=False)
 class Videos:
     "Films as a model draws them, and what they say."
@@ -116,6 +122,7 @@ class Videos:
         return len(self.fields)
 
 # %% ../../nbs/cellular/model.ipynb #e442eff3
+@checked
 def read_films(
     fields: Tensor,           # (B, 3, F, ny, nx) [cell width, MPa]
     *,
@@ -136,6 +143,7 @@ SIZES = {
 }
 
 # %% ../../nbs/cellular/model.ipynb #a14cc2a6
+@checked(patch=(1, 1024))
 @keeps_config
 class VideoDiffusion(Diffusion):
     "Films of cells out of noise, for a given stress-strain curve; trained on batches (fields, curves), see `films`."
@@ -208,6 +216,7 @@ def _check_films(model: VideoDiffusion, fields: Tensor, curves: Tensor) -> None:
                           "finite values: leave out what did not reach the last frame")
 
 # %% ../../nbs/cellular/model.ipynb #182b7538
+@checked(seed=(0, None))
 @torch.no_grad()
 def generate(
     model: VideoDiffusion,
@@ -221,7 +230,7 @@ def generate(
 ) -> Videos:
     "Films of cells with these curves."
     given = torch.as_tensor(np.asarray(curves, float), dtype=torch.float32, device=model.mean.device)
-    if given.ndim != 2 or given.shape[1] != model.shape[1] or given.isinf().any():
+    if given.ndim != 2 or not len(given) or given.shape[1] != model.shape[1] or given.isinf().any():
         raise refused("curves", curves, f"(B, {model.shape[1]}) stresses [MPa], NaN where not given")
     if sway not in (1, -1):
         raise refused("sway", sway, "1 or -1")
@@ -229,7 +238,7 @@ def generate(
     generator = torch.Generator(given.device).manual_seed(whole("seed", seed, 0))
     model.eval()
     parts = [model.sample(part.cpu(), generator, n_steps=n_steps, guidance_scale=guidance_scale)
-             for part in condition.split(batch_size)]
+             for part in condition.split(whole("batch_size", batch_size, 1))]
     model.train(was)
     names = ("fields", "quarters", "stress")
     return Videos(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

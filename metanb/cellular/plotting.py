@@ -96,7 +96,7 @@ def stored_result(
     return data.designs(one)[0], result
 
 # %% ../../nbs/cellular/plotting.ipynb #70cb4432
-@checked
+@checked(drop=(0, None))
 def events(
     result: CompressionResult,
     *,
@@ -245,7 +245,7 @@ def _plot_blank(ax, solid, copies):
     _draw_platens(ax, copies, height, height)
 
 # %% ../../nbs/cellular/plotting.ipynb #6f222e2c
-@checked
+@checked(copies=(1, 100), dpi=(10, 1200))
 @in_house_style
 def animate(
     design: ArrayLike,  # (ny, nx) boolean

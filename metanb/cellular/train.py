@@ -28,8 +28,9 @@ from .model import SIZES, VideoDiffusion, films, generate
 from .lessons import (
     Catalogue, Lessons, catalogue, catalogue_of, is_heldout, lessons, load_catalogue, told_designs)
 from .result import CompressionResult
-from ..core.checks import choice, refused, whole
+from ..core.checks import checked, choice, refused, whole
 from ..core.device import pick_device
+from ..core.files import weights_root
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
@@ -72,6 +73,7 @@ TRAININGS = {"forward_24": _forward(24), "bits_24": _bits(24), "forward_48": _fo
 TOLD = {"test": 64, "demo": 120_000, "paper": 400_000}  # random cells that the forward network tells of
 
 
+@checked(seed=(0, None))
 def build(
     name: str,             # of `TRAININGS`
     *,
@@ -90,6 +92,7 @@ def _fit(model: nn.Module, data: tuple, settings: dict[str, Any], *, warmup: int
                **options, **settings)
 
 # %% ../../nbs/cellular/train.ipynb #992ade0b
+@checked(seed=(0, None))
 def train_forward(
     data: Lessons,
     name: str = "forward_24",  # of `TRAININGS`
@@ -121,6 +124,7 @@ def train_forward(
                 checkpoint=checkpoint, progress=progress)
 
 # %% ../../nbs/cellular/train.ipynb #4b841dc9
+@checked(seed=(0, None))
 def train_bits(
     data: Lessons,
     network: CurveNetwork | None,  # tells the curves of random cells; None: none are learned from
@@ -159,6 +163,7 @@ def train_bits(
                 device=device, precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, progress=progress)
 
 # %% ../../nbs/cellular/train.ipynb #b8ac2d25
+@checked(seed=(0, None))
 def train_video(
     data: Responses,           # with fields; its good cells but the held-out ones are learned from
     name: str = "video_24",    # of `TRAININGS`
@@ -186,6 +191,7 @@ def train_video(
                 precision=precision, max_seconds=max_seconds, checkpoint=checkpoint, progress=progress)
 
 # %% ../../nbs/cellular/train.ipynb #fb2b0a89
+@checked
 def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:
     "NRMSE on held-out cells, and of the nearest datum of those learned from."
     cells = data.heldout
@@ -197,6 +203,7 @@ def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:
             "quantile_95": float(np.quantile(error, 0.95)), "nearest_datum": float(near.mean())}
 
 # %% ../../nbs/cellular/train.ipynb #5243ebb0
+@checked(seed=(0, None))
 def generator_accuracy(
     draw: Callable[[NDArray, int, int], tuple[list[NDArray], dict]],  # curves, n, seed -> quarters of each, shares
     data: Lessons,
@@ -231,6 +238,7 @@ def generator_accuracy(
             "kept_rules": number(good), **facts}
 
 # %% ../../nbs/cellular/train.ipynb #3630f841
+@checked(seed=(0, None))
 def film_accuracy(
     model: VideoDiffusion,
     data: Lessons,
@@ -282,6 +290,7 @@ def _film_errors(entry: tuple, result: CompressionResult, k: int, field: str) ->
     return film_error(drawn_film(entry[2], result.strain), verified_film(result, k), field)
 
 # %% ../../nbs/cellular/train.ipynb #88a1a765
+@checked(seed=(0, None))
 def make_card(
     name: str,      # model
     result: Fit,    # what a training returned
@@ -333,6 +342,7 @@ def _catalogue(pixels: int, given: str | None, films: str | None) -> Catalogue:
     return known
 
 # %% ../../nbs/cellular/train.ipynb #fc67e4ff
+@checked
 def command(
     model: Models = None,
     preset: Preset = "demo",
@@ -345,7 +355,7 @@ def command(
     cells: Annotated[str | None, typer.Option(help="File of a catalogue, instead of the shipped one.")] = None,
     films: Annotated[str | None, typer.Option(help="Data set with fields, for video models.")] = None,
     forward: Annotated[str | None, typer.Option(help="Network that tells random cells, a name or a folder.")] = None,
-    out: Out = Path("runs/weights"),
+    out: Out = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -354,6 +364,7 @@ def command(
     Models: forward_24, bits_24 (both are trained without --model), forward_48, bits_48, which learn from the catalogue
     that comes with the package; video_24, video_48, video_96, which learn from the fields of a data set.
     """
+    out = weights_root() if out is None else out
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     sizes = dict(n=n, steps=steps, max_minutes=max_minutes)
     names = check_command(model or ["forward_24", "bits_24"], TRAININGS, **sizes, **options)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from .checks import number, whole
+from .checks import checked, number, whole
 from .device import integers, normal, uniform
 from .diffusion import DenoisingModel, drop_condition
 from .schedules import Schedule, add_noise
@@ -22,6 +22,7 @@ from .schedules import Schedule, add_noise
 HIGH, LOW = 2.0, -8.0  # logarithm of the signal-to-noise ratio at t = 0 and t = 1
 
 
+@checked
 def even_schedule(
     steps: int = 1000,  # number of noise steps T
 ) -> Schedule:
@@ -30,6 +31,7 @@ def even_schedule(
     return Schedule(torch.sigmoid(HIGH + (LOW - HIGH) * t), "even")
 
 # %% ../../nbs/core/bits.ipynb #fe9c5723
+@checked
 def sign_from(
     log_snr: float = 0.0,  # from which on
 ) -> Callable:             # process_x0 for the samplers
@@ -54,6 +56,7 @@ class BitNetwork(nn.Module):
         return torch.tanh(self.logits(x, t, condition).float() / 2)
 
 # %% ../../nbs/core/bits.ipynb #913cc800
+@checked(embedding=(1, 65_536), width=(1, 65_536), blocks=(0, 1000))
 class DenseNetwork(BitNetwork):
     "Residual dense layers, scaled and shifted by what `told` makes of time and condition."
 
@@ -90,6 +93,7 @@ class DenseNetwork(BitNetwork):
         return self.head(self.norm(h))[:, None]
 
 # %% ../../nbs/core/bits.ipynb #d82102c7
+@checked
 def bit_loss(
     model: DenoisingModel,  # its network has `logits`
     x0: Tensor,             # (B, 1, W) of -1 and 1

@@ -13,6 +13,7 @@ import inspect
 import math
 import numbers
 import operator
+import re
 import reprlib
 import sys
 import textwrap
@@ -378,9 +379,22 @@ def _made_by(kind: type) -> tuple[Callable, str]:
     return test, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 # %% ../../nbs/core/checks.ipynb #95629a42
+def _all_finite(value: Any) -> bool:
+    "Whether no entry of an array or a tensor is NaN or infinite; True where there are no numbers."
+    try:
+        return bool((value - value == 0).all())
+    except (TypeError, RuntimeError, ValueError):  # truth values, objects, a tensor without values
+        return True
+
+
 def _bounded(rule: tuple[Callable, str] | None, bound: tuple | list) -> tuple[Callable, str]:
     "A rule with bounds of its numbers, (least, most), or with the shape of its array, a list of numbers and letters."
     base, words = rule or (lambda value: True, "a number")
+    if tuple(bound) == (None, None):
+        def test(value: Any) -> bool:
+            return base(value) and (not _is_array(value) or _all_finite(value))
+        test.base = base, words
+        return test, words if "finite" in words else words.replace("numbers", "finite numbers")
     if isinstance(bound, list):
         def test(value: Any) -> bool:
             return base(value) and (value is None or _fits(_shape_of(value) or (), tuple(bound)))
@@ -535,6 +549,108 @@ def _rules_of(thing: Callable, bounds: Mapping) -> tuple[list, dict, Any, Any]:
                 places.append(test)
     return places, names, more, others
 
+# %% ../../nbs/core/checks.ipynb #d7fa8653
+class _NoSize(ValueError, MemoryError):
+    "What an argument asks for has no size that an array can have."
+
+
+_FULL = ("can't allocate memory", "Maximum allowed", "array is too big", "Storage size calculation",
+         "maximum supported dimension", "too large to convert", "int too big")  # what NumPy and PyTorch say
+
+
+def _no_size(arguments: Mapping, error: Exception) -> Exception | None:
+    "The error of a call whose arrays are larger than the memory, or have a negative size, with the name of the reason."
+    negative = "negative dimension" in str(error) or "non-negative" in str(error)
+    if not negative and not isinstance(error, MemoryError) and not any(words in str(error) for words in _FULL):
+        return None
+    found = []
+    for name, value in arguments.items():
+        several = value if isinstance(value, list | tuple) else (value,)
+        found += [(int(one), name, value) for one in several if _is_whole(one)]
+    if negative:
+        size, name, value = min(found, default=(0, "", 0), key=lambda one: one[0])
+        return _NoSize(str(refused(name, value, "0 or more"))) if size < 0 else None
+    size, name, value = max(found, default=(0, "", 0), key=lambda one: one[0])
+    return _NoSize(str(refused(name, value, "less: there is not so much memory"))) if size >= 100_000 else None
+
+
+def _apart(arguments: Mapping, text: str, by_shape: bool = True) -> Exception | None:
+    "The refusal of the empty array among the arguments, of the one that is not finite, or of all by their shapes."
+    arrays = {name: one for name, one in arguments.items() if _is_array(one) and one.ndim}
+    shapes = {name: tuple(one.shape) for name, one in arrays.items()}
+    empty = [name for name, shape in shapes.items() if 0 in shape]
+    if len(empty) == 1:
+        return refused(f"{empty[0]}.shape", shapes[empty[0]], f"an array that is not empty: {text}")
+    if not shapes or not by_shape:
+        return None
+    wrong = [name for name, one in arrays.items() if not _all_finite(one)]
+    if len(wrong) == 1:
+        return refused(wrong[0], arrays[wrong[0]], f"finite numbers: {text}")
+    return refused(", ".join(f"{name}.shape" for name in shapes),
+                   tuple(shapes.values()) if len(shapes) > 1 else next(iter(shapes.values())),
+                   f"arrays that fit together: {text}")
+
+
+# %% ../../nbs/core/checks.ipynb #90b76806
+def _meant(arguments: Mapping, error: Exception) -> Exception | None:
+    "The refusal of an inner function in the words of the outer one, whose argument of that value has another name."
+    name, _, rest = str(error).partition(" is ")
+    value, _, allowed = rest.partition("; allowed: ")
+    if type(error) not in (ValueError, _NoSize) or not allowed:
+        return None
+    bare = re.sub(r"\[[^]]*\]", "", name)
+    said = {one.removeprefix("type of ").partition(".")[0] for one in bare.split(", ")}
+    told = [one for one in arguments.values() if isinstance(one, str)]  # a name may be what the caller gave
+    if any(not one.isidentifier() or one in told for one in said):
+        return None
+    its_own = name not in arguments or not _is_number(arguments[name]) or shown(arguments[name]) == value
+    if said & set(arguments) and its_own:
+        return None
+    if name.endswith(".shape"):
+        same = [f"{own}.shape" for own, one in arguments.items() if _is_array(one) and shown(tuple(one.shape)) == value]
+    elif name.startswith("type of "):
+        same = [f"type of {own}" for own, one in arguments.items() if repr(type(one).__name__) == value]
+    else:
+        same = [own for own, one in arguments.items()
+                if (_is_number(one) or _is_array(one) or isinstance(one, str)) and shown(one) == value]
+    if len(same) == 1:
+        return type(error)(f"{same[0]} is {value}; allowed: {allowed}")
+    return None if said & set(arguments) else _apart(arguments, str(error), by_shape=".shape" in name or "[" in name)
+
+
+_APART = (
+    "must match the size of tensor", "could not be broadcast", "not broadcastable", "dimension mismatch",
+    "mat1", "same first dimension", "did not match indexed array", "too many indices", "cannot reshape",
+    "to unpack", "shape mismatch", "is invalid for input of size", "zero-size array",
+    "Dimension out of range", "reduction dim", "expanded size", "same length", "incompatible shapes",
+    "inhomogeneous", "Expected size", "must match except", "does not broadcast", "not aligned", "einsum",
+    "need at least one array", "all input arrays must have", "out of bounds", "same size", "must be of the same",
+    "but got", "sample points", "numbers of dimensions", "out-of-bounds", "out of range")
+
+
+def _explained(arguments: Mapping, error: Exception) -> Exception | None:
+    "An error without the name of an argument, with the name: where the arguments tell what the reason is."
+    text = " ".join(str(error).split())[:300]
+    if "; allowed: " in text:
+        return _meant(arguments, error)
+    if found := _no_size(arguments, error):
+        return found
+    if index := re.search(r"index (-?\d+) is out of bounds .*size (\d+)", text):
+        same = [name for name, one in arguments.items() if _is_whole(one) and int(one) == int(index[1])]
+        if len(same) == 1:
+            return refused(same[0], int(index[1]), f"less than {index[2]}")
+    words = [name for name, one in arguments.items() if isinstance(one, str) and one and repr(one) in text]
+    if len(words) == 1:
+        return refused(words[0], arguments[words[0]], f"another text: {type(error).__name__}, {text}")
+    low = [name for name, one in arguments.items() if _is_number(one) and not one > 0]
+    zero = isinstance(error, ZeroDivisionError) or "math domain" in text or "at least one array" in text
+    if zero and len(low) == 1:
+        return refused(low[0], arguments[low[0]], "a number above 0")
+    high = [name for name, one in arguments.items() if _is_number(one) and abs(one) >= 1e6]
+    if isinstance(error, OverflowError) and len(high) == 1:
+        return refused(high[0], arguments[high[0]], f"a smaller number: {text}")
+    return _apart(arguments, text) if any(words in text for words in _APART) else None
+
 # %% ../../nbs/core/checks.ipynb #0d41e346
 def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> ValueError:
     "The error of a call of which some argument has been refused."
@@ -584,7 +700,13 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
                 raise _refusal(thing, bounds, args, given) from None
         if more is not None and not all(map(more, args[len(places):])):
             raise _refusal(thing, bounds, args, given) from None
-        return thing(*args, **given)
+        try:
+            return thing(*args, **given)
+        except (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError) as error:
+            named = _explained(inspect.signature(thing).bind(*args, **given).arguments, error)
+            if named is None:
+                raise
+            raise named from error
     for name in ("cache_info", "cache_clear", "cache_parameters"):
         if hasattr(thing, name):
             setattr(front, name, getattr(thing, name))
@@ -593,7 +715,8 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
 # %% ../../nbs/core/checks.ipynb #0805d23f
 def checked(
     thing: Any = None,  # function, or class with a constructor of its own
-    **bounds: tuple | list,  # argument -> (least, most) of a number, None for no end; or the shape of an array, a list
+    **bounds: tuple | list,  # argument -> (least, most) of a number, None for no end; (None, None) of an array: finite;
+                             # or the shape of an array, a list
 ) -> Any:               # a function like it, or the same class
     "Decorator: refuses at each call, by name, what cannot be that argument by its annotation and its bounds."
     if thing is None:

@@ -113,7 +113,7 @@ def uniform(
     return torch.rand(tuple(shape), **options).to(where)
 
 # %% ../../nbs/core/device.ipynb #5a636681
-@checked
+@checked(high=(1, None))
 def integers(
     high: int,
     shape: Sequence[int],

@@ -92,7 +92,7 @@ def in_house_style(
     return styled
 
 # %% ../../nbs/core/plotting.ipynb #ea8347f0
-@checked
+@checked(width=(0.1, 1000), height=(0.1, 1000))
 def blank_figure(
     width: float,   # [inch]
     height: float,  # [inch]
@@ -235,7 +235,7 @@ def save_figure(
     return tuple(write_file(path, content, argument="out") for path, content in drawn.items())
 
 # %% ../../nbs/core/plotting.ipynb #745be1de
-@checked
+@checked(dpi=(1, 1200))
 def save_gif(
     figures: Iterable[Figure],  # one for each frame, drawn when it is asked for
     path: str | Path,           # that ends in .gif

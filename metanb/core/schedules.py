@@ -118,7 +118,7 @@ def add_noise(
     return signal * x0 + sigma * noise
 
 # %% ../../nbs/core/schedules.ipynb #fe725699
-@checked
+@checked(alpha_bar=(1e-30, 1))
 def x0_from_eps(
     x: Tensor,                  # (B, ...) noisy samples
     eps: Tensor,                # (B, ...) predicted noise
@@ -129,7 +129,7 @@ def x0_from_eps(
     return (x - sigma * eps) / signal
 
 # %% ../../nbs/core/schedules.ipynb #a55e3698
-@checked
+@checked(alpha_bar=(0, 1 - 1e-15))
 def eps_from_x0(
     x: Tensor,                  # (B, ...) noisy samples
     x0: Tensor,                 # (B, ...) predicted clean samples

@@ -44,7 +44,7 @@ def shard_seed(
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 # %% ../../nbs/core/store.ipynb #d6c35b30
-@checked
+@checked(shard_size=(1, None))
 def shard_rows(
     n: int,           # rows of the data set
     shard_size: int,  # rows of a shard; of the last one there may be fewer

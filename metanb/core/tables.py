@@ -70,6 +70,7 @@ def _number(text: str) -> float:
     return value if abs(value) < float("inf") else float("nan")
 
 # %% ../../nbs/core/tables.ipynb #81ec5512
+@checked
 def column_names(
     path: str | Path,  # CSV file with a header
 ) -> list[str]:

@@ -585,7 +585,7 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self.previous)
 
 # %% ../../nbs/core/training.ipynb #89c8a61d
-@checked(seed=(0, None), steps=(1, None), batch_size=(1, None), accumulate=(1, None))
+@checked(seed=(0, None), steps=(1, None), batch_size=(1, 10_000_000), accumulate=(1, 100_000))
 def fit(
     model: nn.Module,                     # has `phases() -> list[Phase]`; trained in place, moved to the device
     data: Tensor | Packed | tuple[Tensor | Packed, ...],  # (N, ...) each, in memory; a batch has the same structure

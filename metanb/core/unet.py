@@ -314,7 +314,7 @@ def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None)
         raise refused("condition.shape", tuple(condition.shape), f"({len(x)}, {n}), or None")
 
 # %% ../../nbs/core/unet.ipynb #49821437
-@checked
+@checked(blocks=(1, 1000), n_conditions=(0, 1000))
 class UNet(nn.Module):
     "U-Net of residual blocks; called as model(x, t, condition=None) with t in [0, 1]."
 

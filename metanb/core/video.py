@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import choice, refused, whole
+from .checks import checked, choice, refused, whole
 from .unet import PADDINGS, ConditionEmbedding, GridConv, ResidualBlock, TimeEmbedding, Upsample
 
 # %% ../../nbs/core/video.ipynb #1d0d379b
+@checked
 class FrameTokens(nn.Module):
     "One token for the number of each frame; NaN stands for 'not given'."
 
@@ -41,6 +42,7 @@ class FrameTokens(nn.Module):
         return tokens, self.mlp(torch.cat([tokens, mean], -1))
 
 # %% ../../nbs/core/video.ipynb #5ef15e87
+@checked
 class SpatialAttention(nn.Module):
     "The pixels of a frame attend to one another and to the frame's token."
 
@@ -76,6 +78,7 @@ class SpatialAttention(nn.Module):
         return x + self.out(mixed.transpose(1, 2).flatten(2)).transpose(1, 2).reshape(x.shape)
 
 # %% ../../nbs/core/video.ipynb #b4088326
+@checked(n_frames=(1, None))
 class TemporalAttention(nn.Module):
     "At each pixel, the frames attend to one another and to the tokens of all frames."
 
@@ -120,6 +123,7 @@ class TemporalAttention(nn.Module):
 ATTENTION = ("none", "linear", "full")
 
 
+@checked(blocks=(1, 1000))
 class VideoLevel(nn.Module):
     "Residual blocks, followed by attention within the frames and along them where wanted."
 
@@ -217,6 +221,7 @@ def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None)
         raise refused("condition.shape", tuple(condition.shape), f"({len(x)}, {numbers}), or None")
 
 # %% ../../nbs/core/video.ipynb #62de5d7f
+@checked(blocks=(1, 1000), n_extra=(0, 1000))
 class VideoUNet(nn.Module):
     "U-Net over space and frames; called as network(x, t, condition=None) with t in [0, 1]."
 

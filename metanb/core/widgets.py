@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image as pillow
 
-from .checks import checked, shaped
+from .checks import checked, refused, shaped
 from .plotting import CYCLE, colormap
 
 # %% ../../nbs/core/widgets.ipynb #7251d8fc
@@ -40,6 +40,8 @@ def slider(
     label_width: str = "7.5em",
 ) -> widgets.IntSlider | widgets.FloatSlider:
     "A slider for whole numbers or, with a fractional step, for others."
+    if not low <= high:
+        raise refused("low, high", (low, high), "low of at most high")
     look = {"layout": widgets.Layout(width=width), "style": {"description_width": label_width}}
     if isinstance(step, int):
         return widgets.IntSlider(value=value, min=low, max=high, step=step, description=label, **look)
@@ -145,7 +147,7 @@ def message(
     return "<br>".join([html.escape(line) for line in lines] + red)
 
 # %% ../../nbs/core/widgets.ipynb #055dc621
-@checked
+@checked(digits=(0, 17))
 def number_table(
     values: Mapping[str, float],
     *,
@@ -157,7 +159,7 @@ def number_table(
     return f"<table class='metanb-numbers' style='line-height:1.5;font-variant-numeric:tabular-nums'>{rows}</table>"
 
 # %% ../../nbs/core/widgets.ipynb #af1131c4
-@checked
+@checked(digits=(0, 17))
 def stiffness_table(
     C: ArrayLike,  # (6, 6)
     *,

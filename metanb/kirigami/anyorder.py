@@ -20,7 +20,7 @@ from .lattice import (CLASSES, base_pattern, choose, degrees_of, neighbours, net
 from .pairwise import SHARPNESS, PairwiseEnergy
 
 # %% ../../nbs/kirigami/anyorder.ipynb #059cf47f
-@checked
+@checked(layers=(1, 1000))
 class HiddenContext(nn.Module):
     "Coefficients of a trigonometric polynomial for each cut, from the visible cuts around it."
 
@@ -54,7 +54,7 @@ class HiddenContext(nn.Module):
         return self.last(h).float().permute(0, 2, 3, 1)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #5485165e
-@checked
+@checked(layers=(1, 1000))
 @keeps_config
 class HiddenDensity(nn.Module):
     "Density of each hidden cut given the visible ones: gates towards visible neighbours, and what the context adds."
@@ -130,6 +130,7 @@ def hide(
     return visible
 
 # %% ../../nbs/kirigami/anyorder.ipynb #17227efd
+@checked(layers=(1, 1000))
 class AnyOrder(HiddenDensity):
     "Density of each hidden cut given the visible ones; draws a cell in one pass."
 
@@ -168,7 +169,7 @@ class AnyOrder(HiddenDensity):
         return network_values(alpha, base)
 
 # %% ../../nbs/kirigami/anyorder.ipynb #cfe9776d
-@checked
+@checked(candidates=(1, None))
 def draw_hidden(
     density: HiddenDensity,
     alpha: Tensor,    # (B, n, m) [degrees], changed in place

@@ -159,7 +159,7 @@ def autocorrelation(
         return np.array([np.corrcoef(before, now)[0, 1] for now in after])
 
 # %% ../../nbs/kirigami/data.ipynb #cb1b1f13
-@checked
+@checked(n_chains=(1, None))
 def statistics(
     cells: Cells,
     *,

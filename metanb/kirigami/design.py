@@ -178,7 +178,7 @@ def pair_path(
     return nodes[path[::-1]]
 
 # %% ../../nbs/kirigami/design.ipynb #57c4d6c7
-@checked
+@checked(partner=(None, None))
 def blocked_arc(
     partner: NDArray[np.float64],  # (...) angles of a neighbour [degrees]
     offset: tuple[int, int],       # rows down and columns right from the cut to that neighbour

@@ -52,7 +52,7 @@ def pairs_meet(
     return cuts_cross(pairs[..., 0], pairs[..., 1], BELOW)
 
 # %% ../../nbs/kirigami/explore.ipynb #89e9c28b
-@checked
+@checked(path=(None, None))
 def along(
     path: NDArray[np.float64],  # (k, 2) corners of a path
     share: NDArray[np.float64] | float,  # (...) of its length, 0 at the start and 1 at the end
@@ -63,7 +63,7 @@ def along(
     return np.stack([np.interp(np.asarray(share) * length[-1], length, path[:, k]) for k in (0, 1)], -1)
 
 # %% ../../nbs/kirigami/explore.ipynb #e8583f0e
-@checked
+@checked(n=(1, None))
 def blocked_share(
     path: NDArray[np.float64],  # (k, 2) corners of a path [degrees]
     n: int = 2001,              # points to look at
@@ -92,7 +92,7 @@ def routes_between(
     return routes
 
 # %% ../../nbs/kirigami/explore.ipynb #bb6a0c0c
-@checked
+@checked(path=(None, None))
 def path_length(
     path: NDArray[np.float64],  # (k, 2) corners
 ) -> float:

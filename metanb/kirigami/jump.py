@@ -108,7 +108,7 @@ class CleanDensity(nn.Module):
         return own + torch.log1p(-trust * closed).sum(0) + waves_at(beta, coefficients.float())
 
 # %% ../../nbs/kirigami/jump.ipynb #c49f9cb5
-@checked
+@checked(candidates=(1, None))
 def guess(
     clean: CleanDensity,
     alpha: Tensor,  # (B, n, m) noisy cells [degrees]

@@ -61,7 +61,7 @@ def network_values(
     return ((wrapped - 45) / 90)[:, None]
 
 # %% ../../nbs/kirigami/lattice.ipynb #9bd6144d
-@checked
+@checked(n=(0, None), candidates=(1, None))
 def stratified(
     n: int,            # P
     candidates: int,   # Q

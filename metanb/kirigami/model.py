@@ -261,7 +261,7 @@ def build(
         return MODELS[choice("name", name, MODELS)](**config)
 
 # %% ../../nbs/kirigami/model.ipynb #8191a188
-@checked(seed=(0, None))
+@checked(seed=(0, None), batch_size=(1, None))
 @torch.no_grad()
 def generate(
     model: nn.Module,  # with sample(n, generator) -> (n, 1, size, size)

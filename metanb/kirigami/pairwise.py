@@ -142,7 +142,7 @@ class PairwiseEnergy(nn.Module):
         return network_values(alpha, base)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #d98fecdd
-@checked
+@checked(candidates=(1, 1_000_000))
 def gibbs_sweep(
     energy: PairwiseEnergy,
     alpha: Tensor,  # (B, n, m) [degrees], changed in place

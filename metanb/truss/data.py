@@ -68,7 +68,7 @@ ARRAYS = {  # what a set holds, for its card
 }
 
 # %% ../../nbs/truss/data.ipynb #75bde050
-@checked(seed=(0, None))
+@checked(seed=(0, None), shard_size=(1, 10_000_000))
 def dataset(
     *,
     preset: str = DEFAULT,       # sizes: "test", "demo" or "paper"

@@ -331,7 +331,7 @@ def graded_truss(
     return GradedTruss(graph, strut[keep], found, len(cells), float(1 - volume[keep].sum() / volume.sum()))
 
 # %% ../../nbs/truss/grading.ipynb #737a0959
-@checked
+@checked(least_diameter=(0, None))
 def local_stiffness(
     field: Grading,
     x: ArrayLike,                   # (n, 3) [mm]

@@ -313,7 +313,7 @@ def _searched(
         n_candidates=n_candidates, keep=keep, target=youngs_modulus * goal, youngs_modulus=youngs_modulus)
 
 # %% ../../nbs/truss/inverse.ipynb #a91c14c9
-@checked
+@checked(chunk=(1, None))
 def closest(
     ds: Dataset,        # of `truss.data`
     target: ArrayLike,  # (6, 6)

@@ -224,7 +224,7 @@ def _check_held(solution: _Solution, rows: np.ndarray, slots: tuple) -> Tensor:
     return solution.stiffness
 
 # %% ../../nbs/truss/mechanics.ipynb #d94a728c
-@checked
+@checked(memory=(1, None))
 def effective_stiffness(
     designs: TrussDesign,       # B designs; tensors that require gradients give gradients
     *,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CASES', 'strut_lines', 'strut_radii', 'tubes', 'plot_cell', 'relative_strain', 'cell_edges', 'topology_name',
-           'projected', 'plot_projected', 'draw_gallery', 'draw_design', 'draw_targets']
+           'projected', 'plot_projected', 'draw_gallery', 'draw_design', 'draw_targets', 'layer_sizes', 'draw_networks']
 
 # %% ../../nbs/truss/plotting.ipynb #8502a3a3
 from functools import lru_cache
@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.checks import checked, refused, shaped
 from ..core.elasticity import elastic_surface
@@ -96,7 +96,7 @@ def strut_radii(
     return deformed_cell(design).diameters[_closed_cell(_slots(design))[2]] / 2
 
 # %% ../../nbs/truss/plotting.ipynb #54d02d1e
-@checked
+@checked(lines=(None, None), radius=(None, None))
 def tubes(
     lines: NDArray,  # (M, p, 3) centre lines
     radius: float | NDArray,  # one for all, or (M,)
@@ -121,7 +121,7 @@ def tubes(
     return vertices.reshape(-1, 3), (faces + (p + 2) * sides * np.arange(M)[:, None, None]).reshape(-1, 3)
 
 # %% ../../nbs/truss/plotting.ipynb #be4c48b7
-@checked
+@checked(points=(2, None))
 def plot_cell(
     design: TrussDesign,              # one design
     strain: ArrayLike | None = None,  # (6,) mean strain in Voigt notation; None: no load
@@ -150,7 +150,7 @@ def plot_cell(
     return ax
 
 # %% ../../nbs/truss/plotting.ipynb #fb285ce7
-@checked
+@checked(axial=(None, None))
 def relative_strain(
     axial: NDArray,     # (M,) axial strains
     strain: ArrayLike,  # (6,) the mean strain that causes them
@@ -301,3 +301,51 @@ def _plot_answers(designs, rows, scale, cells, planes):
         ax.set_title(f"{name}: NMSE {designs.error[k]:.2g}", fontsize=7, pad=-2)
         plot_projections(scale * designs.verified[k], planes, color=color, lw=1.1, ls=style)
     _frame_planes(planes)
+
+# %% ../../nbs/truss/plotting.ipynb #ba2e840e
+@checked
+def layer_sizes(
+    network: nn.Module,
+) -> list[int]:  # inputs, then the outputs of each linear layer
+    "Widths of a network's layers, read from its weights."
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    return [layers[0].in_features] + [layer.out_features for layer in layers]
+
+# %% ../../nbs/truss/plotting.ipynb #41d971d6
+@checked
+def draw_networks(
+    rows: list[list],  # rows of pairs (title, network), or of texts for what is no network
+) -> Figure:
+    "Chains of networks, each row from left to right; widths are those of the weights."
+    fig, axes = blank_figure(11, 1.7 * len(rows), by_hand=True), []
+    for k, chain in enumerate(rows):
+        ax = fig.add_axes((0.01, 1 - (k + 1) / len(rows), 0.98, 1 / len(rows)))
+        ax.set(ylim=(-1.25, 1.25), xticks=[], yticks=[])
+        ax.set_axis_off()
+        axes.append((ax, _draw_chain(ax, chain)))
+    for ax, end in axes:
+        ax.set_xlim(-0.2, max(end for _, end in axes))
+    return fig
+
+
+def _draw_chain(ax: Axes, chain: list) -> float:
+    "One row; where it ends."
+    x = 0.0
+    for k, part in enumerate(chain):
+        if k:
+            ax.annotate("", (x + 0.45, 0), (x, 0), arrowprops={"arrowstyle": "->", "lw": 0.8})
+            x += 0.5
+        if isinstance(part, str):
+            width = 0.13 * max(len(line) for line in part.split("\n")) + 0.1
+            ax.text(x + width / 2, 0, part, ha="center", va="center", fontsize=8)
+            x += width
+            continue
+        title, network = part
+        sizes = layer_sizes(network)
+        heights = 0.28 * np.log10(sizes)
+        ax.bar(x + 0.35 * np.arange(len(sizes)) + 0.1, 2 * heights, 0.13, -heights, color=CYCLE[k % len(CYCLE)])
+        for i, (size, height) in enumerate(zip(sizes, heights)):
+            ax.text(x + 0.35 * i + 0.1, -height - 0.05, str(size), ha="center", va="top", fontsize=6, rotation=90)
+        ax.text(x + 0.175 * len(sizes), heights.max() + 0.1, title, ha="center", fontsize=8)
+        x += 0.35 * (len(sizes) - 1) + 0.25
+    return x + 0.2

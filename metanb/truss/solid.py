@@ -15,11 +15,12 @@ from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from ..core.checks import number, refused, shaped, solid_or_void, whole
+from ..core.checks import checked, number, refused, shaped, solid_or_void, whole
 from ..core.elasticity import PAIRS, base_stiffness
 from .design import TrussDesign, deformed_cell
 
 # %% ../../nbs/truss/solid.ipynb #6f3a7611
+@checked
 def solid_voxels(
     design: TrussDesign,  # one design
     n: int,               # voxels along each edge of the undeformed cube
@@ -91,6 +92,7 @@ def _assembled(solid: NDArray, K: NDArray) -> tuple[csc_matrix, NDArray]:
     return csc_matrix(entries, shape=(3 * len(used),) * 2), corners
 
 # %% ../../nbs/truss/solid.ipynb #f0c0bee4
+@checked
 def solid_stiffness(
     solid: ArrayLike,  # (n, n, n) bool, in the undeformed cube
     F: ArrayLike = np.eye(3),  # (3, 3) whose columns are the edges of the cell

@@ -88,7 +88,7 @@ LATTICES: list[Elementary] = [
 ]
 
 # %% ../../nbs/truss/topology.ipynb #bea177a3
-@checked
+@checked(type_=(0, 6))
 def slot_segments(type_: int, tessellation: int) -> NDArray:  # (n, 2, 3)
     "Struts of one slot in the cube centred at 0."
     lattice = LATTICES[type_]
@@ -278,7 +278,7 @@ def _direct(number: NDArray, vectors: NDArray) -> tuple[NDArray, NDArray]:
     return np.where(flip, number[:, ::-1], number), np.where(flip, -vectors, vectors)
 
 
-@checked
+@checked(segments=(None, None))
 def joined(segments: NDArray) -> Compound:
     "The periodic graph of segments (n, 2, 3) in the cube."
     ends = _split(_unique_segments(segments))

@@ -8,6 +8,7 @@ __all__ = ['TRAININGS', 'HELDOUT', 'build', 'prepared', 'train', 'r2_of', 'make_
 # %% ../../nbs/truss/train.ipynb #db6e90f2
 import time
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import typer
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
+from ..core.files import weights_root
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
@@ -26,13 +28,13 @@ from ..core.weights import from_pretrained
 from .data import Trusses, initial_data
 from .mechanics import effective_stiffness
 from .forward import AffineForward, BlackBox, ForwardModel, predict_stiffness, r2_score
-from .model import InverseModel
+from .model import DirectRegression, InverseModel
 
 # %% ../../nbs/truss/train.ipynb #90bb3fcf
-_SMALL, _BROAD, _G = [32], [640, 640, 320, 320], [2560, 2560, 1280, 1280, 640, 640]
+_SMALL, _BROAD, _G = [32], [512, 512, 256, 256], [2560, 2560, 1280, 1280, 640, 640]
 _CHAIN = {
     "test": (dict(orthotropic=_SMALL, shear=_SMALL), dict(steps=60, batch_size=128)),
-    "demo": ({}, dict(steps=3000, batch_size=1024)),
+    "demo": ({}, dict(steps=3000, batch_size=1024, ema_decay=0.998)),
     "paper": ({}, dict(steps=150 * 3_000_000 // 8192, batch_size=8192)),
 }
 _INVERSE = {
@@ -53,15 +55,22 @@ TRAININGS = {
         "paper": (dict(width=512), dict(steps=40_000, batch_size=2048)),
     }, shipped="10,000 steps on three million designs"),
     "chain_9": Recipe(ForwardModel, _SETTINGS, _CHAIN, dict(constants=9), shipped=_HALF),
-    "chain_21": Recipe(ForwardModel, _SETTINGS, _CHAIN, dict(constants=21), shipped=_HALF),
-    "blackbox": Recipe(BlackBox, _SETTINGS, _CHAIN | {"test": (dict(hidden=_SMALL), _CHAIN["test"][1])}, shipped=_HALF),
+    "chain_21": Recipe(ForwardModel, _SETTINGS, _CHAIN, dict(constants=21),
+                       shipped="none: it learnt no more than chain_9"),
+    "blackbox": Recipe(BlackBox, _SETTINGS, {  # as many parameters as the chain
+        preset: (dict(hidden=_SMALL if preset == "test" else 4 * [888]), settings)
+        for preset, (_, settings) in _CHAIN.items()}, shipped=f"{_HALF} of a wider one, 1024 a layer"),
+    "direct": Recipe(DirectRegression, _SETTINGS, _CHAIN | {"test": (dict(hidden=_SMALL), _CHAIN["test"][1])},
+                     shipped="none: it fails"),
     "inverse": Recipe(InverseModel, _SETTINGS, _INVERSE,
-                      shipped="begun with weights of a first run of 1,000 steps, stopped after 3,947 of 4,600"),
+                      shipped="begun with weights of a first run of 1,000 steps, stopped after 3,947 of 4,600; "
+                              "G1 then learnt from blurred targets, 1,000 steps"),
     "inverse_paper": Recipe(InverseModel, _SETTINGS, {
         "test": (dict(topology=_SMALL, geometry=_SMALL), _INVERSE["test"][1]),
-        "demo": (dict(topology=_BROAD, geometry=_BROAD), _INVERSE["demo"][1]),
+        # far fewer steps than in the paper: the rate is larger, and falls
+        "demo": (dict(topology=_BROAD, geometry=_BROAD, learning_rate=1e-3), _INVERSE["demo"][1]),
         "paper": (dict(topology=_G, geometry=_G), _INVERSE["paper"][1]),
-    }, _PUBLISHED, shipped="none"),
+    }, _PUBLISHED, shipped="a fifth of the width and far fewer steps than in the paper"),
 }
 
 
@@ -77,7 +86,7 @@ def build(
     return TRAININGS[choice("name", name, TRAININGS)].build(preset=preset, seed=seed, **config)
 
 # %% ../../nbs/truss/train.ipynb #9f63c712
-@checked
+@checked(chunk=(1, None))
 def prepared(
     model: nn.Module,
     data: Trusses,
@@ -98,6 +107,7 @@ def train(
     seed: int = 0,             # of weights, data order and noise
     forward: AffineForward | None = None,  # what the inverse model is trained through
     start: nn.Module | None = None,  # weights to begin with; random ones without
+    only: list[str] | None = None,  # names of the phases that are trained; all without
     heldout: Trusses | None = None,  # for the curve in the history
     device: str = "auto",
     precision: str = "auto",   # "bf16" pays where `core.device.has_fast_bf16`
@@ -119,6 +129,8 @@ def train(
     model.set_scales(tensors) if forward is None else model.prepare(forward, tensors[0])
     if start is not None:
         model.load_state_dict(start.state_dict())
+    if only is not None:
+        _train_only(model, only)
     settings = TRAININGS[name].for_fit(preset, steps=steps, batch_size=batch_size, ema_decay=ema_decay)
     evaluate = None
     if heldout is not None:
@@ -128,6 +140,13 @@ def train(
     return fit(model, tensors, seed=seed, device=device, precision=precision, max_seconds=max_seconds,
                checkpoint=checkpoint, checkpoint_every=500, warmup=min(200, n // 10), evaluate=evaluate,
                evaluate_every=max(1, n // 40), progress=progress, **settings)
+
+
+def _train_only(model: nn.Module, only: list[str]) -> None:
+    "Leave all phases of a model out but some."
+    phases = {phase.name: phase for phase in model.phases()}
+    chosen = [phases[choice("only", name, phases)] for name in only]
+    model.phases = lambda: chosen
 
 # %% ../../nbs/truss/train.ipynb #e7564147
 @checked(seed=(0, None))
@@ -140,10 +159,11 @@ def r2_of(
 ) -> NDArray:              # (21,)
     "R^2 of each constant; of an inverse model for one draw, judged by its forward network or by the beam solver."
     true = data.stiffness()
-    if not isinstance(model, InverseModel):
+    if not isinstance(model, InverseModel | DirectRegression):
         return r2_score(predict_stiffness(model, data.designs), true)
     designs = model.sample(true, seed=seed)
-    found = effective_stiffness(designs, device="cpu") if solver else predict_stiffness(model.judge, designs)
+    by_beams = solver or isinstance(model, DirectRegression)  # which has no forward network
+    found = effective_stiffness(designs, device="cpu") if by_beams else predict_stiffness(model.judge, designs)
     return r2_score(found, true)
 
 # %% ../../nbs/truss/train.ipynb #9d2f463d
@@ -173,6 +193,13 @@ def make_card(
             "prediction": prediction, "metrics": metrics, "history": thin(result.history, 60)}
 
 
+def _line(models: list[str], options: dict) -> str:
+    "The command that trains so."
+    given = {"model": models} | {name: value for name, value in options.items() if value is not None}
+    lists = {name.replace("_", "-"): value if isinstance(value, list) else [value] for name, value in given.items()}
+    return "metanb train truss " + " ".join(f"--{name} {one}" for name, value in lists.items() for one in value)
+
+
 def _source(trusses: Trusses) -> dict:
     "How many designs, and of which seed; None where they are from no data set."
     seed = None if trusses.dataset is None else trusses.dataset.attributes["seed"]
@@ -199,16 +226,21 @@ def command(
     precision: Precision = "auto",
     seed: Seed = 0,
     max_minutes: Minutes = None,
-    out: Out = Path("runs/weights"),
+    start: Annotated[str | None, typer.Option(help="Weights to begin with: a shipped name or a folder.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Phase to train, of all; may be repeated.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Of inverse: its targets are off by up to this share.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's step size, instead of the preset's.")] = None,
+    out: Out = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Train forward and inverse networks of trusses and save their weights with cards.
 
-    Models: affine, inverse (what is trained without --model), chain_9, chain_21, blackbox, inverse_paper. The shipped
-    affine network is --n 3000000 --steps 10000 --precision bf16; the others were stopped early, and the inverse one was
-    begun with the weights of a first run: their cards say how.
+    Models: affine, inverse (what is trained without --model), chain_9, chain_21, blackbox, inverse_paper, direct. The
+    shipped affine network is --n 3000000 --steps 10000 --precision bf16; the others were stopped early or begun with
+    the weights of a first run: their cards say how, and name the command.
     """
+    out = weights_root() if out is None else out
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     wanted = model or ["affine", "inverse"]
     names = check_command(wanted, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
@@ -218,17 +250,22 @@ def command(
     plans = training_plans("truss", names, TRAININGS, preset=preset, steps=steps, out=out)
     if not agreed(plans, dry_run=dry_run, yes=yes):
         return
+    given = {k: v for k, v in dict(noise=noise, learning_rate=learning_rate).items() if v is not None}
+    line = _line(wanted, options | dict(n=n, steps=steps, start=start, only=only) | given)
     data = initial_data(preset, n=n)
     heldout = initial_data(preset, n=HELDOUT[preset], shard_size=HELDOUT[preset], seed=1)
     for name in names:
         def fit_it(checkpoint: Path) -> Fit:
             forward = _forward_for(out) if name.startswith("inverse") else None
             limit = max_minutes and 60 * max_minutes
-            return train(name, data, forward=forward, heldout=heldout, steps=steps, max_seconds=limit,
-                         checkpoint=checkpoint, **options)
+            first = None if start is None else from_pretrained(start)
+            return train(name, data, forward=forward, heldout=heldout, steps=steps, max_seconds=limit, start=first,
+                         only=only, checkpoint=checkpoint, **given, **options)
 
         def describe(result: Fit) -> dict:
-            about = options | dict(device=str(pick_device(device)))
+            settings = TRAININGS[name].for_fit(preset, steps=steps)
+            about = options | dict(device=str(pick_device(device)), command=line, start=start, of=settings["steps"])
+            about |= {key: settings.get(key) for key in ("batch_size", "ema_decay")}
             return make_card(name, result, data=data, heldout=heldout, **about)
 
         _, sheet = train_and_save(out / "truss" / name, fit_it, describe)

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ..core.checks import number, refused, whole
+from ..core.checks import checked, number, refused, whole
 from ..core.device import pick_device
 from .design import check_designs, wedge
 from .mechanics import Solution, solve
@@ -29,6 +29,7 @@ from .objectives import project, random_start, threshold
 from .octants import from_wedge, is_sound, main_part, opened, to_wedge
 
 # %% ../../nbs/voxel/auxetic.ipynb #ad3e39b1
+@checked(octant=(1, 500))
 @lru_cache(maxsize=8)
 def corner_nodes(
     octant: int,  # n, voxels along its edge
@@ -42,6 +43,7 @@ def corner_nodes(
     return csr_array(entries, shape=(len(i), number_of.max() + 1))
 
 # %% ../../nbs/voxel/auxetic.ipynb #f879c97d
+@checked(octant=(1, 500), radius=(0.1, 50))
 @lru_cache(maxsize=16)
 def node_filter(
     octant: int,    # n
@@ -69,6 +71,7 @@ def node_filter(
 _LEAST = 1e-3  # void that is left at a node, so that a full one does not hide its neighbours
 
 
+@checked
 def union(
     y: NDArray,         # (..., M) in [0, 1]
     softness: float,    # q
@@ -89,6 +92,7 @@ def union(
 FLOOR = 6e-3  # E_0, of Young's modulus
 
 
+@checked(constants=[..., 3])
 def ratio_and_modulus(
     constants: Tensor,  # (..., 3) C11, C12, C44
 ) -> tuple[Tensor, Tensor]:  # (...), (...)
@@ -98,6 +102,7 @@ def ratio_and_modulus(
     return ratio, C11 - 2 * C12 * ratio
 
 # %% ../../nbs/voxel/auxetic.ipynb #dd050bc3
+@checked
 def scaleless(
     C: Tensor,      # (..., 6, 6) stiffness, or (..., 3) C11, C12, C44
     step: int = 0,  # does not matter
@@ -111,6 +116,7 @@ def scaleless(
     return ratio - 0.01 * torch.log(E) + 0.05 * softplus(2 * (math.log(floor) - torch.log(E)))
 
 # %% ../../nbs/voxel/auxetic.ipynb #d21be3d7
+@checked
 @dataclass(frozen=True)
 class Effort:
     "How much is tried; raises ValueError for what is out of range."
@@ -138,6 +144,7 @@ class Effort:
         return self.starts, first, min(self.survivors[1], first)
 
 # %% ../../nbs/voxel/auxetic.ipynb #889de0b0
+@checked(count=(1, 1000), seed=(0, None))
 def random_starts(
     volume_fraction: float,
     octant: int,  # n
@@ -181,6 +188,7 @@ def _next(x: NDArray, gradient: NDArray, by_volume: NDArray, moves: NDArray, too
     return moved
 
 # %% ../../nbs/voxel/auxetic.ipynb #38621da9
+@checked
 class GreyUnions:
     "Starts as variables at the nodes, and their steps."
 
@@ -264,6 +272,7 @@ def _records(run: GreyUnions, constants: NDArray, f: NDArray, rho: NDArray, foun
             for value, c, r in zip(f, constants, rho)]
 
 
+@checked
 def grey_step(
     run: GreyUnions,
 ) -> list[dict[str, Any]]:  # of each start
@@ -293,6 +302,7 @@ def grey_step(
     return records
 
 # %% ../../nbs/voxel/auxetic.ipynb #d98bf05a
+@checked(constants=[..., 3])
 def merit(
     constants: Tensor,   # (..., 3)
     floor: float = 6.5e-3,
@@ -312,6 +322,7 @@ def _judged(octants: NDArray, guess: Tensor | None, like: GreyUnions) -> tuple[N
     return torch.where(lost, 9.0, merit(found.constants.cpu())).numpy(), found
 
 # %% ../../nbs/voxel/auxetic.ipynb #66588f87
+@checked
 def best_level(
     run: GreyUnions,
     start: int = 0,     # which of them
@@ -405,6 +416,7 @@ def _cleaned(octant: NDArray) -> NDArray:  # (n, n, n) bool
     return octant
 
 # %% ../../nbs/voxel/auxetic.ipynb #5749a55c
+@checked
 class BlockSearch:
     "A black and white cell that is changed a little again and again, and the best one so far."
 
@@ -464,6 +476,7 @@ def _candidates(search: BlockSearch, rng: np.random.Generator) -> NDArray:  # (B
     return np.array(found).reshape(-1, *search.octant.shape)
 
 
+@checked
 def search_step(
     search: BlockSearch,
 ) -> dict[str, Any]:  # of the cell after it
@@ -520,6 +533,7 @@ def _begin(run: "AuxeticSearch", octant: NDArray, i: int, rounds: int) -> BlockS
     return BlockSearch(octant, run.grey, rounds=rounds, seed=(run.seed, i), tries=run.effort.tries, patience=patience)
 
 # %% ../../nbs/voxel/auxetic.ipynb #f8ce1622
+@checked(seed=(0, None))
 class AuxeticSearch:
     "The whole way in steps; raises ValueError for settings out of range."
 
@@ -578,10 +592,10 @@ class AuxeticSearch:
         if self.searches:
             return min(self.searches, key=lambda search: search.best_score).best
         cells = (best_level(self.grey, int(i)) for i in np.argsort(self.grey.last, kind="stable"))
-        found = (cell for cell in cells if cell is not None)
-        return next(found, threshold(present(self), self.grey.volume_fraction))
+        return next((cell for cell in cells if cell is not None), threshold(present(self), self.grey.volume_fraction))
 
 # %% ../../nbs/voxel/auxetic.ipynb #31774c5f
+@checked
 def present(
     run: AuxeticSearch,
 ) -> NDArray:  # (n, n, n)
@@ -592,6 +606,7 @@ def present(
     return from_wedge(run.grey.densities(run.grey.x[[best]])[0])
 
 # %% ../../nbs/voxel/auxetic.ipynb #c4893a3a
+@checked
 def auxetic_state(
     run: AuxeticSearch,
 ) -> dict[str, NDArray]:
@@ -610,6 +625,7 @@ def auxetic_state(
     return found
 
 # %% ../../nbs/voxel/auxetic.ipynb #b2a75584
+@checked
 def auxetic_take(
     run: AuxeticSearch,
     state: dict[str, NDArray],
@@ -636,6 +652,7 @@ def auxetic_take(
 LEAST_MODULUS = 4e-3  # Young's modulus of a valid cell
 
 
+@checked
 def flaws(
     octant: NDArray,         # (n, n, n) binary and cubic
     volume_fraction: float,  # that was asked for

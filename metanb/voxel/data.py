@@ -45,7 +45,7 @@ RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])
 
 
-@checked(seed=(0, None))
+@checked(seed=(0, None), n=(1, None))
 def make_shard(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -98,7 +98,7 @@ SECONDS = {"optimised": 1.7, "families": 0.06}  # of one core, a cell at octant 
 BYTES = 600                                      # of such a cell on disk
 
 
-@checked(seed=(0, None))
+@checked(seed=(0, None), shard_size=(1, 10_000_000))
 def dataset(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"
@@ -250,7 +250,7 @@ FAMILY_SIZES = {  # cells, voxels along the octant's edge, cells per shard
 }
 
 
-@checked(seed=(0, None))
+@checked(seed=(0, None), shard_size=(1, 10_000_000))
 def families(
     *,
     preset: str = DEFAULT,           # sizes: "test", "demo" or "paper"

@@ -446,7 +446,7 @@ def _random_field(rng: np.random.Generator, octant: int, n_frequencies: int) -> 
     return (((weights * a)[:, None] * b).reshape(octant**2, -1) @ c.T).reshape(3 * (octant,))
 
 # %% ../../nbs/voxel/design.ipynb #bff6a770
-@checked(seed=(0, None))
+@checked(seed=(0, None), n_frequencies=(1, 10_000))
 def random_designs(
     n: int,
     seed: int = 0,

@@ -508,7 +508,7 @@ def read_stiffness(
     return stiffness_of(torch.tensor([c11, (c12 + c13) / 2, c44], dtype=torch.float64)).numpy()
 
 # %% ../../nbs/voxel/exchange.ipynb #613139bd
-@checked
+@checked(threads=(1, 1024))
 def ccx_stiffness(
     cell: NDArray | Tensor,   # (N, N, N), True where solid
     *,

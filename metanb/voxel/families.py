@@ -141,7 +141,7 @@ def shell_field(
     return np.minimum(f, strut_field(rng, octant)) if rng.random() < 0.5 else f
 
 # %% ../../nbs/voxel/families.ipynb #ee5ea30b
-@checked
+@checked(octant=(2, 1024))
 def cut(
     values: NDArray,  # (W,)
     share: float,     # volume fraction

@@ -330,7 +330,7 @@ def distance_to_known(
     return float(miss(known, wanted).min()) if len(known) else math.nan
 
 # %% ../../nbs/voxel/inverse.ipynb #bb6171af
-@checked
+@checked(octant=(1, 1024))
 def load_model(
     octant: int = 16,  # n, voxels along an edge of the octants that it makes
     device: str = "cpu",

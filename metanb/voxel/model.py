@@ -69,7 +69,7 @@ class Told(nn.Module):
         return self.layers(torch.cat([parts, missing.float(), angle.sin(), angle.cos(), log_snr[:, None] / 5], 1))
 
 # %% ../../nbs/voxel/model.ipynb #9092259f
-@checked
+@checked(octant=(2, 1024))
 class WedgeNetwork(DenseNetwork):
     "Residual dense layers on the free bits, scaled and shifted by time and conditions."
 
@@ -113,7 +113,7 @@ NETWORKS = {"wedge": WedgeNetwork, "octant": OctantNetwork}
 N_KNOWN = 2048  # cells whose properties a model remembers
 
 # %% ../../nbs/voxel/model.ipynb #fd01e125
-@checked
+@checked(octant=(2, 1024))
 @keeps_config
 class CellDiffusion(Diffusion):
     "Cells out of noise, for given properties."

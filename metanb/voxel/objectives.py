@@ -67,7 +67,7 @@ def reach(
     return lambda C, step=0: (C - target.to(C.device)).square().sum() / size
 
 # %% ../../nbs/voxel/objectives.ipynb #ed9b33f5
-@checked
+@checked(radius=(0, 1000))
 @lru_cache(maxsize=16)
 def filter_matrix(
     octant: int,    # voxels along its edge
@@ -92,7 +92,7 @@ def filter_matrix(
     return csr_array(H / H.sum(1)[0])
 
 # %% ../../nbs/voxel/objectives.ipynb #cdb49d1a
-@checked
+@checked(sharpness=(1e-12, None), level=(0, 1))
 def project(
     x: NDArray,
     sharpness: float,  # beta
@@ -104,7 +104,7 @@ def project(
     return (low + t) / (low + high), sharpness * (1 - t**2) / (low + high)
 
 # %% ../../nbs/voxel/objectives.ipynb #eaa1a05b
-@checked(seed=(0, None))
+@checked(seed=(0, None), volume_fraction=(1e-6, 1))
 def random_start(
     volume_fraction: float,
     octant: int,  # voxels along its edge

@@ -56,7 +56,7 @@ def element_stiffness(
     return 0.5 * (K + K.T)
 
 # %% ../../nbs/voxel/operators.ipynb #fe76c6f3
-@checked
+@checked(case=(0, 5))
 def affine(
     case: int,
     spacing: Sequence[float] = UNIT,  # edges of the voxel along x, y, z
@@ -150,7 +150,7 @@ def _times(G: Tensor, f: Tensor) -> Tensor:  # (S, 3, ...)
     return torch.stack([torch.addcmul(torch.addcmul(p * x, q, y), r, z) for p, q, r in rows], 1)
 
 # %% ../../nbs/voxel/operators.ipynb #ca3fa2bd
-@checked
+@checked(case=(0, 5))
 def parity(case: int) -> list[list[bool]]:  # odd[component][axis]
     "Whether a displacement component is odd about the mirror planes normal to an axis, in a Voigt load case."
     b, c = PAIRS[case]
