@@ -27,7 +27,7 @@ from ..core.checks import checked, number, refused, shaped, tensor, whole
 from ..core.files import user_path, write_file
 from .design import check_designs, unfold
 from .inverse import polish, verify
-from .macro import Case, displacement
+from .macro import Case, displacement, equilibrium
 from .model import CellDiffusion, generate
 from .octants import from_wedge, is_sound, main_part, twin
 from .train import Lessons
@@ -139,6 +139,10 @@ class Body:
         out = self.constants.clone()
         out[:, self.designed] = values.T.to(out)
         return out
+
+    def value(self, constants: Tensor, *, rtol: float = 1e-7) -> float:
+        "The objective of the body with other constants, (3, l, m, n)."
+        return float(self.objective(equilibrium(constants, self.case, rtol=rtol).u))
 
 # %% ../../nbs/voxel/multiscale.ipynb #0e3d0896
 @checked
