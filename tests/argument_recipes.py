@@ -691,6 +691,8 @@ RECIPES = {
     "truss.design.from_table.table": lambda: truss_rows(), "truss.design.read_table.path": lambda: truss_table(), "truss.design.DeformedCell.graph": lambda: truss_graph(),
     "truss.export.*.repeats": lambda: 1, "truss.export.*.truss": lambda: block(), "truss.export.*.edge": lambda: 10.0, "truss.export.write_vtu.path": lambda: Path("a.vtu"), "truss.export.read_csv.nodes": lambda: block_csv()[0],
     "truss.export.read_csv.struts": lambda: block_csv()[1], "truss.export.union_volume.points": lambda: 100, "truss.export.surface.resolution": lambda: 2.0, "truss.export.export_truss.resolution": lambda: 2.0, "truss.export.export_truss.formats": lambda: ("csv",),
+    "truss.export.export_truss.edge": lambda: 2.0, "kirigami.metrics.late_change.curve": lambda: np.arange(12.0), "core.printing.write_beams.path": lambda: Path("beams.3mf"),
+    "core.printing.write_beams.nodes": lambda: np.eye(3), "core.printing.write_beams.struts": lambda: np.array([[0, 1], [1, 2]]), "core.printing.write_beams.radii": lambda: np.array([0.1, 0.2]),
     **{f"truss.export.TrussGraph.{one}": (lambda one: lambda: getattr(block(), one))(one) for one in ("nodes", "struts", "radii", "shares")},
     "truss.forward.*.hidden": lambda: [4], "truss.forward.rotation_average.z": lambda: torch.ones(2, 21), "truss.forward.rotation_average.n": lambda: 8, "truss.forward.*.width": lambda: 4, "truss.forward.predict_stiffness.model": lambda: truss_forward(),
     "truss.forward.r2_score.found": lambda: torch.rand(5, 3, generator=generator()), "truss.forward.r2_score.true": lambda: torch.rand(5, 3, generator=generator()), "truss.forward.AffineForward.width": lambda: 4, "truss.forward.AffineForward.blocks": lambda: 1,

@@ -601,7 +601,7 @@ def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> E
     bare = re.sub(r"\[[^]]*\]", "", name)
     said = {one.removeprefix("type of ").partition(".")[0] for one in bare.split(", ")}
     told = [*words, *(one for one in arguments.values() if isinstance(one, str))]  # a name may be an argument itself
-    if any(not one.isidentifier() or one in told for one in said):
+    if any(not one.isidentifier() or one in told for one in said) or any(one and one in name for one in told):
         return None
     its_own = name not in arguments or not _is_number(arguments[name]) or shown(arguments[name]) == value
     if said & set(arguments) and its_own:
