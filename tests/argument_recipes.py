@@ -653,7 +653,7 @@ RECIPES = {
     "kirigami.benchmark.*.device": lambda: "cpu", "kirigami.data.*.device": lambda: "cpu", "kirigami.train.*.device": lambda: "cpu",
     "kirigami.anyorder.hide.shape": lambda: (2, 6, 6), "kirigami.anyorder.draw_hidden.density": lambda: kirigami("anyorder.AnyOrder"), "kirigami.anyorder.draw_hidden.visible": lambda: torch.ones(2, 6, 6, dtype=torch.bool),
     "kirigami.anyorder.draw_hidden.chosen": lambda: (torch.tensor([0]), torch.tensor([0]), torch.tensor([0])),
-    "kirigami.benchmark.*.name": lambda: "energy", "kirigami.benchmark.find_generator.path": lambda: "math:cos", "kirigami.benchmark.check_generated.alpha": lambda: cells()[:2],
+    "kirigami.benchmark.*.name": lambda: "energy", "kirigami.benchmark.find_generator.path": lambda: "math:cos", "kirigami.benchmark.check_generated.generated": lambda: cells()[:2],
     "kirigami.benchmark.score.generate": lambda: lambda n, seed, beta_max: cells()[:n], "kirigami.benchmark.score.n": lambda: 50, "kirigami.benchmark.score.data": cells, "kirigami.benchmark.score.heldout": cells,
     "kirigami.benchmark.score.classifier": lambda: False, "kirigami.benchmark.leaderboard.scores": lambda: [],
     "kirigami.data.*.sweeps": lambda: 2, "kirigami.data.relaxation.sweeps": lambda: [1, 2], "kirigami.data.autocorrelation.sweeps": lambda: [1, 2], "kirigami.data.load.path": lambda: kirigami_set().dataset.path,

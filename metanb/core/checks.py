@@ -615,7 +615,9 @@ def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> E
                 if (_is_number(one) or _is_array(one) or isinstance(one, str)) and shown(one) == value]
     if len(same) == 1:
         return type(error)(f"{same[0]} is {value}; allowed: {allowed}")
-    return None if said & set(arguments) else _apart(arguments, str(error), by_shape=".shape" in name or "[" in name)
+    if said & set(arguments) or any(callable(one) for one in arguments.values()):
+        return None  # it is told already, or it may be about what a function of the caller has given back
+    return _apart(arguments, str(error), by_shape=".shape" in name or "[" in name)
 
 
 _APART = (
