@@ -18,16 +18,17 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(RUN)  ## run the kirigami figures at preset=demo and say where they are
-	@$(BIN)/metanb data kirigami --preset demo --jobs $(JOBS)
-	@$(BIN)/metanb run 'kirigami_fig*' --preset demo --jobs $(JOBS) --out demo
+demo: $(RUN)  ## from a target to a verified design in each of the four spaces, on one page
+	@$(BIN)/metanb run tutorials/tour --preset demo --out demo --yes
 
-test: $(DEV)  ## the gate, the tests inside the notebooks, and pytest
+test: $(DEV)  ## the gate, the tests inside the notebooks, pytest, and every page
 	@$(MAKE) --no-print-directory gate
 	@echo "Library notebooks: nbdev_test"
 	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test --flags "$(strip $(FLAGS))"
 	@echo "The rest: pytest"
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+	@echo "Pages: every figure and tutorial at preset=test"
+	@OMP_NUM_THREADS=$(JOBS) $(BIN)/metanb run --preset test --device cpu --jobs $(JOBS) --out runs/test --yes
 
 gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 	@echo "Gate: nbdev_export, nbdev_clean, no difference"

@@ -108,16 +108,3 @@ def test_the_command_line_scores_a_module_of_the_user(tmp_path):
                          env=os.environ | {"METANB_DATA": str(tmp_path / "data")})
     assert run.returncode == 0, run.stderr
     assert "mine:generate" in run.stdout and json.loads(out.read_text())[0]["mean_intersections"] > 10
-
-
-@pytest.mark.skipif(not (ROOT / "nbs/figures").is_dir(), reason="the figures belong to the checkout, not to the package")
-@pytest.mark.parametrize("name", ["kirigami_leaderboard", "kirigami_ablation"])
-def test_the_figures_run_and_meet_their_targets(name, tmp_path):
-    words = ["run", f"figures/{name}", "--preset", "test", "--device", "cpu", "--out", str(tmp_path / "run")]
-    run = subprocess.run([sys.executable, "-c", "from metanb.core.runs import main; main()", *words], cwd=ROOT, capture_output=True, text=True,
-                         env=os.environ | {"METANB_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"})
-    assert run.returncode == 0, run.stdout + run.stderr
-    folder = tmp_path / f"run/figures/{name}"
-    judged = {row["quantity"]: row["ok"] for row in json.loads((folder / "metrics.json").read_text())["rows"] if row["ok"] is not None}
-    assert len(judged) >= 9 and [quantity for quantity, ok in judged.items() if not ok] == []
-    assert (folder / f"{name}.png").stat().st_size > 10_000

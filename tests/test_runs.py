@@ -176,7 +176,8 @@ def test_summary_holds_every_table_and_figure(story, monkeypatch, capsys):
     pictures = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     assert pictures == [(story["run"] / "figures/toy_fig01_good/line.png").read_bytes()]
     assert "Figure 1: &lt;things&gt;" in page and "number of things" in page
-    assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing outside the file is needed
+    assert not re.search(r'(src|href)="(?!data:|#|\w+/\w+/\w+\.ipynb")', page)  # nothing outside the file is needed; links lead to the notebooks beside it
+    assert "no results" in page and "device = &#x27;auto&#x27;" in page and f"metanb {metanb.__version__}" in page
 
 
 def test_list_tells_of_the_last_run(story, monkeypatch, capsys):
@@ -437,6 +438,18 @@ def test_a_terminal_is_asked_before_more_than_an_hour(monkeypatch, terminal, ans
     assert plans.agreed([half]) and plans.agreed([half, half], yes=True) and not asked
     assert plans.agreed([half, half]) is begun
     assert asked == (["67 min in all. Begin?"] if terminal else [])
+
+
+def test_a_plan_of_everything_does_nothing(project, monkeypatch, capsys):
+    monkeypatch.setenv("METANB_DATA", str(project / "sets"))
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--preset", "paper"])
+    said = capsys.readouterr().out
+    assert stop.value.code in (0, None) and not (project / "sets").exists()
+    for space in ("cellular", "kirigami", "truss", "voxel"):
+        assert f"metanb data {space} --preset paper" in said and f"metanb train {space} --preset paper" in said
+    assert "3,000,000 trusses" in said and said.count("nothing was done") == 9
+
 
 
 @pytest.mark.parametrize("space, typed, meant", [("kirigami", "energi", "energy"), ("truss", "affin", "affine"), ("voxel", "bits16", "bits_16"),

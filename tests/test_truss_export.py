@@ -76,3 +76,21 @@ def test_pore_keeps_its_promise():
     some = DESIGNS[[15, 18, 38]]
     fine, coarse = pore_size(some, tolerance=1e-3), pore_size(some, tolerance=5e-2)
     assert (coarse <= fine + 1e-3).all() and (fine <= coarse + 5e-2).all()
+
+
+def test_a_beam_lattice_is_read_by_lib3mf(tmp_path):
+    "Nodes, struts and radii come back through an independent reader, and the file is small."
+    wrapper = pytest.importorskip("lib3mf").get_wrapper()
+    truss = graph(DESIGNS[3], repeats=(2, 2, 2), edge=5.0)
+    file = export_truss(DESIGNS[3], tmp_path, repeats=2, edge=5.0, formats=("beams",)).paths[0]
+    model = wrapper.CreateModel()
+    reader = model.QueryReader("3mf")
+    reader.ReadFromFile(str(file))
+    objects = model.GetMeshObjects()
+    assert reader.GetWarningCount() == 0 and objects.MoveNext()
+    mesh = objects.GetCurrentMeshObject()
+    beams = [mesh.BeamLattice().GetBeam(k) for k in range(mesh.BeamLattice().GetBeamCount())]
+    nodes = np.array([list(mesh.GetVertex(k).Coordinates) for k in range(mesh.GetVertexCount())])
+    assert np.allclose(nodes, truss.nodes, atol=1e-5)
+    assert np.array_equal([list(beam.Indices) for beam in beams], truss.struts)
+    assert np.allclose([list(beam.Radii) for beam in beams], truss.radii[:, None], rtol=1e-6) and file.stat().st_size < 100_000

@@ -30,6 +30,7 @@ from .lessons import (
 from .result import CompressionResult
 from ..core.checks import checked, choice, refused, whole
 from ..core.device import pick_device
+from ..core.files import weights_root
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
@@ -354,7 +355,7 @@ def command(
     cells: Annotated[str | None, typer.Option(help="File of a catalogue, instead of the shipped one.")] = None,
     films: Annotated[str | None, typer.Option(help="Data set with fields, for video models.")] = None,
     forward: Annotated[str | None, typer.Option(help="Network that tells random cells, a name or a folder.")] = None,
-    out: Out = Path("runs/weights"),
+    out: Out = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -363,6 +364,7 @@ def command(
     Models: forward_24, bits_24 (both are trained without --model), forward_48, bits_48, which learn from the catalogue
     that comes with the package; video_24, video_48, video_96, which learn from the fields of a data set.
     """
+    out = weights_root() if out is None else out
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     sizes = dict(n=n, steps=steps, max_minutes=max_minutes)
     names = check_command(model or ["forward_24", "bits_24"], TRAININGS, **sizes, **options)

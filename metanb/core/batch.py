@@ -34,7 +34,7 @@ from typing import Any
 
 import metanb
 from .checks import checked, choice, number, refused, whole
-from .files import is_checkout, read_json, user_path, write_file, write_json
+from .files import is_checkout, read_json, user_path, weights_root, write_file, write_json
 from .notebooks import FOLDERS, PROJECT, TIMES, standing_alone
 from .plans import Plan, agreed
 from .presets import PRESETS
@@ -324,6 +324,7 @@ def environment(
     # a notebook's process stands elsewhere
     places = [name for name in ("METANB_DATA", "METANB_NBS") if kept.get(name)]
     kept |= {name: str(user_path(kept[name], name).absolute()) for name in places}
+    kept["METANB_WEIGHTS"] = str(weights_root().absolute())
     # apps leave their picture: `core.widgets.show`
     kept |= {"OMP_NUM_THREADS": str(max(1, threads)), "METANB_STILL": "1"}
     return kept | ({"IN_TEST": "1"} if preset == "test" else {})

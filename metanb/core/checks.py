@@ -598,7 +598,11 @@ def _meant(arguments: Mapping, error: Exception) -> Exception | None:
     value, _, allowed = rest.partition("; allowed: ")
     if type(error) not in (ValueError, _NoSize) or not allowed:
         return None
-    said = {re.split(r"[.\[]", one.removeprefix("type of "))[0] for one in name.split(", ")}
+    bare = re.sub(r"\[[^]]*\]", "", name)
+    said = {one.removeprefix("type of ").partition(".")[0] for one in bare.split(", ")}
+    told = [one for one in arguments.values() if isinstance(one, str)]  # a name may be what the caller gave
+    if any(not one.isidentifier() or one in told for one in said):
+        return None
     its_own = name not in arguments or not _is_number(arguments[name]) or shown(arguments[name]) == value
     if said & set(arguments) and its_own:
         return None

@@ -61,6 +61,14 @@ def as_text(value: Any) -> str:
         return MARKS[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
+
+def _texts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    "The entries of a row; a verdict is never left out."
+    *entries, verdict = (as_text(row[key]) for key in COLUMNS)
+    if row["ok"] is None:
+        verdict = "for information" if row["target"] is None else "not judged"
+    return (*entries, verdict)
+
 # %% ../../nbs/core/metrics.ipynb #55854a07
 @checked
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class MetricsTable:
     rows: list[dict[str, Any]]
 
     def __str__(self) -> str:
-        lines = [COLUMNS] + [tuple(as_text(row[key]) for key in COLUMNS) for row in self.rows]
+        lines = [COLUMNS] + [_texts(row) for row in self.rows]
         widths = [max(map(len, column)) for column in zip(*lines)]
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
@@ -77,7 +85,7 @@ class MetricsTable:
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{key}</th>" for key in COLUMNS)
-        lines = ("".join(f"<td>{html.escape(as_text(row[key]))}</td>" for key in COLUMNS) for row in self.rows)
+        lines = ("".join(f"<td>{html.escape(text)}</td>" for text in _texts(row)) for row in self.rows)
         body = "".join(f"<tr>{line}</tr>" for line in lines)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 

@@ -133,4 +133,5 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16; bf16 pays on CPUs that have it.")]
 Seed = Annotated[int, typer.Option(help="Of weights, data order and noise.")]
 Minutes = Annotated[float | None, typer.Option(help="Stop each training after so long; the same line continues it.")]
-Out = Annotated[Path, typer.Option(help="Folder for weights, cards and checkpoints.")]
+Out = Annotated[Path | None, typer.Option(
+    help="Folder for weights, cards and checkpoints; METANB_WEIGHTS, or runs/weights, without.", show_default=False)]

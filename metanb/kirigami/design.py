@@ -5,9 +5,11 @@
 # %% auto #0
 __all__ = ['CUT_LENGTH', 'PERIOD', 'PARTNERS', 'NEIGHBOURS', 'check_designs', 'base_angles', 'random_designs', 'cuts_cross',
            'intersections', 'count_intersections', 'pair_map', 'pair_path', 'blocked_arc', 'blocked_arcs', 'free_share',
-           'admissible_designs', 'admissible_share', 'cut_ends', 'plot_cell', 'cut_pattern', 'export_svg', 'export_dxf']
+           'admissible_designs', 'admissible_share', 'cut_ends', 'plot_cell', 'least_ligament', 'cut_pattern',
+           'export_svg', 'export_dxf', 'export_pdf']
 
 # %% ../../nbs/kirigami/design.ipynb #93284c60
+import io
 import math
 from pathlib import Path
 from xml.etree import ElementTree
@@ -427,6 +429,35 @@ def plot_cell(
     ax.axis("off")
     return ax
 
+# %% ../../nbs/kirigami/design.ipynb #a0c8b028
+_NEAR = [(0, 1), (0, 2), (1, -2), (1, -1), (1, 0), (1, 1), (1, 2), (2, -1), (2, 0), (2, 1)]  # up to 2.24 apart
+
+
+def _end_distance(p: NDArray, q: NDArray) -> NDArray:  # (...)
+    "Shortest distance from the ends of segments p (..., 2, 2) to segments q."
+    along = q[..., 1, :] - q[..., 0, :]
+    away = p - q[..., :1, :]
+    share = np.clip((away * along[..., None, :]).sum(-1) / np.square(along).sum(-1)[..., None], 0, 1)
+    return np.linalg.norm(away - share[..., None] * along[..., None, :], axis=-1).min(-1)
+
+
+@checked
+def least_ligament(
+    alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
+    *,
+    edge: float = 60.0,  # edge of one cell along its rows [mm]
+) -> float:  # [mm]; 0 where cuts meet
+    "The narrowest place between two cuts of the periodic cell."
+    cell, ends = _one_cell(alpha), cut_ends(alpha)
+    if count_intersections(cell):
+        return 0.0
+    pitch, least = number("edge", edge, above=0) / cell.shape[1], np.inf
+    middle = ends.mean(-2, keepdims=True)
+    for di, dj in _NEAR:
+        other = np.roll(ends - middle, (-di, -dj), (0, 1)) + middle + (dj, -di)
+        least = min(least, _end_distance(ends, other).min(), _end_distance(other, ends).min())
+    return float(least * pitch)
+
 # %% ../../nbs/kirigami/design.ipynb #7186b255
 def _say_what_is_odd(cell: NDArray[np.float64]) -> None:
     "Warn of a cell that is to be cut and falls apart, or whose angles look like radians."
@@ -436,16 +467,27 @@ def _say_what_is_odd(cell: NDArray[np.float64]) -> None:
         warn(f"the largest angle is {largest:.3g}; degrees are meant, not radians")
 
 # %% ../../nbs/kirigami/design.ipynb #f6e1cb20
+def _say_what_is_narrow(cell: NDArray[np.float64], edge: float, kerf: float) -> None:
+    "Warn where the kerf takes a ligament away."
+    if number("kerf", kerf, least=0):
+        left = least_ligament(cell, edge=edge) - kerf
+        if left <= 0:
+            warn(f"kerf is {kerf:g} mm, and the least ligament of alpha is {left + kerf:.3g} mm: "
+                 "it would be cut through; a larger edge helps")
+
+# %% ../../nbs/kirigami/design.ipynb #13b3d640
 @checked
 def cut_pattern(
     alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
     *,
     repeats: int | tuple[int, int] = 1,  # copies of the cell, or copies downwards and to the right
     edge: float = 60.0,  # edge of one cell along its rows [mm]: m times the distance between neighbouring centres
+    kerf: float = 0.0,   # width of the strip that the cutter takes away [mm]; a warning where nothing would be left
 ) -> tuple[NDArray[np.float64], tuple[float, float]]:  # (k, 2, 2) cuts; size of the sheet [mm]; origin lower left
     "Cuts of a finite sheet of `repeats` cells."
     cell = _one_cell(alpha)
     _say_what_is_odd(cell)
+    _say_what_is_narrow(cell, edge, kerf)
     copies = [whole("repeats", r, 1, 1000) for r in ((repeats, repeats) if np.ndim(repeats) == 0 else repeats)]
     if len(copies) != 2:
         raise refused("repeats", repeats, "a whole number from 1 to 1000, or two of them")
@@ -462,9 +504,10 @@ def export_svg(
     *,
     repeats: int | tuple[int, int] = 1,  # copies of the cell, or copies downwards and to the right
     edge: float = 60.0,  # edge of one cell [mm]
+    kerf: float = 0.0,   # of the cutter [mm], see `cut_pattern`
 ) -> Path:
     "Write the cut pattern as an SVG drawing in millimetres: groups `cuts` (red) and `outline` (blue)."
-    cuts, (width, height) = cut_pattern(alpha, repeats=repeats, edge=edge)
+    cuts, (width, height) = cut_pattern(alpha, repeats=repeats, edge=edge, kerf=kerf)
     svg = ElementTree.Element("svg", xmlns="http://www.w3.org/2000/svg", width=f"{width:g}mm", height=f"{height:g}mm",
                               viewBox=f"0 0 {width:g} {height:g}")
     style = {"fill": "none", "stroke-width": "0.1"}
@@ -484,11 +527,12 @@ def export_dxf(
     *,
     repeats: int | tuple[int, int] = 1,  # copies of the cell, or copies downwards and to the right
     edge: float = 60.0,  # edge of one cell [mm]
+    kerf: float = 0.0,   # of the cutter [mm], see `cut_pattern`
 ) -> Path:
     "Write the cut pattern as a DXF drawing in millimetres: layers CUTS and OUTLINE."
     import ezdxf
 
-    cuts, (width, height) = cut_pattern(alpha, repeats=repeats, edge=edge)
+    cuts, (width, height) = cut_pattern(alpha, repeats=repeats, edge=edge, kerf=kerf)
     drawing = ezdxf.new(units=ezdxf.units.MM)
     drawing.layers.add("CUTS", color=1)
     drawing.layers.add("OUTLINE", color=5)
@@ -498,3 +542,28 @@ def export_dxf(
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
     space.add_lwpolyline(corners, close=True, dxfattribs={"layer": "OUTLINE"})
     return write_file(path, drawing.saveas)
+
+# %% ../../nbs/kirigami/design.ipynb #068f8aa2
+@checked
+def export_pdf(
+    alpha: ArrayLike,  # (n, m) angles of one cell [degrees]
+    path: str | Path,  # file to write
+    *,
+    repeats: int | tuple[int, int] = 1,  # copies of the cell, or copies downwards and to the right
+    edge: float = 60.0,  # edge of one cell [mm]
+    kerf: float = 0.0,   # of the cutter [mm], see `cut_pattern`
+) -> Path:
+    "Write the cut pattern as a PDF at its true size: cuts red, outline blue, lines of 0.1 mm."
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    cuts, (width, height) = cut_pattern(alpha, repeats=repeats, edge=edge, kerf=kerf)
+    figure = Figure(figsize=(width / 25.4, height / 25.4))
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    ax.set_axis_off()
+    ax.add_collection(LineCollection(list(cuts), colors="red", linewidths=0.1 * 72 / 25.4))
+    ax.add_patch(Rectangle((0, 0), width, height, fill=False, ec="blue", lw=0.2 * 72 / 25.4, clip_on=True))
+    content = io.BytesIO()
+    figure.savefig(content, format="pdf", metadata={"CreationDate": None})
+    return write_file(path, content.getvalue())

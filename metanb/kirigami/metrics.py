@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['added_rotations', 'intersection_statistics', 'marginal_baseline', 'pair_histogram', 'pair_histograms',
            'histogram_distance', 'histogram_floor', 'symmetry_images', 'nearest_distance', 'memorisation',
-           'classifier_two_sample_test', 'path_admissible', 'pair_path_admissible', 'pair_statistics', 'evaluate']
+           'classifier_two_sample_test', 'path_admissible', 'pair_path_admissible', 'pair_statistics', 'late_change',
+           'evaluate']
 
 # %% ../../nbs/kirigami/metrics.ipynb #00a41304
 import math
@@ -404,6 +405,20 @@ def pair_statistics(
     numbers["intersecting_share"], numbers["intersecting_share_error"] = _share(meets)
     numbers["blocked_share"], numbers["blocked_share_error"] = _share(blocked)
     return numbers
+
+# %% ../../nbs/kirigami/metrics.ipynb #afa75eed
+@checked
+def late_change(
+    curve: ArrayLike,  # (n,) such as intersections along a training
+    span: int = 3,     # points that are averaged
+) -> float:
+    "How much a smoothed curve rises over its last third; `ValueError` for fewer points than three spans."
+    curve, span = shaped("curve", curve, ("n",), dtype=float), whole("span", span, 1)
+    if len(curve) < 3 * span:
+        raise refused("len(curve)", len(curve), f"{3 * span} or more, three times the span")
+    late = np.convolve(curve, np.ones(span) / span, "valid")
+    late = late[-max(2, len(late) // 3):]
+    return float(late[-1] - late[0])
 
 # %% ../../nbs/kirigami/metrics.ipynb #2a82dda8
 @checked(seed=(0, None))

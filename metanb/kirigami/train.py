@@ -18,7 +18,7 @@ from torch import nn
 
 from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
-from ..core.files import number_name
+from ..core.files import number_name, weights_root
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
@@ -161,7 +161,7 @@ def command(
     precision: Precision = "auto",
     seed: Seed = 0,
     max_minutes: Minutes = None,
-    out: Out = Path("runs/weights"),
+    out: Out = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -171,6 +171,7 @@ def command(
     torus_cnn, line_cnn. The shipped weights of the paper's four were stopped early, those of ddpm_60 were finished by
     hand; their cards say how.
     """
+    out = weights_root() if out is None else out
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or MODELS, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
     plans = training_plans("kirigami", names, TRAININGS, preset=preset, steps=steps, out=out,

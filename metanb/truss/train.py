@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..core.checks import checked, choice, refused
 from ..core.device import pick_device
+from ..core.files import weights_root
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
@@ -229,7 +230,7 @@ def command(
     only: Annotated[list[str] | None, typer.Option(help="Phase to train, of all; may be repeated.")] = None,
     noise: Annotated[float | None, typer.Option(help="Of inverse: its targets are off by up to this share.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's step size, instead of the preset's.")] = None,
-    out: Out = Path("runs/weights"),
+    out: Out = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -239,6 +240,7 @@ def command(
     shipped affine network is --n 3000000 --steps 10000 --precision bf16; the others were stopped early or begun with
     the weights of a first run: their cards say how, and name the command.
     """
+    out = weights_root() if out is None else out
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     wanted = model or ["affine", "inverse"]
     names = check_command(wanted, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)

@@ -29,7 +29,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import expit
 from torch import Tensor
 
-from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
+from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, warn, whole
 from ..core.files import suffix_of, user_path
 from ..core.printing import PrintCheck, write_mesh
 
@@ -601,6 +601,15 @@ def surface_mesh(
     return Trimesh(vertices / len(cell), faces, process=False)
 
 # %% ../../nbs/voxel/design.ipynb #7353a173
+def _looks_like_an_octant(cell: NDArray | Tensor) -> bool:
+    "Whether an exchange of axes makes no difference, as in an octant, but a mirror does."
+    solid = np.asarray(cell.detach().cpu() if isinstance(cell, Tensor) else cell) > 0.5
+    if len(set(solid.shape)) > 1 or solid.all():
+        return False
+    turned = np.array_equal(solid, solid.transpose(1, 0, 2)) and np.array_equal(solid, solid.transpose(0, 2, 1))
+    return turned and not np.array_equal(solid, solid[::-1])
+
+# %% ../../nbs/voxel/design.ipynb #a38bc244
 @checked
 def export_mesh(
     cell: NDArray | Tensor,  # (L, M, N)
@@ -614,6 +623,8 @@ def export_mesh(
     "Write the surface of a block of cells for printing; raises ValueError."
     suffix_of(path, (".stl", ".3mf"))
     mesh, voxels = surface_mesh(cell, repeats, smooth=smooth), np.array(np.shape(cell), float)
+    if _looks_like_an_octant(cell):
+        warn("cell looks like an octant, an eighth of a cubic cell: unfold(cell) is the whole one")
     if np.ndim(edge) == 0:
         edges = number("edge", edge, above=0) * voxels / voxels[0]
     else:

@@ -20,6 +20,7 @@ from torch import nn
 from ..core.checks import checked, choice, refused, shaped, whole
 from ..core.coverage import Coverage
 from ..core.device import pick_device
+from ..core.files import weights_root
 from ..core.plans import DryRun, Yes, agreed
 from metanb.core.recipes import (
     Count, Device, Minutes, Models, Out, Precision, Preset, Recipe, Seed, Steps,
@@ -222,7 +223,7 @@ def command(
     seed: Seed = 0,
     max_minutes: Minutes = None,
     start: Annotated[str | None, typer.Option(help="Weights to begin with, a name or a folder.")] = None,
-    out: Out = Path("runs/weights"),
+    out: Out = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -231,6 +232,7 @@ def command(
     Models: bits_16 (what is trained without --model), bits_32, unet. They learn from the sets of the package with
     octants of their size, and from --n cells of wide families, which are computed first.
     """
+    out = weights_root() if out is None else out
     options = dict(preset=preset, device=device, precision=precision, seed=seed)
     names = check_command(model or ["bits_16"], TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
     plans = training_plans("voxel", names, TRAININGS, preset=preset, steps=steps, out=out)
