@@ -303,18 +303,25 @@ class Candidates:
 _STORED = ("octants", "properties")
 
 
-def _sources(wanted: NDArray, data: Lessons, k: int, model: CellDiffusion | None, n_drawn: int, seed: int) -> tuple:
+def _sources(
+    wanted: NDArray, data: Lessons, k: int, model: CellDiffusion | None, n_drawn: int, sturdy: bool, seed: int,
+) -> tuple[NDArray, NDArray]:
     "Octants (G, ., n, n, n) to begin with, and which of them are drawn."
     C11, C12, C44 = data.properties[:, :3].T
     rows = np.flatnonzero(np.minimum(np.minimum(C11 + 2 * C12, C11 - C12), C44) > 0)
     tree = cKDTree(log_moduli(data.properties[rows, :3]).numpy())
-    near = rows[tree.query(log_moduli(wanted).numpy(), k=[*range(1, k + 1)])[1]]
-    octants, drawn = from_wedge(data.free[near]), np.zeros((len(wanted), k + (n_drawn if model else 0)), bool)
+    K = min(k + 8 * sturdy, len(rows))
+    near = rows[tree.query(log_moduli(wanted).numpy(), k=[*range(1, K + 1)])[1]]
+    octants, drawn = from_wedge(data.free[near]), np.zeros((len(wanted), min(k, K) + (n_drawn if model else 0)), bool)
+    if sturdy:  # first those that something is left of
+        left = main_part(opened(octants.reshape(-1, *octants.shape[2:])))[1].reshape(len(wanted), K)
+        order = np.argsort(~left, 1, kind="stable")[:, :k]
+        octants = np.take_along_axis(octants, order[..., None, None, None], 1)
     if model is not None and n_drawn:
         asked = np.repeat(np.column_stack([wanted, np.full(len(wanted), np.nan)]), n_drawn, axis=0)
         made = main_part(generate(model, asked, seed=seed))[0]
         octants = np.concatenate([octants, made.reshape(len(wanted), n_drawn, *made.shape[1:])], 1)
-        drawn[:, k:] = True
+        drawn[:, min(k, K):] = True
     return octants, drawn
 
 # %% ../../nbs/voxel/multiscale.ipynb #9ebc14d4
@@ -336,7 +343,8 @@ def cells_for(
     wanted, path = shaped("constants", constants, ("G", 3), dtype=float), None
     if not len(wanted):
         raise refused("constants.shape", wanted.shape, "one point at least")
-    octants, drawn = _sources(wanted, data, whole("k", k, 1, 100), model, whole("n_drawn", n_drawn, 0), seed)
+    octants, drawn = _sources(wanted, data, whole("k", k, 1, 100), model, whole("n_drawn", n_drawn, 0), sturdy,
+                              seed)
     x, done = log_moduli(wanted).numpy(), {}
     settings = repr((rounds, sturdy, seed)).encode()
     mark = hashlib.sha256(np.packbits(octants).tobytes() + x.tobytes() + settings).hexdigest()
