@@ -84,6 +84,8 @@ def element_energies(
     v: Tensor,  # (S, 3, l+1, m+1, n+1)
 ) -> Tensor:    # (S, 3, l, m, n)
     "Mutual energy u k v of each element for each of C11, C12 and C44 equal to 1."
+    if u.ndim != 5 or u.shape != v.shape or not len(u):
+        raise refused("shapes of u and v", (tuple(u.shape), tuple(v.shape)), "(S, 3, l+1, m+1, n+1) twice")
     k, parts = cubic_modes(u).reshape(72, 24), []
     for a, b in _slabs(u):
         left = _gathered(u[:, :, a:b + 1])
