@@ -440,6 +440,18 @@ def test_a_terminal_is_asked_before_more_than_an_hour(monkeypatch, terminal, ans
     assert asked == (["67 min in all. Begin?"] if terminal else [])
 
 
+def test_a_plan_of_everything_does_nothing(project, monkeypatch, capsys):
+    monkeypatch.setenv("METANB_DATA", str(project / "sets"))
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--preset", "paper"])
+    said = capsys.readouterr().out
+    assert stop.value.code in (0, None) and not (project / "sets").exists()
+    for space in ("cellular", "kirigami", "truss", "voxel"):
+        assert f"metanb data {space} --preset paper" in said and f"metanb train {space} --preset paper" in said
+    assert "3,000,000 trusses" in said and said.count("nothing was done") == 9
+
+
+
 @pytest.mark.parametrize("space, typed, meant", [("kirigami", "energi", "energy"), ("truss", "affin", "affine"), ("voxel", "bits16", "bits_16"),
                                                  ("cellular", "video24", "video_24")])
 def test_a_misspelt_model_is_refused_before_data_are_made(project, capsys, space, typed, meant):

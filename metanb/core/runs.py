@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAGE', 'VERBS', 'Result', 'results', 'summary_text', 'picture', 'full_title', 'section', 'overview', 'write_summary',
            'space_commands', 'forward', 'usual_time', 'list_command', 'run_command', 'copy_command', 'app_command',
-           'summary_command', 'export_command', 'command_line', 'main']
+           'plan_command', 'summary_command', 'export_command', 'command_line', 'main']
 
 # %% ../../nbs/core/runs.ipynb #6e868248
 import ast
@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import typer
 
 from .apps import serve
-from .checks import checked, refused
+from .checks import checked, choice, refused
 import metanb
 from metanb.core.batch import (
     Notebook, copy_notebook, find_notebooks, notebooks_folder, past_runs, run_folder, run_notebooks, usual_seconds,
@@ -307,6 +307,20 @@ def app_command(
     if code := serve(name, port, browser=browser):
         raise typer.Exit(code)
 
+# %% ../../nbs/core/runs.ipynb #c2810219
+@checked
+def plan_command(
+    preset: Annotated[str, typer.Option(help="test, demo or paper.")] = "paper",
+) -> None:
+    "What a whole run would take: data sets, trainings, notebooks; hours by measured rates, and disk. Nothing is done."
+    choice("--preset", preset, PRESETS)
+    for verb in ("data", "train"):
+        for space in space_commands(Path(metanb.__file__).parent)[verb]:
+            typer.echo(f"metanb {verb} {space} --preset {preset}")
+            importlib.import_module(f"metanb.{space}.{verb}").command(preset=preset, dry_run=True)
+    typer.echo(f"metanb run --preset {preset}")
+    run_notebooks((), preset=preset, dry_run=True)
+
 # %% ../../nbs/core/runs.ipynb #b1fb5958
 @checked
 def summary_command(
@@ -358,7 +372,8 @@ def command_line(
     about = "Reproduce the papers: run their notebooks, make their data, train their networks."
     app = typer.Typer(help=f"{about} --debug shows the traceback of an error.", **style)
     for name, function in {"list": list_command, "run": run_command, "copy": copy_command,
-                           "app": app_command, "summary": summary_command, "export": export_command}.items():
+                           "app": app_command, "plan": plan_command, "summary": summary_command,
+                           "export": export_command}.items():
         app.command(name)(function)
     hands_on = {"allow_extra_args": True, "ignore_unknown_options": True}
     for verb, spaces in space_commands(package).items():

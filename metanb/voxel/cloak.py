@@ -4,19 +4,22 @@
 
 # %% auto #0
 __all__ = ['HOLE', 'RING', 'LOADS', 'PRESSURE', 'SQUEEZE', 'SIZES', 'radii', 'Cloak', 'cloak', 'isotropic_cell', 'Filled',
-           'filled', 'Multiscale', 'design_cells', 'bracket']
+           'filled', 'Multiscale', 'design_cells', 'mirrored', 'draw_moved', 'film', 'bracket']
 
 # %% ../../nbs/voxel/cloak.ipynb #95c1c410
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core.checks import checked, choice, number, refused, shaped, whole
+from ..core.plotting import blank_figure, save_gif
 from ..core.presets import DEFAULT, sizes
 from .macro import Case, block, equilibrium
 from .model import CellDiffusion
@@ -230,6 +233,80 @@ def design_cells(
     found = cells_for(wanted, data, k=size["k"], model=model, seed=seed, checkpoint=keep["cells"], progress=progress)
     octant, known = from_wedge(data.free[surrounding]), data.properties[surrounding]
     return Multiscale(free, tied, filled(body, tied, found, octant, known))
+
+# %% ../../nbs/voxel/cloak.ipynb #6f3837ce
+@checked
+def mirrored(
+    eighth: ArrayLike | Tensor,  # (..., m, m, m) of elements, or with nodes=True a displacement (..., 3, m+1, m+1, m+1)
+    *,
+    nodes: bool = False,
+) -> NDArray:                    # of the whole block
+    "The whole block from the eighth that is computed."
+    out = np.asarray(eighth.numpy(force=True) if isinstance(eighth, Tensor) else eighth)
+    if out.ndim < 3 + nodes or nodes and out.shape[-4] != 3:
+        raise refused("eighth.shape", out.shape, "(..., m, m, m), or (..., 3, m+1, m+1, m+1) with nodes=True")
+    for axis in range(3):
+        at = out.ndim - 3 + axis
+        image = np.flip(out, at)
+        if nodes:
+            image = np.delete(image, -1, at) * np.where(np.arange(3) == axis, -1, 1)[:, None, None, None]
+        out = np.concatenate([image, out], at)
+    return out
+
+# %% ../../nbs/voxel/cloak.ipynb #604a97c1
+@checked
+def draw_moved(
+    task: Cloak,
+    constants: Tensor,  # (3, m, m, m)
+    u: Tensor,          # (S, 3, m+1, m+1, m+1)
+    *,
+    ax: Any = None,     # matplotlib axes; new ones without
+    part: float = 1.0,  # of the load
+    exaggerated: float = 0.08,  # largest displacement, in edges of the block
+    most: float | None = None,  # of the colours; their own without
+) -> Any:               # the picture, for a colorbar
+    "The middle plane of the whole block under the first load."
+    from matplotlib.pyplot import subplots
+
+    ax = subplots(figsize=(3, 3))[1] if ax is None else ax
+    still, moved = (mirrored(field[0], nodes=True)[:2, :, :, task.N // 2] for field in (task.reference, u))
+    apart = np.linalg.norm(moved - still, axis=0) / np.linalg.norm(still, axis=0).mean()
+    apart = (apart[1:, 1:] + apart[1:, :-1] + apart[:-1, 1:] + apart[:-1, :-1]) / 4
+    solid = mirrored(constants[0])[:, :, task.N // 2] > 0
+    scale = part * number("exaggerated", exaggerated, least=0) * task.N / abs(still).max()
+    places = np.stack(np.meshgrid(*2 * [np.arange(task.N + 1.0)], indexing="ij")) + scale * moved
+    picture = ax.pcolormesh(*places, np.where(solid, part * apart, np.nan), cmap="viridis", vmin=0, vmax=most,
+                            edgecolors="w", linewidth=0.15)
+    edge = 0.3 * exaggerated * task.N
+    ax.set(aspect="equal", xlim=(-edge, task.N + edge), ylim=(-edge, task.N + edge))
+    ax.set_axis_off()
+    return picture
+
+# %% ../../nbs/voxel/cloak.ipynb #d427ef8d
+@checked
+def film(
+    task: Cloak,
+    bodies: Mapping[str, Tensor],  # title -> constants (3, m, m, m)
+    path: str | Path,              # that ends in .gif
+    *,
+    frames: int = 12,
+    dpi: int = 60,
+) -> Path:
+    "The loading of bodies side by side as a GIF."
+    frames = whole("frames", frames, 2, 200)
+    found = {title: equilibrium(constants, task.body.case, rtol=1e-7).u for title, constants in bodies.items()}
+    if not found:
+        raise refused("bodies", dict(bodies), "one body at least")
+
+    def pictures() -> Iterator[Figure]:
+        for part in np.linspace(0, 1, frames):
+            fig = blank_figure(2.4 * len(found), 2.6)
+            for ax, (title, u) in zip(fig.subplots(1, len(found), squeeze=False)[0], found.items()):
+                draw_moved(task, bodies[title], u, ax=ax, part=float(part), most=1.0)
+                ax.set_title(title, fontsize=9)
+            yield fig
+
+    return save_gif(pictures(), path, milliseconds=120, dpi=dpi)
 
 # %% ../../nbs/voxel/cloak.ipynb #1c9e13b1
 @checked

@@ -61,14 +61,21 @@ def cubic_times(
     if tuple(u.shape[1:]) != (3, *(s + 1 for s in constants.shape[1:])) or len(constants) != 3 or not len(u):
         raise refused("shapes of constants and u", (tuple(constants.shape), tuple(u.shape)),
                       "(3, l, m, n) and (S, 3, l+1, m+1, n+1)")
-    (m, n), S, out = constants.shape[2:], len(u), torch.zeros_like(u)
-    k = cubic_modes(u).reshape(72, 24)
-    for a, b in _slabs(u):
-        force = torch.matmul(k, _gathered(u[:, :, a:b + 1])).view(S, 3, 24, -1)
-        force = (force * constants[:, None, a:b].reshape(3, 1, -1)).sum(1).view(S, 2, 2, 2, 3, b - a, m, n)
-        for i, j, l in CORNERS:
-            out[:, :, a + i:b + i, j:m + j, l:n + l] += force[:, i, j, l]
-    return out
+    S, _, L, M, N = u.shape
+    offsets = [(i * M + j) * N + k for i, j, k in CORNERS]
+    # each element by the flat number of its first node; those of the last layers are no elements and have no stiffness
+    many = L * M * N - offsets[-1]
+    c = torch.nn.functional.pad(constants, (0, 1, 0, 1, 0, 1)).reshape(3, -1)
+    k, flat, out = cubic_modes(u).reshape(72, 24), u.reshape(S, 3, -1), torch.zeros(S, 3, L * M * N).to(u)
+    step = max(1, SLAB[u.device.type] // (24 * S * u.element_size()))
+    for a in range(0, many, step):
+        b = min(many, a + step)
+        force = torch.matmul(k, torch.cat([flat[:, :, a + o:b + o] for o in offsets], 1)).view(S, 3, 24, b - a)
+        total = force[:, 0] * c[0, a:b]
+        total.addcmul_(force[:, 1], c[1, a:b].expand_as(total)).addcmul_(force[:, 2], c[2, a:b].expand_as(total))
+        for corner, o in enumerate(offsets):
+            out[:, :, a + o:b + o] += total[:, 3 * corner:3 * corner + 3]
+    return out.view_as(u)
 
 # %% ../../nbs/voxel/macro.ipynb #791e1aab
 @checked
@@ -77,6 +84,8 @@ def element_energies(
     v: Tensor,  # (S, 3, l+1, m+1, n+1)
 ) -> Tensor:    # (S, 3, l, m, n)
     "Mutual energy u k v of each element for each of C11, C12 and C44 equal to 1."
+    if u.ndim != 5 or u.shape != v.shape or not len(u):
+        raise refused("shapes of u and v", (tuple(u.shape), tuple(v.shape)), "(S, 3, l+1, m+1, n+1) twice")
     k, parts = cubic_modes(u).reshape(72, 24), []
     for a, b in _slabs(u):
         left = _gathered(u[:, :, a:b + 1])

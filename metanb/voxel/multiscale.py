@@ -27,9 +27,9 @@ from ..core.checks import checked, number, refused, shaped, tensor, whole
 from ..core.files import user_path, write_file
 from .design import check_designs, unfold
 from .inverse import polish, verify
-from .macro import Case, displacement
+from .macro import Case, displacement, equilibrium
 from .model import CellDiffusion, generate
-from .octants import from_wedge, is_sound, main_part, twin
+from .octants import from_wedge, is_sound, main_part, opened, twin
 from .train import Lessons
 
 # %% ../../nbs/voxel/multiscale.ipynb #7e1a74b7
@@ -140,6 +140,10 @@ class Body:
         out[:, self.designed] = values.T.to(out)
         return out
 
+    def value(self, constants: Tensor, *, rtol: float = 1e-7) -> float:
+        "The objective of the body with other constants, (3, l, m, n)."
+        return float(self.objective(equilibrium(constants, self.case, rtol=rtol).u))
+
 # %% ../../nbs/voxel/multiscale.ipynb #0e3d0896
 @checked
 @dataclass(frozen=True, eq=False)
@@ -196,7 +200,7 @@ def _step(run: _Run, move: float) -> None:
     def column(a: NDArray) -> NDArray:
         return np.asarray(a, float).reshape(-1, 1)
 
-    low, high, move = run.reach.points.min(0), run.reach.points.max(0), move / (1 + len(run.history) / 15)
+    low, high, move = run.reach.points.min(0), run.reach.points.max(0), move / (1 + len(run.history) / 30)
     limits = np.maximum(low, run.x - move), np.minimum(high, run.x + move)
     m = len(values)
     moved, *_, first, last = mmasub(
@@ -238,7 +242,7 @@ def optimise(
     reach: Reach,
     *,
     steps: int = 60,
-    move: float = 0.3,  # most change of a logarithm in the first step; it falls, by half after 15 steps
+    move: float = 0.4,  # most change of a logarithm in the first step; it falls, by half after 30 steps
     start: ArrayLike | None = None,   # (G, 3) or (3,) C11, C12, C44 to begin with; those of the body without
     groups: ArrayLike | None = None,  # (F,) numbers from 0 of what shares its constants; each by itself without
     checkpoint: str | Path | None = None,  # file to go on from and to save to
@@ -299,18 +303,25 @@ class Candidates:
 _STORED = ("octants", "properties")
 
 
-def _sources(wanted: NDArray, data: Lessons, k: int, model: CellDiffusion | None, n_drawn: int, seed: int) -> tuple:
+def _sources(
+    wanted: NDArray, data: Lessons, k: int, model: CellDiffusion | None, n_drawn: int, sturdy: bool, seed: int,
+) -> tuple[NDArray, NDArray]:
     "Octants (G, ., n, n, n) to begin with, and which of them are drawn."
     C11, C12, C44 = data.properties[:, :3].T
     rows = np.flatnonzero(np.minimum(np.minimum(C11 + 2 * C12, C11 - C12), C44) > 0)
     tree = cKDTree(log_moduli(data.properties[rows, :3]).numpy())
-    near = rows[tree.query(log_moduli(wanted).numpy(), k=[*range(1, k + 1)])[1]]
-    octants, drawn = from_wedge(data.free[near]), np.zeros((len(wanted), k + (n_drawn if model else 0)), bool)
+    K = min(k + 8 * sturdy, len(rows))
+    near = rows[tree.query(log_moduli(wanted).numpy(), k=[*range(1, K + 1)])[1]]
+    octants, drawn = from_wedge(data.free[near]), np.zeros((len(wanted), min(k, K) + (n_drawn if model else 0)), bool)
+    if sturdy:  # first those that something is left of
+        left = main_part(opened(octants.reshape(-1, *octants.shape[2:])))[1].reshape(len(wanted), K)
+        order = np.argsort(~left, 1, kind="stable")[:, :k]
+        octants = np.take_along_axis(octants, order[..., None, None, None], 1)
     if model is not None and n_drawn:
         asked = np.repeat(np.column_stack([wanted, np.full(len(wanted), np.nan)]), n_drawn, axis=0)
         made = main_part(generate(model, asked, seed=seed))[0]
         octants = np.concatenate([octants, made.reshape(len(wanted), n_drawn, *made.shape[1:])], 1)
-        drawn[:, k:] = True
+        drawn[:, min(k, K):] = True
     return octants, drawn
 
 # %% ../../nbs/voxel/multiscale.ipynb #9ebc14d4
@@ -323,6 +334,7 @@ def cells_for(
     model: CellDiffusion | None = None,
     n_drawn: int = 1,      # cells that the model draws for each point
     rounds: int = 8,       # of polishing
+    sturdy: bool = True,   # no wall of a single voxel: what polishing left of them is taken away
     seed: int = 0,
     checkpoint: str | Path | None = None,  # file to go on from and to save to
     progress: bool = True,
@@ -331,9 +343,11 @@ def cells_for(
     wanted, path = shaped("constants", constants, ("G", 3), dtype=float), None
     if not len(wanted):
         raise refused("constants.shape", wanted.shape, "one point at least")
-    octants, drawn = _sources(wanted, data, whole("k", k, 1, 100), model, whole("n_drawn", n_drawn, 0), seed)
+    octants, drawn = _sources(wanted, data, whole("k", k, 1, 100), model, whole("n_drawn", n_drawn, 0), sturdy,
+                              seed)
     x, done = log_moduli(wanted).numpy(), {}
-    mark = hashlib.sha256(np.packbits(octants).tobytes() + x.tobytes() + repr((rounds, seed)).encode()).hexdigest()
+    settings = repr((rounds, sturdy, seed)).encode()
+    mark = hashlib.sha256(np.packbits(octants).tobytes() + x.tobytes() + settings).hexdigest()
     if checkpoint is not None and (path := user_path(checkpoint, "checkpoint")).is_file():
         with np.load(path) as kept:
             if str(kept["mark"]) != mark:
@@ -341,7 +355,7 @@ def cells_for(
             done = {int(g): (kept[f"octants{g}"], kept[f"properties{g}"]) for g in kept["done"]}
     for g in tqdm(range(len(wanted)), disable=not progress):
         if g not in done:
-            done[g] = _polished(octants[g], np.append(wanted[g], np.nan), rounds, seed)
+            done[g] = _polished(octants[g], np.append(wanted[g], np.nan), rounds, sturdy, seed)
             if path is not None:
                 buffer = io.BytesIO()
                 parts = {f"{name}{i}": v[j] for i, v in done.items() for j, name in enumerate(_STORED)}
@@ -356,12 +370,17 @@ def cells_for(
                         for a in (octants, properties, error, drawn)))
 
 
-def _polished(octants: NDArray, wanted: NDArray, rounds: int, seed: int) -> tuple[NDArray, NDArray]:
-    "Cells of one point; zeros as properties of what is not sound."
-    properties, octants = np.zeros((len(octants), 4)), octants.copy()
+def _polished(octants: NDArray, wanted: NDArray, rounds: int, sturdy: bool, seed: int) -> tuple[NDArray, NDArray]:
+    "Cells of one point as they were or polished, whichever is nearer; zeros as properties of what is not sound."
+    properties, octants, goal = np.zeros((len(octants), 4)), octants.copy(), log_moduli(wanted[:3]).numpy()
     for i in np.flatnonzero(is_sound(octants)):
-        octants[i] = polish(octants[i], wanted, rounds=rounds, seed=seed)[0]
-        properties[i] = verify(octants[[i]])[0]
+        both = np.stack([octants[i], polish(octants[i], wanted, rounds=rounds, seed=seed)[0]])
+        both, sound = main_part(opened(both)) if sturdy else (both, np.ones(2, bool))
+        if not sound.any():
+            continue
+        found = verify(both[sound])
+        miss = np.linalg.norm(log_moduli(np.maximum(found[:, :3], [1e-9, -1, 1e-9])).numpy() - goal, axis=1)
+        octants[i], properties[i] = both[sound][miss.argmin()], found[miss.argmin()]
     return octants, properties
 
 # %% ../../nbs/voxel/multiscale.ipynb #4bfba86c
