@@ -592,7 +592,7 @@ def _apart(arguments: Mapping, text: str, by_shape: bool = True) -> Exception | 
 
 
 # %% ../../nbs/core/checks.ipynb #90b76806
-def _meant(arguments: Mapping, error: Exception) -> Exception | None:
+def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "The refusal of an inner function in the words of the outer one, whose argument of that value has another name."
     name, _, rest = str(error).partition(" is ")
     value, _, allowed = rest.partition("; allowed: ")
@@ -600,8 +600,8 @@ def _meant(arguments: Mapping, error: Exception) -> Exception | None:
         return None
     bare = re.sub(r"\[[^]]*\]", "", name)
     said = {one.removeprefix("type of ").partition(".")[0] for one in bare.split(", ")}
-    told = [one for one in arguments.values() if isinstance(one, str)]  # a name may be what the caller gave
-    if any(not one.isidentifier() or one in told for one in said):
+    told = [*words, *(one for one in arguments.values() if isinstance(one, str))]  # a name may be an argument itself
+    if any(not one.isidentifier() or one in told for one in said) or any(one and one in name for one in told):
         return None
     its_own = name not in arguments or not _is_number(arguments[name]) or shown(arguments[name]) == value
     if said & set(arguments) and its_own:
@@ -615,7 +615,9 @@ def _meant(arguments: Mapping, error: Exception) -> Exception | None:
                 if (_is_number(one) or _is_array(one) or isinstance(one, str)) and shown(one) == value]
     if len(same) == 1:
         return type(error)(f"{same[0]} is {value}; allowed: {allowed}")
-    return None if said & set(arguments) else _apart(arguments, str(error), by_shape=".shape" in name or "[" in name)
+    if said & set(arguments) or any(callable(one) for one in arguments.values()):
+        return None  # it is told already, or it may be about what a function of the caller has given back
+    return _apart(arguments, str(error), by_shape=".shape" in name or "[" in name)
 
 
 _APART = (
@@ -628,20 +630,20 @@ _APART = (
     "but got", "sample points", "numbers of dimensions", "out-of-bounds", "out of range")
 
 
-def _explained(arguments: Mapping, error: Exception) -> Exception | None:
+def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "An error without the name of an argument, with the name: where the arguments tell what the reason is."
     text = " ".join(str(error).split())[:300]
     if "; allowed: " in text:
-        return _meant(arguments, error)
+        return _meant(arguments, error, words)
     if found := _no_size(arguments, error):
         return found
     if index := re.search(r"index (-?\d+) is out of bounds .*size (\d+)", text):
         same = [name for name, one in arguments.items() if _is_whole(one) and int(one) == int(index[1])]
         if len(same) == 1:
             return refused(same[0], int(index[1]), f"less than {index[2]}")
-    words = [name for name, one in arguments.items() if isinstance(one, str) and one and repr(one) in text]
-    if len(words) == 1:
-        return refused(words[0], arguments[words[0]], f"another text: {type(error).__name__}, {text}")
+    texts = [name for name, one in arguments.items() if isinstance(one, str) and one and repr(one) in text]
+    if len(texts) == 1:
+        return refused(texts[0], arguments[texts[0]], f"another text: {type(error).__name__}, {text}")
     low = [name for name, one in arguments.items() if _is_number(one) and not one > 0]
     zero = isinstance(error, ZeroDivisionError) or "math domain" in text or "at least one array" in text
     if zero and len(low) == 1:
@@ -649,7 +651,7 @@ def _explained(arguments: Mapping, error: Exception) -> Exception | None:
     high = [name for name, one in arguments.items() if _is_number(one) and abs(one) >= 1e6]
     if isinstance(error, OverflowError) and len(high) == 1:
         return refused(high[0], arguments[high[0]], f"a smaller number: {text}")
-    return _apart(arguments, text) if any(words in text for words in _APART) else None
+    return _apart(arguments, text) if any(part in text for part in _APART) else None
 
 # %% ../../nbs/core/checks.ipynb #0d41e346
 def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> ValueError:
@@ -703,7 +705,9 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
         try:
             return thing(*args, **given)
         except (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError) as error:
-            named = _explained(inspect.signature(thing).bind(*args, **given).arguments, error)
+            signature = inspect.signature(thing)
+            words = [one.default for one in signature.parameters.values() if isinstance(one.default, str)]
+            named = _explained(signature.bind(*args, **given).arguments, error, words)
             if named is None:
                 raise
             raise named from error

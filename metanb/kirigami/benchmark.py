@@ -90,11 +90,11 @@ HELDOUT_SEED = 1  # of the draw of the data that nobody trains on
 # %% ../../nbs/kirigami/benchmark.ipynb #00d42369
 @checked
 def check_generated(
-    alpha: ArrayLike,  # what a generator returned
-    n: int,            # cells asked for
+    generated: ArrayLike,  # (n, 6, 6) angles that a generator returned [degrees]
+    n: int,                # cells asked for
 ) -> NDArray[np.float64]:  # (n, 6, 6)
     "Refuse what is not n cells of finite angles."
-    return shaped("generated", alpha, (n, *CELL), dtype=np.float64)
+    return shaped("generated", generated, (n, *CELL), dtype=np.float64)
 
 # %% ../../nbs/kirigami/benchmark.ipynb #7548777c
 @checked(seed=(0, None))

@@ -364,4 +364,6 @@ class DirectRegression(nn.Module):
         rho, U, types, tessellations, V, six_I, six_II = self.net(isometric(C)).split((1, 3, 21, 6, 3, 6, 6), 1)
         R_I, R_II = rotation_from_six(six_I), rotation_from_six(six_II)
         slots = types.unflatten(1, (3, 7)), tessellations.unflatten(1, (3, 2))
-        return _clamped(RelaxedDesign(*slots, rho[:, 0], U, V, R_I, R_II).hard())
+        U, V = (x.clamp(*BOUNDS["stretch"]) for x in (U, V))
+        density = rho[:, 0].clamp(*BOUNDS["relative_density"])
+        return _clamped(RelaxedDesign(*slots, density, U, V, R_I, R_II).hard())
