@@ -239,10 +239,7 @@ def effective_stiffness(
     memory: float | None = None,  # entries of stiffness matrices at a time; None: what suits the device
     device: str = "auto",
 ) -> Tensor:  # (B, 6, 6) per Young's modulus of the base material, on the device of the designs
-    """Homogenised stiffness (Bastek et al. 2022, SI Sec. 2); ValueError for settings out of range and for mechanisms.
-
-    Warns where struts fill more than `BEAMS_UP_TO` of the cell.
-    """
+    "Homogenised stiffness (Bastek et al. 2022, SI Sec. 2); ValueError for mechanisms, a warning above `BEAMS_UP_TO`."
     check_designs(designs)
     if len(thick := (designs.relative_density.detach() > BEAMS_UP_TO).nonzero()):
         warn(f"designs {thick.flatten().tolist()[:5]} have a relative density above {BEAMS_UP_TO}: such struts are no "
