@@ -24,11 +24,11 @@ demo: $(RUN)  ## from a target to a verified design in each of the four spaces, 
 test: $(DEV)  ## the gate, the tests inside the notebooks, pytest, and every page
 	@$(MAKE) --no-print-directory gate
 	@echo "Library notebooks: nbdev_test"
-	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test --flags "$(strip $(FLAGS))"
+	@METANB_WEIGHTS=$(CURDIR)/runs/none OMP_NUM_THREADS=1 $(BIN)/nbdev_test --flags "$(strip $(FLAGS))"
 	@echo "The rest: pytest"
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+	@METANB_WEIGHTS=$(CURDIR)/runs/none OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 	@echo "Pages: every figure and tutorial at preset=test"
-	@OMP_NUM_THREADS=$(JOBS) $(BIN)/metanb run --preset test --device cpu --jobs $(JOBS) --out runs/test --yes
+	@METANB_WEIGHTS=$(CURDIR)/runs/none OMP_NUM_THREADS=$(JOBS) $(BIN)/metanb run --preset test --device cpu --jobs $(JOBS) --out runs/test --yes
 
 gate: $(DEV)  ## check that notebooks are clean and metanb/ is what they export
 	@echo "Gate: nbdev_export, nbdev_clean, no difference"

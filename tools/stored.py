@@ -62,7 +62,7 @@ def differences(stored, now, tolerance):
     for name in stored.keys() & now.keys():
         (before, verdict), (after, verdict_now) = stored[name], now[name]
         a, b = ([float(x.replace(",", "")) for x in NUMBER.findall(text)] for text in (before, after))
-        far = len(a) != len(b) or any(abs(x - y) > tolerance * max(abs(x), abs(y)) for x, y in zip(a, b))
+        far = NUMBER.sub("", before) != NUMBER.sub("", after) or len(a) != len(b) or any(abs(x - y) > tolerance * max(abs(x), abs(y)) for x, y in zip(a, b))
         if verdict != verdict_now or far:
             lines.append(f"{name}: {before} ({verdict}) stored, {after} ({verdict_now}) now")
     return lines
@@ -80,7 +80,7 @@ def main():
         if status != "done":
             lines = [f"it is {status}"]
         else:
-            lines = differences(table_of(page), table_now(metrics), arguments.tolerance) if metrics.is_file() else []
+            lines = differences(table_of(page), table_now(metrics) if metrics.is_file() else {}, arguments.tolerance)
         pages, total = pages + 1, total + len(lines)
         print("\n  ".join([f"{page.parent.name}/{page.stem}: {len(lines) or 'no'} differences", *lines]))
     print(f"{total} differences on {pages} pages")

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import label
 
 from .calculix import write_deck
 from .design import check_designs
@@ -147,14 +148,18 @@ def export_cell(
     depth: float = 10.0,  # of the extruded solid [mm]
     name: str = "cell",
     formats: tuple[str, ...] = ("svg", "dxf", "stl", "npz", "inp"),
+    loose: bool = False,  # write also a block in several pieces
 ) -> CellFiles:
-    "Write a design for cutting, printing, computing; `ValueError` for a design in pieces, before any file is written."
+    "Write a design for cutting, printing, computing; `ValueError` for a block in pieces, before any file is written."
     for kind in formats:
         choice("formats", kind, FORMATS)
     if not formats or not name or Path(name).name != name:
         raise refused("formats and name", (formats, name), f"one or more of {', '.join(FORMATS)}, and a plain name")
     sizes = dict(repeats=repeats, edge=edge)
     loops, folder, check = outlines(design, **sizes), user_path(folder, "folder"), None
+    if (pieces := label(_block(design, repeats))[1]) > 1 and not loose:
+        raise refused("pieces of the block", pieces, "1, or any with loose=True: the design hangs together across "
+                      "the period alone")
     pixels, (width, height) = np.asarray(design, bool), np.concatenate(loops).max(0)
     mesh = extruded(design, **sizes, depth=depth) if {"stl", "3mf"} & set(formats) else None
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,5 +177,5 @@ def export_cell(
             write_deck(pixels, path)
         else:
             wanted = _block(design, repeats).sum() * depth * (edge / pixels.shape[1]) ** 2
-            check = write_mesh(mesh, path, wanted=float(wanted))
+            check = write_mesh(mesh, path, wanted=float(wanted), loose=loose)
     return CellFiles(paths, check)

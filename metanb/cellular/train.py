@@ -37,7 +37,7 @@ from metanb.core.recipes import (
     check_command, train_and_save, training_plans,
 )
 from ..core.training import Fit, Packed, fit, thin
-from ..core.weights import from_pretrained
+from ..core.weights import CARD, card, from_pretrained
 
 # %% ../../nbs/cellular/train.ipynb #ce474ea2
 _FORWARD = dict(decay="cosine", clip_norm=1.0, batch_size=64, ema_decay=0.998)
@@ -320,10 +320,11 @@ def make_card(
 _TARGETS = {"test": 2, "demo": 20, "paper": 100}  # of the card
 
 
-def _network_for(name: str, given: str | None, out: Path) -> CurveNetwork:
+def _network_for(name: str, given: str | None, out: Path, preset: str) -> CurveNetwork:
     "The forward network that tells a generator's random cells: that named, that just trained, or the shipped one."
-    fresh = out / "cellular" / name.replace("bits", "forward")
-    return from_pretrained(given or (fresh if (fresh / "card.json").is_file() else f"cellular/{fresh.name}"))
+    folder = out / "cellular" / name.replace("bits", "forward")
+    fresh = (folder / CARD).is_file() and (preset == "test" or card(folder).get("training", {}).get("preset") != "test")
+    return from_pretrained(given or (folder if fresh else f"cellular/{folder.name}"))
 
 
 def _films(pixels: int, given: str | None, preset: str) -> Responses:
@@ -382,7 +383,7 @@ def command(
                 return train_forward(data, name, **further)
             if name.startswith("video"):
                 return train_video(_films(pixels, films, preset), name, **further)
-            return train_bits(data, _network_for(name, forward, out), name, **further)
+            return train_bits(data, _network_for(name, forward, out, preset), name, **further)
 
         def describe(result: Fit) -> dict:
             about = options | dict(device=str(pick_device(device)))

@@ -633,6 +633,8 @@ _APART = (
 def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "An error without the name of an argument, with the name: where the arguments tell what the reason is."
     text = " ".join(str(error).split())[:300]
+    if type(error).__module__.partition(".")[0] not in ("builtins", "numpy", "torch", "metanb", "__main__"):
+        return None  # an error of the caller's own kind stays that
     if "; allowed: " in text:
         return _meant(arguments, error, words)
     if found := _no_size(arguments, error):

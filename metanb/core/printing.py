@@ -291,6 +291,8 @@ def write_beams(
     "Write round struts as a 3MF file with the beam-lattice extension; `ValueError` for other suffixes and lone ends."
     path, struts = user_path(path), np.asarray(struts)
     suffix_of(path, (".3mf",))
+    if not np.issubdtype(struts.dtype, np.integer):
+        raise refused("struts.dtype", str(struts.dtype), "whole numbers")
     nodes = shaped("nodes", nodes, ("N", 3), dtype=float)
     shaped("struts", struts, ("M", 2), least=0, most=len(nodes) - 1)
     radii = shaped("radii", radii, (len(struts),), dtype=float, above=0)

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,8 +85,8 @@ class Result:
         "Parameters, time and version, in a line."
         given = {key: value for key, value in self.state.get("parameters", {}).items() if key != "out"}
         words = [f"{key} = {value!r}" for key, value in given.items()]
-        when, took = str(self.state.get("time", ""))[:16].replace("T", " "), self.state.get("seconds")
-        words += [f"{when} UTC"] if when else []
+        when, took = self.state.get("time"), self.state.get("seconds")
+        words += [f"{datetime.fromisoformat(when).astimezone(UTC):%Y-%m-%d %H:%M} UTC"] if when else []
         words += [f"{took:.0f} s"] if isinstance(took, int | float) else []
         return ", ".join([*words, f"metanb {metanb.__version__}"])
 

@@ -162,6 +162,7 @@ class InverseChain(nn.Module):
         noise: float = 0.0,           # half of G1's targets are off by up to this share of their size in training
     ):
         super().__init__()
+        number("noise", noise, least=0, most=1)
         self.judge = AffineForward(**(forward or {})).requires_grad_(False)
         parts = {"topology": TopologyNet(22, topology, joint), "geometry": GeometryNet(22, geometry)}
         if refinements:
@@ -220,7 +221,8 @@ class InverseLosses:
         if most == 0:
             return z
         shares = torch.rand(2, len(z), 1, generator=generator, device=z.device)
-        off = torch.where(shares[0] < 0.5, 0.01 * (most / 0.01) ** shares[1], 0.0)
+        least = min(0.01, most)
+        off = torch.where(shares[0] < 0.5, least * (most / least) ** shares[1], 0.0)
         way = torch.nn.functional.normalize(torch.randn(z.shape, generator=generator, device=z.device), dim=1)
         return z + off * torch.linalg.vector_norm(z, dim=1, keepdim=True) * way
 
@@ -361,7 +363,8 @@ class DirectRegression(nn.Module):
         "The nearest designs to what the network says."
         C = tensor("C", C, (...,)).float()
         _check_targets(C)
-        rho, U, types, tessellations, V, six_I, six_II = self.net(isometric(C)).split((1, 3, 21, 6, 3, 6, 6), 1)
+        told = self.net(isometric(C.to(next(self.net.parameters()).device))).to(C.device)
+        rho, U, types, tessellations, V, six_I, six_II = told.split((1, 3, 21, 6, 3, 6, 6), 1)
         R_I, R_II = rotation_from_six(six_I), rotation_from_six(six_II)
         slots = types.unflatten(1, (3, 7)), tessellations.unflatten(1, (3, 2))
         U, V = (x.clamp(*BOUNDS["stretch"]) for x in (U, V))

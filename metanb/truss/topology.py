@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import checked, number, refused, shaped
+from ..core.checks import checked, number, refused, shaped, whole
 from ..core.files import data_root, write_file
 
 # %% ../../nbs/truss/topology.ipynb #7e88910b
@@ -88,10 +88,10 @@ LATTICES: list[Elementary] = [
 ]
 
 # %% ../../nbs/truss/topology.ipynb #bea177a3
-@checked(type_=(0, 6))
+@checked
 def slot_segments(type_: int, tessellation: int) -> NDArray:  # (n, 2, 3)
     "Struts of one slot in the cube centred at 0."
-    lattice = LATTICES[type_]
+    lattice = LATTICES[whole("type_", type_, 0, len(LATTICES) - 1)]  # of which a user may have added some
     ends = np.asarray(lattice.vertices, float)[np.asarray(lattice.struts)]
     shifts = np.stack(np.meshgrid(*3 * [np.arange(tessellation)], indexing="ij"), -1).reshape(-1, 1, 1, 3)
     return ((ends + shifts) / tessellation - 0.5).reshape(-1, 2, 3)

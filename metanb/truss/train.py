@@ -24,7 +24,7 @@ from metanb.core.recipes import (
     check_command, train_and_save, training_plans,
 )
 from ..core.training import Fit, fit, thin
-from ..core.weights import from_pretrained
+from ..core.weights import CARD, card, from_pretrained
 from .data import Trusses, initial_data
 from .mechanics import effective_stiffness
 from .forward import AffineForward, BlackBox, ForwardModel, predict_stiffness, r2_score
@@ -210,10 +210,11 @@ def _rounded(r2: NDArray) -> list[float]:
     return [round(float(x), 6) for x in r2]
 
 # %% ../../nbs/truss/train.ipynb #93c83c5d
-def _forward_for(out: Path) -> AffineForward:
-    "The forward network in a folder of weights, or the one of the package."
+def _forward_for(out: Path, preset: str) -> AffineForward:
+    "The forward network in a folder of weights, or the one that its name stands for; no toy for a large training."
     folder = out / "truss" / "affine"
-    return from_pretrained(folder if folder.exists() else "truss/affine")
+    fresh = (folder / CARD).is_file() and (preset == "test" or card(folder).get("training", {}).get("preset") != "test")
+    return from_pretrained(folder if fresh else "truss/affine")
 
 # %% ../../nbs/truss/train.ipynb #5bf84639
 @checked(seed=(0, None))
@@ -246,7 +247,7 @@ def command(
     names = check_command(wanted, TRAININGS, n=n, steps=steps, max_minutes=max_minutes, **options)
     names = sorted(names, key=lambda name: name.startswith("inverse"))  # these learn through the affine one
     if names[-1].startswith("inverse") and "affine" not in names:
-        _forward_for(out)
+        _forward_for(out, preset)
     plans = training_plans("truss", names, TRAININGS, preset=preset, steps=steps, out=out)
     if not agreed(plans, dry_run=dry_run, yes=yes):
         return
@@ -256,11 +257,12 @@ def command(
     heldout = initial_data(preset, n=HELDOUT[preset], shard_size=HELDOUT[preset], seed=1)
     for name in names:
         def fit_it(checkpoint: Path) -> Fit:
-            forward = _forward_for(out) if name.startswith("inverse") else None
+            forward = _forward_for(out, preset) if name.startswith("inverse") else None
             limit = max_minutes and 60 * max_minutes
             first = None if start is None else from_pretrained(start)
+            own = {k: v for k, v in given.items() if k != "noise" or name.startswith("inverse")}
             return train(name, data, forward=forward, heldout=heldout, steps=steps, max_seconds=limit, start=first,
-                         only=only, checkpoint=checkpoint, **given, **options)
+                         only=only, checkpoint=checkpoint, **own, **options)
 
         def describe(result: Fit) -> dict:
             settings = TRAININGS[name].for_fit(preset, steps=steps)

@@ -607,7 +607,10 @@ def _looks_like_an_octant(cell: NDArray | Tensor) -> bool:
     if len(set(solid.shape)) > 1 or solid.all():
         return False
     turned = np.array_equal(solid, solid.transpose(1, 0, 2)) and np.array_equal(solid, solid.transpose(0, 2, 1))
-    return turned and not np.array_equal(solid, solid[::-1])
+    if not turned or np.array_equal(solid, solid[::-1]):
+        return False
+    inverted = solid[::-1, ::-1, ::-1]  # diamond and the like have a centre that an octant has not
+    return not any(np.array_equal(np.roll(inverted, 3 * (shift,), (0, 1, 2)), solid) for shift in range(len(solid)))
 
 # %% ../../nbs/voxel/design.ipynb #a38bc244
 @checked
@@ -624,7 +627,7 @@ def export_mesh(
     suffix_of(path, (".stl", ".3mf"))
     mesh, voxels = surface_mesh(cell, repeats, smooth=smooth), np.array(np.shape(cell), float)
     if _looks_like_an_octant(cell):
-        warn("cell looks like an octant, an eighth of a cubic cell: unfold(cell) is the whole one")
+        warn("cell looks like an octant, an eighth of a cubic cell: unfold(cell) is then the whole one")
     if np.ndim(edge) == 0:
         edges = number("edge", edge, above=0) * voxels / voxels[0]
     else:
