@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.checks import checked, number, refused, shaped, whole
+from ..core.checks import checked, number, refused, shaped
 from ..core.files import data_root, write_file
 
 # %% ../../nbs/truss/topology.ipynb #7e88910b
@@ -91,7 +91,9 @@ LATTICES: list[Elementary] = [
 @checked
 def slot_segments(type_: int, tessellation: int) -> NDArray:  # (n, 2, 3)
     "Struts of one slot in the cube centred at 0."
-    lattice = LATTICES[whole("type_", type_, 0, len(LATTICES) - 1)]  # of which a user may have added some
+    if not 0 <= type_ < len(LATTICES):  # a user may have added some
+        raise refused("type_", type_, f"a whole number from 0 to {len(LATTICES) - 1}")
+    lattice = LATTICES[type_]
     ends = np.asarray(lattice.vertices, float)[np.asarray(lattice.struts)]
     shifts = np.stack(np.meshgrid(*3 * [np.arange(tessellation)], indexing="ij"), -1).reshape(-1, 1, 1, 3)
     return ((ends + shifts) / tessellation - 0.5).reshape(-1, 2, 3)
