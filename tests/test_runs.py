@@ -225,13 +225,20 @@ def job_done(project):
     return job
 
 
-def test_done_means_the_same_code_parameters_and_preset(project):
+def test_done_means_the_same_code_parameters_weights_and_preset(project, monkeypatch):
     job = job_done(project)
     assert job.is_done()
     for preset, n in [("demo", "5"), ("test", "6")]:
         other = plan([], project / "runs/x", preset=preset, device="cpu", parameters={"n": n})[0]
         assert not other.is_done(), (preset, n)
     make(job.notebook.path, *GOOD, title="Other prose")
+    assert job.is_done()
+    monkeypatch.setenv("METANB_WEIGHTS", str(project / "weights"))
+    assert job.is_done()
+    (project / "weights/toy/net").mkdir(parents=True)
+    (project / "weights/toy/net/card.json").write_text('{"sha256": "1"}')
+    assert not job.is_done()
+    monkeypatch.setenv("METANB_WEIGHTS", str(project / "none"))
     assert job.is_done()
     make(job.notebook.path, *GOOD, "1 + 1")
     assert not job.is_done()

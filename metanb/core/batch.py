@@ -243,10 +243,11 @@ class Job:
         return self.folder / self.notebook.path.name
 
     def fingerprint(self) -> str:
-        "Changes with the code cells and the parameters, not with prose, outputs or the folder."
+        "Changes with code cells, parameters and the user's weights, not with prose, outputs or the folder."
         code = [cell["source"] for cell in self.notebook.cells() if cell["cell_type"] == "code"]
         parameters = {name: value for name, value in self.parameters.items() if name != "out"}
-        return hashlib.sha256(json.dumps([code, parameters], sort_keys=True, default=repr).encode()).hexdigest()
+        cards = [file.read_text(encoding="utf-8") for file in sorted(weights_root().glob("*/*/card.json"))]
+        return hashlib.sha256(json.dumps([code, parameters, cards], sort_keys=True, default=repr).encode()).hexdigest()
 
     def state(self) -> dict[str, Any]:
         "What is known of its last execution."
