@@ -149,7 +149,6 @@ def then_polished(
     return answer
 
 # %% ../../nbs/cellular/benchmark.ipynb #adfdd6bc
-@checked
 @dataclass(frozen=True)
 class Judged:
     "What came out for one list of targets."
