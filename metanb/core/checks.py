@@ -539,6 +539,8 @@ def _rules_of(thing: Callable, bounds: Mapping) -> tuple[list, dict, Any, Any]:
         test = None if rule is None else rule[0]
         if test and parameter.default is not parameter.empty and not test(parameter.default):
             test = functools.partial(lambda test, usual, value: value is usual or test(value), test, parameter.default)
+        if test and name == "device":  # PyTorch's own devices stand for their names, as `pick_device` takes them
+            test = functools.partial(lambda test, value: type(value).__name__ == "device" or test(value), test)
         if parameter.kind is parameter.VAR_POSITIONAL:
             more = test
         elif parameter.kind is parameter.VAR_KEYWORD:
