@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GOALS', 'PLANES', 'OCTET', 'SHELLS', 'KELVIN', 'BOXES', 'RECIPES', 'cubic_moduli', 'judged', 'Goal', 'improve',
-           'climb', 'split', 'conditions_near', 'generated_starts', 'relatives', 'compare_starts', 'plated', 'tuned',
-           'records', 'save_records', 'make_record', 'make_records']
+           'climb', 'split', 'conditions_near', 'generated_starts', 'relatives', 'compare_starts', 'plated_field',
+           'plated', 'tuned', 'records', 'save_records', 'make_record', 'make_records']
 
 # %% ../../nbs/voxel/extremes.ipynb #1b78959c
 import io
@@ -286,12 +286,11 @@ PLANES = ("faces", "middles", "diagonals", "octet", "kelvin")
 
 
 @checked(octant=(2, 512))
-def plated(
-    extra: NDArray,          # (6,) half extra thickness of each of `PLANES` [cell edges], and the rounding s
-    octant: int,             # n
-    volume_fraction: float,
-) -> NDArray[np.bool_]:      # (n, n, n)
-    "A closed cell of flat walls; a thickness far below those of others leaves out a set of planes."
+def plated_field(
+    extra: NDArray,  # (6,) half extra thickness of each of `PLANES` [cell edges], and the rounding s
+    octant: int,     # n
+) -> NDArray:        # (W,) at the free voxels, low in the walls
+    "Where a cell of flat walls is solid; a thickness far below those of others leaves out a set of planes."
     n, extra = whole("octant", octant, 2), np.asarray(extra, float)
     if extra.shape != (6,):
         raise refused("extra.shape", extra.shape, "(6,), a thickness for each of PLANES, and the rounding")
@@ -304,7 +303,17 @@ def plated(
     s = abs(extra[5]) + 1e-3
     q = (extra[:5, None] - distances) / s
     top = q.max(0)
-    solid = cut(-s * (top + np.log(np.exp(q - top).sum(0))), volume_fraction, n)
+    return -s * (top + np.log(np.exp(q - top).sum(0)))
+
+# %% ../../nbs/voxel/extremes.ipynb #7737bb4d
+@checked(octant=(2, 512))
+def plated(
+    extra: NDArray,          # (6,) of `plated_field`
+    octant: int,             # n
+    volume_fraction: float,
+) -> NDArray[np.bool_]:      # (n, n, n) without walls of a single voxel
+    "A closed cell of flat walls."
+    solid = cut(plated_field(extra, octant), volume_fraction, octant)
     return main_part(opened(from_wedge(solid))[None])[0][0]
 
 # %% ../../nbs/voxel/extremes.ipynb #566eb6b3
