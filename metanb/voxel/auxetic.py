@@ -201,7 +201,7 @@ class GreyUnions:
         penalty: float = 3.0,    # of the densities
         radius: float = 1.5,     # of the filter [voxel]
         objective: Callable[[Tensor], Tensor] = scaleless,  # of constants (..., 3): what grey steps make small
-        worth: Callable[[Tensor, Tensor], Tensor] | None = None,  # of them and volume fractions, for the search; `merit`
+        worth: Callable[[Tensor, Tensor], Tensor] | None = None,  # of them and the volume; `merit` if None
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
