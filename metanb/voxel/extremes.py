@@ -34,11 +34,15 @@ from .octants import from_wedge, is_sound, main_part, opened, to_wedge
 from .train import Lessons
 
 # %% ../../nbs/voxel/extremes.ipynb #78c02036
-@checked(constants=[..., 3])
+@checked(constants=(None, None))
 def cubic_moduli(
     constants: Tensor,        # (..., 3) C11, C12, C44
 ) -> dict[str, Tensor]:       # each (...)
     "Bulk modulus, the two shear moduli, their means, Young's modulus of the mean, and the Zener ratio."
+    return _moduli(constants)
+
+
+def _moduli(constants: Tensor) -> dict[str, Tensor]:  # of NaN, too
     C11, C12, C44 = constants.double().clamp_min(-1e9).unbind(-1)
     K, prime, C44 = ((C11 + 2 * C12) / 3).clamp_min(1e-9), ((C11 - C12) / 2).clamp_min(1e-9), C44.clamp_min(1e-9)
     reuss = 5 / (2 / prime + 3 / C44)
@@ -84,7 +88,7 @@ def _below(floor: float, value: Tensor) -> Tensor:  # how far a modulus is below
 def _share(name: str, weight: float) -> Callable:
     "Minus five times K, G or E relative to its bound; a weight makes cells isotropic."
     def worth(constants: Tensor, share: Tensor) -> Tensor:
-        m, (K, G) = cubic_moduli(constants), bounds(share.clamp(1e-3, 0.999))
+        m, (K, G) = _moduli(constants), bounds(share.clamp(1e-3, 0.999))
         most = {"K": K, "G_R": G, "E": 9 * K * G / (3 * K + G)}[name]
         return -5 * m[name] / most + (_bent(m, weight) if weight else 0)
     return worth
@@ -92,7 +96,7 @@ def _share(name: str, weight: float) -> Callable:
 
 def _grey_share(name: str, weight: float) -> Callable:
     def objective(constants: Tensor, step: int = 0) -> Tensor:
-        m = cubic_moduli(constants)
+        m = _moduli(constants)
         return -torch.log(m[name]) + weight * torch.log(m["zener"]).square()
     return objective
 
@@ -102,22 +106,22 @@ def _auxetic_worth(constants: Tensor, share: Tensor) -> Tensor:
 
 
 def _isotropic_worth(constants: Tensor, share: Tensor) -> Tensor:
-    return merit(constants, 5.5e-3) + _bent(cubic_moduli(constants), 1.0)
+    return merit(constants, 5.5e-3) + _bent(_moduli(constants), 1.0)
 
 
 def _isotropic_objective(constants: Tensor, step: int = 0) -> Tensor:
-    m, E = cubic_moduli(constants), ratio_and_modulus(constants.double())[1].clamp_min(1e-9)
+    m, E = _moduli(constants), ratio_and_modulus(constants.double())[1].clamp_min(1e-9)
     soft = 0.3 * torch.log(m["K"] / (m["C'"] * m["C44"]).sqrt())
     return soft + 0.05 * softplus(2 * _below(6e-3, E)) + 0.1 * torch.log(m["zener"]).square()
 
 
 def _fluid_worth(constants: Tensor, share: Tensor) -> Tensor:
-    m = cubic_moduli(constants)
+    m = _moduli(constants)
     return 0.3 * torch.log(m["G_V"] / m["K"]) + 0.6 * _below(0.0125, m["K"]).clamp_min(0)
 
 
 def _fluid_objective(constants: Tensor, step: int = 0) -> Tensor:
-    m = cubic_moduli(constants)
+    m = _moduli(constants)
     return 0.3 * torch.log(m["G_V"] / m["K"]) + 0.3 * softplus(3 * _below(0.014, m["K"]))
 
 # %% ../../nbs/voxel/extremes.ipynb #ec36fb7a
@@ -229,11 +233,12 @@ def generated_starts(
     conditions: NDArray,  # (M, 4)
     each: int = 10,       # cells drawn for each condition
     *,
+    n_steps: int = 20,    # of the sampler
     seed: int = 0,
 ) -> tuple[NDArray, NDArray]:  # (B, n, n, n) bool that are sound, and the condition's number of each
     "Cells that the network draws for conditions."
     which = np.repeat(np.arange(len(conditions)), whole("each", each, 1))
-    octants = generate(model, np.asarray(conditions)[which], seed=seed)
+    octants = generate(model, np.asarray(conditions)[which], seed=seed, n_steps=n_steps)
     return _kept(octants, which)
 
 
@@ -287,7 +292,7 @@ def compare_starts(
 PLANES = ("faces", "middles", "diagonals", "octet", "kelvin")
 
 
-@checked(octant=(2, 512))
+@checked(octant=(2, 512), extra=(None, None))
 def plated_field(
     extra: NDArray,  # (6,) half extra thickness of each of `PLANES` [cell edges], and the rounding s
     octant: int,     # n
@@ -360,11 +365,14 @@ def _worth(octants: NDArray, goal: Goal, v: float) -> NDArray:  # (B,)
     return np.where(is_sound(octants) & (abs(share - v) < 0.01 * v), worth, 9.0 + abs(share - v))
 
 # %% ../../nbs/voxel/extremes.ipynb #d612d64f
+@checked
 def records(
     file: str | Path | None = None,  # .npz; the one of the package without
 ) -> dict[str, NDArray[np.bool_]]:   # (n, n, n) each
     "The best cells."
     path = shipped_folder("weights") / "voxel" / "extremes.npz" if file is None else user_path(file, "file")
+    if not path.is_file():
+        raise refused("file", str(path), "a file of `save_records`")
     with np.load(path) as kept:
         sizes = {name[:-2]: int(kept[name]) for name in kept.files if name.endswith(" n")}
         return {name: from_wedge(np.unpackbits(kept[name], count=n * (n + 1) * (n + 2) // 6).astype(bool))
@@ -401,7 +409,7 @@ def make_record(
     steps: int = 6,      # by which their thicknesses are tuned on that grid, after three times as many on half of it
 ) -> NDArray[np.bool_]:  # (n, n, n)
     "Make a record again."
-    recipe = dict(RECIPES[choice("name", name, RECIPES)])
+    recipe, octant = dict(RECIPES[choice("name", name, RECIPES)]), whole("octant", octant, 4)
     goal, v = GOALS[recipe.pop("goal")], recipe.get("volume_fraction")
     if "plates" in recipe:
         _, extra = tuned(goal, recipe["plates"], octant // 2, steps=3 * steps, volume_fraction=v)
@@ -411,13 +419,14 @@ def make_record(
     return improve(split(cell), goal, rounds=rounds) if rounds else cell
 
 # %% ../../nbs/voxel/extremes.ipynb #e37ab1ff
+@checked
 def make_records(
     file: str | Path,  # .npz
     names: list[str] | None = None,  # all without
 ) -> Path:
     "Make all records, or some of them, again; others that the file holds stay."
     cells = records(file) if user_path(file, "file").exists() else {}
-    for name in RECIPES if names is None else names:
+    for name in RECIPES if names is None else [choice("names", name, RECIPES) for name in names]:
         cells[name] = make_record(name)
         save_records(cells, file)
     return user_path(file, "file")

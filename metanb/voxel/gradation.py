@@ -41,7 +41,7 @@ def to_noise(
     return model.invert((free, None), told, n_steps=whole("n_steps", n_steps, 1))
 
 # %% ../../nbs/voxel/gradation.ipynb #255c5fa7
-@checked
+@checked(noise=(None, None))
 @torch.no_grad()
 def from_noise(
     model: CellDiffusion,
@@ -52,11 +52,13 @@ def from_noise(
     steer: Callable | None = None,  # a pull on each guess, see `guidance`
 ) -> NDArray[np.bool_]:   # (B, n, n, n)
     "Cells as the sampler draws them."
+    if not len(noise):
+        raise refused("noise.shape", tuple(noise.shape), "(B, 1, W), B at least 1")
     told = len(noise) if condition is None else to_condition(condition)
     return model.sample(told, torch.Generator(model.known.device), n_steps=n_steps, start=noise, steer=steer)
 
 # %% ../../nbs/voxel/gradation.ipynb #8b8e168c
-@checked
+@checked(first=(None, None), last=(None, None))
 def between(
     first: Tensor,     # (1, W)
     last: Tensor,      # (1, W)
@@ -155,7 +157,7 @@ class Guidance:
         return (x0 - self.strength * (pull / size)[:, None]).clamp(-1, 1)
 
 # %% ../../nbs/voxel/gradation.ipynb #f95e815e
-@checked
+@checked(noise=(None, None))
 def sequence(
     model: CellDiffusion,
     noise: Tensor,      # (N, 1, W) of `between`
@@ -166,6 +168,8 @@ def sequence(
     strength: float = 2.0,
 ) -> NDArray[np.bool_]:  # (N, n, n, n) without walls of a single voxel where that leaves them sound
     "Cells along the noises: as they are drawn, or guided one after the other."
+    if not len(noise):
+        raise refused("noise.shape", tuple(noise.shape), "(N, 1, W), N at least 1")
     if regressor is None:
         return _mended(from_noise(model, noise, n_steps=n_steps))
     if ends is None:
@@ -174,7 +178,7 @@ def sequence(
     first, last = 2.0 * torch.as_tensor(to_wedge(np.asarray(ends).astype(bool))).float() - 1
     before = first
     for i, one in enumerate(noise):
-        a = i / (len(noise) - 1)
+        a = i / max(len(noise) - 1, 1)
         pull = Guidance(regressor, n, ((1.0, before), (a, last), (1 - a, first)), strength=strength)
         found.append(_mended(from_noise(model, one[None], n_steps=n_steps, steer=pull))[0])
         before = 2.0 * torch.as_tensor(to_wedge(found[-1])).float() - 1
