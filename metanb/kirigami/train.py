@@ -101,8 +101,8 @@ def train(
     if name == "ddpm":  # a cell costs as many calls of its network as there are steps
         n, quick = min(n, 200), {"n_steps": min(50, model.config["noise_steps"])}
     return fit(model, to_network(data), seed=seed, device=device, precision=precision, max_seconds=max_seconds,
-               checkpoint=checkpoint, checkpoint_every=every, evaluate=intersections_of(n, **quick), evaluate_every=every,
-               progress=progress, **TRAININGS[name].for_fit(preset, steps=steps, decay=decay))
+               checkpoint=checkpoint, checkpoint_every=every, progress=progress, evaluate_every=every,
+               evaluate=intersections_of(n, **quick), **TRAININGS[name].for_fit(preset, steps=steps, decay=decay))
 
 # %% ../../nbs/kirigami/train.ipynb #9c8d05a8
 @checked(seed=(0, None))
