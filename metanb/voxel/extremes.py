@@ -394,10 +394,11 @@ def save_records(
 # %% ../../nbs/voxel/extremes.ipynb #732794fb
 _BULK = {f"bulk {v}": dict(goal="bulk", plates=KELVIN if v < 0.7 else (-0.28, -0.47, -0.65, -0.4, -0.4, 0.01),
                            volume_fraction=v) for v in (0.2, 0.4, 0.6, 0.8)}
-RECIPES: Mapping[str, dict[str, Any]] = {  # seeds, sizes and rounds; "plates" are tuned, else a climb; then split
-    "poisson": dict(goal="poisson", octant=16, seed=1, effort=Effort(12, (6, 3), 12, (15, 40)), finer=30),
-    "isotropic poisson": dict(goal="isotropic poisson", octant=12, effort=Effort(8, (4, 2), 12, (20, 40)), finer=40),
-    "fluid": dict(goal="fluid", octant=16, effort=Effort(10, (4, 2), 12, (15, 40)), finer=30),
+RECIPES: Mapping[str, dict[str, Any]] = {  # "plates" are tuned, others climb; then searches on the split cell
+    "poisson": dict(goal="poisson", octant=16, seed=1, effort=Effort(12, (6, 3), 12, (15, 40)), finer=((30, None),)),
+    "isotropic poisson": dict(goal="isotropic poisson", octant=12, effort=Effort(8, (4, 2), 12, (20, 40)),
+                              finer=((40, 0.35), (60, 0.4), (60, 0.4))),
+    "fluid": dict(goal="fluid", octant=16, effort=Effort(10, (4, 2), 12, (15, 40)), finer=((30, None),)),
     "youngs": dict(goal="youngs", plates=SHELLS), "shear": dict(goal="shear", plates=OCTET)} | _BULK
 
 # %% ../../nbs/voxel/extremes.ipynb #6b6e01fa
@@ -414,9 +415,11 @@ def make_record(
     if "plates" in recipe:
         _, extra = tuned(goal, recipe["plates"], octant // 2, steps=3 * steps, volume_fraction=v)
         return tuned(goal, extra, octant, steps=steps, spread=0.01, volume_fraction=v)[0]
-    rounds = recipe.pop("finer")
-    cell = climb(goal, recipe.pop("octant"), **recipe)
-    return improve(split(cell), goal, rounds=rounds) if rounds else cell
+    finer = recipe.pop("finer")
+    cell = split(climb(goal, recipe.pop("octant"), **recipe))
+    for seed, (rounds, share) in enumerate(finer):
+        cell = improve(cell, goal, rounds=rounds, volume_fraction=share, seed=max(seed - 1, 0))
+    return cell
 
 # %% ../../nbs/voxel/extremes.ipynb #e37ab1ff
 @checked
