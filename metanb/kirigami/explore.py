@@ -198,7 +198,7 @@ def _draw_map(figure: Figure) -> Figure:
     ax.set(xlim=(-90, 90), ylim=(-90, 90), xticks=ticks, yticks=ticks, aspect="equal")
     _draw_zone(ax, 360)
     ax.set(xlabel="angle of the upper cut, $\\alpha_1$ [°]", ylabel="angle of the lower cut, $\\alpha_2$ [°]")
-    ax.set_title("dark: the two cuts intersect", loc="left")
+    ax.set_title("shaded: the two cuts intersect", loc="left")
     return figure
 
 
