@@ -13,9 +13,11 @@ import inspect
 import math
 import numbers
 import operator
+import os
 import re
 import reprlib
 import sys
+import sysconfig
 import textwrap
 import types
 import typing
@@ -593,6 +595,7 @@ def _apart(arguments: Mapping, text: str, by_shape: bool = True) -> Exception | 
                    f"arrays that fit together: {text}")
 
 
+
 # %% ../../nbs/core/checks.ipynb #90b76806
 def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "The refusal of an inner function in the words of the outer one, whose argument of that value has another name."
@@ -635,8 +638,7 @@ _APART = (
 def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "An error without the name of an argument, with the name: where the arguments tell what the reason is."
     text = " ".join(str(error).split())[:300]
-    if type(error).__module__.partition(".")[0] not in ("builtins", "numpy", "torch", "metanb", "__main__"):
-        return None  # an error of the caller's own kind stays that
+    arguments = {name: one for name, one in arguments.items() if name != "seed"}  # any one is right: never the reason
     if "; allowed: " in text:
         return _meant(arguments, error, words)
     if found := _no_size(arguments, error):
@@ -644,7 +646,7 @@ def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) 
     if index := re.search(r"index (-?\d+) is out of bounds .*size (\d+)", text):
         same = [name for name, one in arguments.items() if _is_whole(one) and int(one) == int(index[1])]
         if len(same) == 1:
-            return refused(same[0], int(index[1]), f"less than {index[2]}")
+            return refused(same[0], int(index[1]), f"-{index[2]} or more, and less than {index[2]}")
     texts = [name for name, one in arguments.items() if isinstance(one, str) and one and repr(one) in text]
     if len(texts) == 1:
         return refused(texts[0], arguments[texts[0]], f"another text: {type(error).__name__}, {text}")
@@ -658,6 +660,22 @@ def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) 
     return _apart(arguments, text) if any(part in text for part in _APART) else None
 
 # %% ../../nbs/core/checks.ipynb #0d41e346
+_INSTALLED = tuple(os.path.join(sysconfig.get_path(one), "") for one in ("stdlib", "platstdlib"))
+
+
+def _from_caller(thing: Callable, error: Exception) -> bool:
+    "Whether an error comes out of a function that the caller has given, and not out of ours or of an installed library."
+    own = {"metanb", str(getattr(thing, "__module__", "")).partition(".")[0]}
+    trace = error.__traceback__
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        root, file = str(frame.f_globals.get("__name__", "")).partition(".")[0], frame.f_code.co_filename
+        installed = file.startswith(("<", *_INSTALLED)) or "site-packages" in file or "dist-packages" in file
+        if root not in own and (root == "__main__" or not installed):
+            return True
+    return False
+
+# %% ../../nbs/core/checks.ipynb #d758e66f
 def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> ValueError:
     "The error of a call of which some argument has been refused."
     signature, kinds = inspect.signature(thing), _kinds(thing)
@@ -709,6 +727,8 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
         try:
             return thing(*args, **given)
         except (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError) as error:
+            if _from_caller(thing, error):
+                raise
             signature = inspect.signature(thing)
             words = [one.default for one in signature.parameters.values() if isinstance(one.default, str)]
             named = _explained(signature.bind(*args, **given).arguments, error, words)
