@@ -597,6 +597,11 @@ def _apart(arguments: Mapping, text: str, by_shape: bool = True) -> Exception | 
 
 
 # %% ../../nbs/core/checks.ipynb #90b76806
+def _root(thing: Any) -> str:
+    "The package that a function is of, or the class of an object."
+    return str(getattr(thing, "__module__", "")).partition(".")[0]
+
+# %% ../../nbs/core/checks.ipynb #0d41e346
 def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "The refusal of an inner function in the words of the outer one, whose argument of that value has another name."
     name, _, rest = str(error).partition(" is ")
@@ -620,7 +625,8 @@ def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> E
                 if (_is_number(one) or _is_array(one) or isinstance(one, str)) and shown(one) == value]
     if len(same) == 1:
         return type(error)(f"{same[0]} is {value}; allowed: {allowed}")
-    if said & set(arguments) or any(callable(one) for one in arguments.values()):
+    theirs = [one for one in arguments.values() if callable(one) and _root(one) != "metanb"]
+    if said & set(arguments) or theirs:
         return None  # it is told already, or it may be about what a function of the caller has given back
     return _apart(arguments, str(error), by_shape=".shape" in name or "[" in name)
 
@@ -659,17 +665,18 @@ def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) 
         return refused(high[0], arguments[high[0]], f"a smaller number: {text}")
     return _apart(arguments, text) if any(part in text for part in _APART) else None
 
-# %% ../../nbs/core/checks.ipynb #0d41e346
+# %% ../../nbs/core/checks.ipynb #19ddbc41
 _INSTALLED = tuple(os.path.join(sysconfig.get_path(one), "") for one in ("stdlib", "platstdlib"))
 
 
 def _from_caller(thing: Callable, error: Exception) -> bool:
     "Whether an error comes out of a function that the caller has given, and not out of ours or of an installed library."
-    own = {"metanb", str(getattr(thing, "__module__", "")).partition(".")[0]}
+    own = {"metanb", _root(thing)}
     trace = error.__traceback__
     while trace is not None:
         frame, trace = trace.tb_frame, trace.tb_next
-        root, file = str(frame.f_globals.get("__name__", "")).partition(".")[0], frame.f_code.co_filename
+        root = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        file = str(frame.f_globals.get("__file__") or frame.f_code.co_filename)  # Cython's code has a relative name
         installed = file.startswith(("<", *_INSTALLED)) or "site-packages" in file or "dist-packages" in file
         if root not in own and (root == "__main__" or not installed):
             return True
