@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Residual', 'ExactLinear', 'ResidualNet', 'network', 'rotation_average', 'AffineForward', 'Scaled', 'OrthotropicNet',
-           'ShearNet', 'ForwardModel', 'BlackBox', 'predict_stiffness', 'r2_score']
+           'ShearNet', 'ForwardModel', 'Regression', 'BlackBox', 'predict_stiffness', 'r2_score']
 
 # %% ../../nbs/truss/forward.ipynb #51ce5dd6
 import torch
@@ -260,13 +260,32 @@ class ForwardModel(nn.Module):
 
 # %% ../../nbs/truss/forward.ipynb #326277df
 @checked
+class Regression(nn.Module):
+    "What learns by least squares in one phase; its subclass says of what, and keeps its learning rate in `config`."
+    phase = ""  # the name of its training in the history
+
+    def __init__(self, n_in: int, n_out: int, hidden: list[int] | dict):
+        super().__init__()
+        self.net = Scaled(n_in, n_out, hidden)
+
+    def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
+        "Scales of inputs and outputs from the data."
+        self.net.set_scales(*data)
+
+    def phases(self) -> list[Phase]:
+        "One phase of training."
+        rate = self.config["learning_rate"]
+        return [Phase(self.phase, self.net, lambda batch, generator: self.net.loss(*batch), rate)]
+
+# %% ../../nbs/truss/forward.ipynb #f6bd1a65
+@checked
 @keeps_config
-class BlackBox(nn.Module):
+class BlackBox(Regression):
     "The paper's ablation: all descriptors, rotations by six numbers each, to the 21 constants."
+    phase = "stiffness"
 
     def __init__(self, hidden: list[int] | dict = [1024, 1024, 1024, 1024], learning_rate: float = 1e-3):
-        super().__init__()
-        self.net = Scaled(46, 21, hidden)
+        super().__init__(46, 21, hidden)
 
     @staticmethod
     def inputs(design: RelaxedDesign) -> Tensor:  # (B, 46)
@@ -281,15 +300,6 @@ class BlackBox(nn.Module):
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, Tensor]:
         "Inputs and isometric constants of designs; C_ort is not needed."
         return self.inputs(RelaxedDesign.of(design)), tensor("constants", constants, ("B", 21)).float() * ISOMETRIC
-
-    def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
-        "Scales of inputs and outputs from the data."
-        self.net.set_scales(*data)
-
-    def phases(self) -> list[Phase]:
-        "One phase of training."
-        rate = self.config["learning_rate"]
-        return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), rate)]
 
 # %% ../../nbs/truss/forward.ipynb #de388019
 @checked(batch=(1, None))
