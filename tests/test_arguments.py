@@ -51,7 +51,7 @@ REPEATED = {  # a billion of them takes long, and is legal
     "steps", "max_steps", "stage_steps", "n_steps", "rounds", "max_iterations", "iterations", "tries", "sweeps", "n_solves", "n_told", "n_drawn", "max_seconds", "epochs",
     "core.store.generate.n", "core.store.shard_rows.n", "kirigami.design.admissible_share.n", "kirigami.explore.rarity.n", "kirigami.explore.draw_limit.n", "kirigami.explore.generated_cells.n", "kirigami.model.generate.n",
     "kirigami.benchmark.draw_shipped.n", "truss.data.dataset.n", "voxel.data.make_shard.n", "voxel.data.dataset.n", "voxel.data.make_families.n", "voxel.data.families.n", "voxel.data.initial_data.seed",
-    "voxel.families.random_cells.n", "voxel.cycles.make_perturbed.n",
+    "voxel.families.random_cells.n", "voxel.cycles.make_perturbed.n", "voxel.benchmark.far_targets.n", "voxel.train.data_for.n",
 }
 
 

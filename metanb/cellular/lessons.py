@@ -187,7 +187,8 @@ def told_designs(
     first: int = 0,    # of the random cells of that seed; those before it are passed over
 ) -> tuple[NDArray, NDArray]:  # quarters (m, k, k), curves (m, F) [MPa], m <= n
     "Random cells and what the network says of them, apart from held-out ones."
-    n, first = whole("n", n, 1), whole("first", first, 0)
+    n = whole("n", n, 1, 1_000_000)
+    first = whole("first", first, 0, 1_000_000 - n)
     quarters = to_quarters(random_designs(first + n, seed, quarter=network.n)[first:])
     quarters = quarters[~is_heldout(quarters)]
     return quarters, predict_curves(network, quarters)

@@ -255,7 +255,7 @@ class Plan:
         return np.clip(factor * change, SLOWEST, 8.0), np.where(again, APPROACH, left)
 
 # %% ../../nbs/cellular/motion.ipynb #03d37530
-@checked
+@checked(level=(0, 20))
 def make_plan(
     batch: Batch,
     level: int = 0,  # of repetition: each has twice the steps and half the damping

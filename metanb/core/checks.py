@@ -385,7 +385,7 @@ def _all_finite(value: Any) -> bool:
     "Whether no entry of an array or a tensor is NaN or infinite; True where there are no numbers."
     try:
         return bool((value - value == 0).all())
-    except (TypeError, RuntimeError, ValueError):  # truth values, objects, a tensor without values
+    except (AttributeError, TypeError, RuntimeError, ValueError):  # truth values, objects, sparse matrices, no values
         return True
 
 
@@ -613,7 +613,8 @@ def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> E
     told = [*words, *(one for one in arguments.values() if isinstance(one, str))]  # a name may be an argument itself
     if any(not one.isidentifier() or one in told for one in said) or any(one and one in name for one in told):
         return None
-    its_own = name not in arguments or not _is_number(arguments[name]) or shown(arguments[name]) == value
+    its = arguments.get(name)
+    its_own = not (_is_number(its) or _is_array(its) and its.dtype != object) or shown(its) == value
     if said & set(arguments) and its_own:
         return None
     if name.endswith(".shape"):
@@ -636,7 +637,7 @@ _APART = (
     "mat1", "same first dimension", "did not match indexed array", "too many indices", "cannot reshape",
     "to unpack", "shape mismatch", "is invalid for input of size", "zero-size array",
     "Dimension out of range", "reduction dim", "expanded size", "same length", "incompatible shapes",
-    "inhomogeneous", "Expected size", "must match except", "does not broadcast", "not aligned", "einsum",
+    "inhomogeneous", "Expected size", "Size does not match", "non-empty TensorList", "must match except", "does not broadcast", "not aligned", "einsum",
     "need at least one array", "all input arrays must have", "out of bounds", "same size", "must be of the same",
     "but got", "sample points", "numbers of dimensions", "out-of-bounds", "out of range")
 
@@ -657,12 +658,15 @@ def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) 
     if len(texts) == 1:
         return refused(texts[0], arguments[texts[0]], f"another text: {type(error).__name__}, {text}")
     low = [name for name, one in arguments.items() if _is_number(one) and not one > 0]
-    zero = isinstance(error, ZeroDivisionError) or "math domain" in text or "at least one array" in text
-    if zero and len(low) == 1:
-        return refused(low[0], arguments[low[0]], "a number above 0")
+    zero = isinstance(error, ZeroDivisionError) or "ZeroDivisionError" in text or "math domain" in text
+    if zero or "at least one array" in text:
+        return refused(low[0], arguments[low[0]], "a number above 0") if len(low) == 1 else _apart(arguments, text, False)
     high = [name for name, one in arguments.items() if _is_number(one) and abs(one) >= 1e6]
     if isinstance(error, OverflowError) and len(high) == 1:
         return refused(high[0], arguments[high[0]], f"a smaller number: {text}")
+    wrong = [name for name, one in arguments.items() if _is_array(one) and not _all_finite(one)]
+    if len(wrong) == 1 and re.search(r"\b(nans?|infs?|finite)\b", text, re.IGNORECASE):
+        return refused(wrong[0], arguments[wrong[0]], f"finite numbers: {text}")
     return _apart(arguments, text) if any(part in text for part in _APART) else None
 
 # %% ../../nbs/core/checks.ipynb #19ddbc41

@@ -75,6 +75,8 @@ def rotation_average(
     n: int = 8192,   # rotations
 ) -> Tensor:         # (21, 21) W
     "Weights W: |W e|^2 / 21 is the mean over rotations of squared Voigt constants of an error e, in their deviations."
+    if not len(z):
+        raise refused("z.shape", tuple(z.shape), "one row at least")
     six = torch.randn(n, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     R = rotation_from_six(six)  # uniform, as the two vectors are
     basis = stiffness_of(torch.eye(21, dtype=torch.float64))  # (21, 6, 6)

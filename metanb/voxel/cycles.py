@@ -83,6 +83,14 @@ def _rows(octants: NDArray, wanted: NDArray, source: str, device: str, **setting
             "residual": found.residual.amax(1).numpy(force=True)}
 
 # %% ../../nbs/voxel/cycles.ipynb #501775d8
+def _file(path: str, name: str) -> NDArray:
+    "The array of a .npy file that an argument names."
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise refused(name, path, f"a .npy file ({error})") from None
+
+
 @checked(seed=(0, None))
 def make_generated(
     n: int,        # cells in this shard
@@ -98,7 +106,7 @@ def make_generated(
     device: str = "cpu",
 ) -> dict[str, NDArray]:  # arrays with n rows
     "Cells that a model draws for wishes, sound after cleaning."
-    model, asked, rng = _model(weights, digest, device), np.load(pool), np.random.default_rng(seed)
+    model, asked, rng = _model(weights, digest, device), _file(pool, "pool"), np.random.default_rng(seed)
     octants, wanted, drawn = [], [], 0
     while sum(map(len, octants)) < n:
         rows = asked[rng.integers(len(asked), size=n)]
@@ -126,7 +134,7 @@ def make_perturbed(
     device: str = "cpu",
 ) -> dict[str, NDArray]:  # arrays with n rows
     "Known cells with noise on their surface and a little more or less material, sound after cleaning."
-    known, rng = Parents(from_wedge(np.load(parents))), np.random.default_rng(seed)
+    known, rng = Parents(from_wedge(_file(parents, "parents"))), np.random.default_rng(seed)
     octants, wanted = [], []
     while len(octants) < n:
         which = rng.integers(len(known))

@@ -45,7 +45,7 @@ RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])
 
 
-@checked(seed=(0, None), n=(1, None))
+@checked(seed=(0, None), n=(1, None), low=(0, 1), high=(0, 1))
 def make_shard(
     n: int,       # cells in this shard
     seed: int,    # of this shard
