@@ -637,7 +637,8 @@ _APART = (
     "mat1", "same first dimension", "did not match indexed array", "too many indices", "cannot reshape",
     "to unpack", "shape mismatch", "is invalid for input of size", "zero-size array",
     "Dimension out of range", "reduction dim", "expanded size", "same length", "incompatible shapes",
-    "inhomogeneous", "Expected size", "Size does not match", "non-empty TensorList", "must match except", "does not broadcast", "not aligned", "einsum",
+    "inhomogeneous", "Expected size", "Size does not match", "non-empty TensorList", "must match except",
+    "does not broadcast", "not aligned", "einsum",
     "need at least one array", "all input arrays must have", "out of bounds", "same size", "must be of the same",
     "but got", "sample points", "numbers of dimensions", "out-of-bounds", "out of range")
 
@@ -660,7 +661,8 @@ def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) 
     low = [name for name, one in arguments.items() if _is_number(one) and not one > 0]
     zero = isinstance(error, ZeroDivisionError) or "ZeroDivisionError" in text or "math domain" in text
     if zero or "at least one array" in text:
-        return refused(low[0], arguments[low[0]], "a number above 0") if len(low) == 1 else _apart(arguments, text, False)
+        one = len(low) == 1
+        return refused(low[0], arguments[low[0]], "a number above 0") if one else _apart(arguments, text, False)
     high = [name for name, one in arguments.items() if _is_number(one) and abs(one) >= 1e6]
     if isinstance(error, OverflowError) and len(high) == 1:
         return refused(high[0], arguments[high[0]], f"a smaller number: {text}")

@@ -254,7 +254,7 @@ def _take(run: _Run, path: Path, mark: str) -> None:
     run.best = float(kept["least"]), kept["best"]
     run.history = [dict(zip(map(str, kept["names"]), map(float, row))) for row in kept["history"]]
 
-
+# %% ../../nbs/voxel/multiscale.ipynb #aa25706c
 @checked
 def optimise(
     body: Body,
