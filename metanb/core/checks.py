@@ -676,7 +676,7 @@ _INSTALLED = tuple(os.path.join(sysconfig.get_path(one), "") for one in ("stdlib
 
 
 def _from_caller(thing: Callable, error: Exception) -> bool:
-    "Whether an error comes out of a function that the caller has given, and not out of ours or of an installed library."
+    "Whether an error comes out of a function that the caller has given, not of ours or of an installed library."
     own = {"metanb", _root(thing)}
     trace = error.__traceback__
     while trace is not None:
