@@ -191,9 +191,9 @@ def list_candidates(
 # %% ../../nbs/cellular/contact.ipynb #29f16cd6
 @checked
 def touched(
-    boundary: Boundary,
-    candidates: Candidates,
-) -> Tensor:  # (N,) bool
+    boundary: Boundary,      # of N nodes
+    candidates: Candidates,  # pairs that may touch
+) -> Tensor:                 # (N,) bool
     "Nodes that take part in a candidate pair, or turn the place of one that does."
     n = len(boundary.nodes)
     mask = torch.zeros(n + 1, dtype=torch.bool, device=boundary.nodes.device)

@@ -73,8 +73,8 @@ class Catalogue:
 # %% ../../nbs/cellular/lessons.ipynb #4b4eacb8
 @checked
 def catalogue_of(
-    data: Responses,
-    origin: str = "random",
+    data: Responses,         # a set
+    origin: str = "random",  # one of `ORIGINS`, for all of its cells
 ) -> Catalogue:
     "Designs and curves of a data set."
     kind = ORIGINS.index(choice("origin", origin, ORIGINS))
@@ -83,7 +83,9 @@ def catalogue_of(
 
 # %% ../../nbs/cellular/lessons.ipynb #922f2bc5
 @checked
-def joined(*catalogues: Catalogue) -> Catalogue:
+def joined(
+    *catalogues: Catalogue,  # of the same pixels and strains
+) -> Catalogue:
     "Several as one; a cell that an earlier one holds is left out, and so is its twin."
     if not catalogues or len({(c.pixels, *c.strain.tolist()) for c in catalogues}) != 1:
         raise refused("catalogues", [(c.pixels, len(c)) for c in catalogues], "one or more, of equal pixels and frames")
@@ -116,7 +118,7 @@ def save_catalogue(
 # %% ../../nbs/cellular/lessons.ipynb #05af692f
 @checked
 def load_catalogue(
-    file: str | Path,
+    file: str | Path,  # of `save_catalogue`
 ) -> Catalogue:
     "Read what `save_catalogue` wrote; `ValueError` for anything else."
     file = user_path(file, "file")

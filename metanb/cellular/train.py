@@ -192,7 +192,10 @@ def train_video(
 
 # %% ../../nbs/cellular/train.ipynb #fb2b0a89
 @checked
-def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:
+def forward_accuracy(
+    network: CurveNetwork,  # a trained one
+    data: Lessons,          # with the held-out cells that judge it
+) -> dict[str, float]:
     "NRMSE on held-out cells, and of the nearest datum of those learned from."
     cells = data.heldout
     if not len(cells):

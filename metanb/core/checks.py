@@ -34,7 +34,9 @@ _brief.maxstring, _brief.maxother, _brief.maxlong = 200, 100, 100
 _brief.maxlist, _brief.maxtuple, _brief.maxdict = 12, 12, 8
 
 
-def shown(value: Any) -> str:
+def shown(
+    value: Any,  # anything
+) -> str:
     "A value in one line, as it stands in an error."
     if isinstance(value, PathLike):
         value = str(value)
@@ -53,7 +55,7 @@ def refused(
 
 # %% ../../nbs/core/checks.ipynb #20980240
 def warn(
-    message: str,
+    message: str,  # one sentence
 ) -> None:
     "A UserWarning at the line that called the package."
     frame, level = sys._getframe(1), 2
@@ -68,10 +70,10 @@ def _is_truth(value: Any) -> bool:
 
 
 def whole(
-    name: str,
-    value: Any,
-    least: int | None = None,
-    most: int | None = None,
+    name: str,                 # of the argument, as the error says it
+    value: Any,                # what was given
+    least: int | None = None,  # None: no end
+    most: int | None = None,   # None: no end
 ) -> int:
     "A whole number, at most `most` and at least `least`."
     allowed = {(False, False): "a whole number", (True, False): f"a whole number of at least {least}",
@@ -112,13 +114,13 @@ def _is_finite(value: Any) -> bool:
 
 
 def number(
-    name: str,
-    value: Any,
+    name: str,                   # of the argument, as the error says it
+    value: Any,                  # what was given
     *,
-    least: float | None = None,
+    least: float | None = None,  # of the allowed; None: no end
     most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
+    above: float | None = None,  # an end that is not allowed itself
+    below: float | None = None,  # an end that is not allowed itself
 ) -> float:
     "A finite real number between the bounds."
     plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
@@ -141,7 +143,11 @@ def choice(
     raise refused(name, value, ", ".join(map(str, allowed)) or "none")
 
 # %% ../../nbs/core/checks.ipynb #eaa9fdee
-def native(name: str, value: Any, allowed: str = "an array of real numbers") -> Any:
+def native(
+    name: str,                                  # of the argument, as the error says it
+    value: Any,                                 # array, nested lists, or a tensor on the CPU
+    allowed: str = "an array of real numbers",  # what the error says is allowed
+) -> Any:
     "A NumPy array in the byte order of this machine; ValueError for what are no real numbers or truth values."
     import numpy as np  # the command line starts without
 
@@ -255,7 +261,10 @@ def alike(
     return a.to(dtype), b.to(a.device, dtype)
 
 # %% ../../nbs/core/checks.ipynb #efe013f3
-def solid_or_void(name: str, value: Any) -> None:
+def solid_or_void(
+    name: str,   # of the argument, as the error says it
+    value: Any,  # array or tensor
+) -> None:
     "ValueError for an array or a tensor of whole numbers that are neither 0 nor 1."
     kind = str(value.dtype).removeprefix("torch.")
     if not kind.startswith(("int", "uint")):

@@ -60,7 +60,11 @@ class ResidualNet(nn.Module):
 
 # %% ../../nbs/truss/forward.ipynb #fb6a8141
 @checked
-def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
+def network(
+    n_in: int,                 # numbers that go in
+    n_out: int,                # numbers that come out
+    hidden: list[int] | dict,  # widths of the hidden layers, or {width, blocks}
+) -> nn.Module:
     "A plain perceptron for a list of widths, as in the paper; a `ResidualNet` for {width, blocks}."
     if isinstance(hidden, dict):
         return ResidualNet(n_in, n_out, **hidden)
@@ -307,11 +311,11 @@ class BlackBox(Regression):
 @checked(batch=(1, None))
 @torch.no_grad()
 def predict_stiffness(
-    model: nn.Module,
-    designs: TrussDesign,
+    model: nn.Module,      # forward network, such as `AffineForward`
+    designs: TrussDesign,  # B designs
     *,
-    batch: int = 8192,
-) -> Tensor:  # (B, 6, 6) float32 per Young's modulus of the base material
+    batch: int = 8192,     # designs at a time
+) -> Tensor:               # (B, 6, 6) float32 per Young's modulus of the base material
     "What a forward network says about designs, where the designs are."
     soft = RelaxedDesign.of(designs, device=next(model.parameters()).device)
     C = stiffness_of(torch.cat([model(soft[i:i + batch]) for i in range(0, len(soft), batch)]))
@@ -319,7 +323,10 @@ def predict_stiffness(
 
 # %% ../../nbs/truss/forward.ipynb #9d3a7e35
 @checked
-def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the upper triangle
+def r2_score(
+    found: Tensor,  # (B, 6, 6) predicted stiffness
+    true: Tensor,   # (B, 6, 6) in the same unit
+) -> NDArray:       # (21,) by rows of the upper triangle
     "1 - (mean square error) / variance, of each constant of stiffness (B, 6, 6)."
     if found.shape != true.shape or found.shape[1:] != (6, 6) or len(found) < 2:
         shapes = [tuple(found.shape), tuple(true.shape)]

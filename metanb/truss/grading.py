@@ -288,7 +288,9 @@ def _areas(field: Grading, found: Phases, x: NDArray, strut: NDArray) -> NDArray
 
 
 @checked
-def control_diameters(field: Grading) -> NDArray:  # (K,) [mm]
+def control_diameters(
+    field: Grading,  # of K control points
+) -> NDArray:        # (K,) [mm]
     "Strut diameters of the designs at the control points."
     return np.sqrt(4 / np.pi * field.areas(field.points, np.linalg.inv(field.reciprocal)).max(1))
 

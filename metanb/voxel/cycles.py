@@ -155,7 +155,13 @@ SIZES = {  # octant, network, cells that a cycle adds, steps of each training, c
 
 
 @checked(seed=(0, None))
-def initial_lessons(preset: str, *, folder: Path | None = None, seed: int = 0, progress: bool = True) -> Lessons:
+def initial_lessons(
+    preset: str,                 # test, demo or paper
+    *,
+    folder: Path | None = None,  # where sets are kept; `data_root()` without
+    seed: int = 0,               # of the cells
+    progress: bool = True,       # show a progress bar
+) -> Lessons:
     "The optimised cells alone, as in the paper; at `test` a few of families."
     if preset == "test":
         return lessons(load(families(preset="test", n=240, folder=folder, seed=seed, progress=progress)))
