@@ -77,6 +77,24 @@ def small_block():
 
 
 @cache
+def voxel_goal():
+    from metanb.voxel.extremes import GOALS
+    return GOALS["bulk"]
+
+
+@cache
+def voxel_effort():
+    from metanb.voxel.auxetic import Effort
+    return Effort(1, (1, 1), 1, (1, 0))
+
+
+@cache
+def voxel_records():
+    from metanb.voxel.extremes import save_records
+    return save_records({"one": octants()[0]}, Path("known_records.npz"))
+
+
+@cache
 def block_constants():
     return torch.tensor([0.4, 0.15, 0.1], dtype=torch.float64)[:, None, None, None].expand(3, 3, 2, 2).contiguous()
 
@@ -752,6 +770,16 @@ RECIPES |= {
     "voxel.multiscale.gathered.x": lambda: np.eye(3), "voxel.multiscale.Candidates.octants": lambda: cell_candidates().octants, "voxel.multiscale.Candidates.properties": lambda: cell_candidates().properties, "voxel.multiscale.Candidates.error": lambda: np.zeros((1, 1)),
     "voxel.multiscale.Candidates.drawn": lambda: np.zeros((1, 1), bool), "voxel.multiscale.cells_for.constants": lambda: lessons().properties[:1, :3], "voxel.multiscale.cells_for.rounds": lambda: 1, "voxel.multiscale.*.data": lambda: lessons(),
     "voxel.multiscale.neighbours.labels": lambda: np.zeros((2, 1, 1), int), "voxel.multiscale.assembled.labels": lambda: np.zeros((2, 1, 1), int), "voxel.multiscale.joined.candidates": lambda: [octants()], "voxel.multiscale.joined.faces": lambda: np.ones((1, 1)),
+    "voxel.extremes.*.constants": lambda: torch.as_tensor(cell_constants()[:, :3]), "voxel.extremes.*.octant": lambda: octants()[0], "voxel.extremes.climb.octant": lambda: 8, "voxel.extremes.plated.octant": lambda: 8, "voxel.extremes.plated_field.octant": lambda: 8,
+    "voxel.extremes.*.goal": lambda: voxel_goal(), "voxel.extremes.improve.rounds": lambda: 1, "voxel.extremes.climb.effort": lambda: voxel_effort(), "voxel.extremes.compare_starts.effort": lambda: voxel_effort(), "voxel.extremes.compare_starts.rounds": lambda: 1,
+    "voxel.extremes.compare_starts.starts": octants, "voxel.extremes.compare_starts.count": lambda: 1, "voxel.extremes.*.conditions": lambda: cell_constants(), "voxel.extremes.generated_starts.each": lambda: 1, "voxel.extremes.relatives.n_steps": lambda: 2, "voxel.extremes.relatives.each": lambda: 1,
+    "voxel.extremes.*.extra": lambda: np.array([0, -0.4, -0.4, -0.4, -0.4, 0.01]), "voxel.extremes.tuned.start": lambda: np.array([0, -0.4, -0.4, -0.4, -0.4, 0.01]), "voxel.extremes.tuned.octant": lambda: 8, "voxel.extremes.tuned.steps": lambda: 1,
+    "voxel.extremes.save_records.cells": lambda: {"one": octants()[0]}, "voxel.extremes.save_records.file": lambda: Path("records.npz"), "voxel.extremes.records.file": lambda: voxel_records(), "voxel.extremes.make_record.name": lambda: "bulk 0.6",
+    "voxel.extremes.make_record.octant": lambda: 8, "voxel.extremes.make_record.steps": lambda: 1, "voxel.extremes.Goal.worth": lambda: voxel_goal().worth, "voxel.extremes.Goal.objective": lambda: voxel_goal().objective,
+    "voxel.gradation.to_noise.n_steps": lambda: 2, "voxel.gradation.from_noise.n_steps": lambda: 2, "voxel.gradation.sequence.n_steps": lambda: 2, "voxel.extremes.generated_starts.n_steps": lambda: 2, "voxel.gradation.*.noise": lambda: torch.zeros(2, 1, 120), "voxel.gradation.between.first": lambda: torch.zeros(1, 120), "voxel.gradation.between.last": lambda: torch.zeros(1, 120), "voxel.gradation.between.count": lambda: 2,
+    "voxel.gradation.fit_regressor.epochs": lambda: 1, "voxel.gradation.fit_regressor.width": lambda: 4, "voxel.gradation.Graded.constants": lambda: cell_constants()[:, :3], "voxel.gradation.Graded.volume_fraction": lambda: np.ones(2), "voxel.gradation.Graded.bulk_share": lambda: np.ones(2),
+    "voxel.gradation.Graded.sound": lambda: np.ones(2, bool), "voxel.gradation.Graded.open": lambda: np.ones(2, bool), "voxel.gradation.Graded.mismatch": lambda: np.zeros(1), "voxel.gradation.nested.field": lambda: np.linspace(0, 1, 120), "voxel.gradation.nested.shares": lambda: [0.3, 0.5],
+    "voxel.gradation.longest_rise.values": lambda: [1.0, 2.0], "voxel.gradation.Guidance.regressor": lambda: torch.nn.Linear(120, 1),
     "voxel.cloak.*.N": lambda: 4, "voxel.cloak.bracket.N": lambda: 5, "voxel.cloak.cloak.surrounding": lambda: (0.4, 0.15, 0.1), "voxel.cloak.bracket.start": lambda: (0.4, 0.15, 0.1), "voxel.cloak.*.body": lambda: body(),
     "voxel.cloak.Cloak.reference": lambda: small_cloak().reference, "voxel.cloak.Cloak.weight": lambda: small_cloak().weight, "voxel.cloak.*.data": lambda: lessons(), "voxel.cloak.isotropic_cell.tolerance": lambda: 5.0, "voxel.cloak.filled.designed": lambda: designed(),
     "voxel.cloak.filled.candidates": lambda: cell_candidates(), "voxel.cloak.filled.surrounding": lambda: octants()[0], "voxel.cloak.filled.properties": lambda: cell_constants()[0], "voxel.cloak.Multiscale.free": lambda: designed(), "voxel.cloak.Multiscale.tied": lambda: designed(),

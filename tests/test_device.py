@@ -28,10 +28,14 @@ from metanb.core.schedules import cosine_schedule
 from metanb.core.training import Phase, fit
 from metanb.core.unet import UNet
 from metanb.core.weights import from_pretrained, weights
-from metanb.truss.design import to_table
+from metanb.truss.design import random_designs, to_table
 from metanb.truss.forward import predict_stiffness
 from metanb.truss.inverse import design_for, nmse, random_proposer, refine
+from metanb.truss.mechanics import effective_stiffness
+from metanb.voxel.mechanics import conjugate_gradients
 from metanb.voxel.objectives import reach, youngs
+from metanb.voxel.operators import Octant
+from metanb.voxel.train import TRAININGS
 from pretend_device import cuda, pretend_cuda, write_hook  # noqa: F401  the first is a fixture
 from safetensors.torch import load_file
 from torch import nn
@@ -307,6 +311,44 @@ def test_a_network_in_half_precision_says_what_it_says_in_single():
     single, half = net(x, t, condition), copy.deepcopy(net).bfloat16()(x, t, condition)
     assert half.dtype == torch.bfloat16
     assert (half.float() - single).norm() < 0.03 * single.norm()
+
+
+# what a GPU has to launch and how often it waits, counted
+
+def _counted(gpu, call):
+    "Kernels, synchronisations and uploads of a call, the second one: tables are made once."
+    call()
+    gpu.clear()
+    call()
+    return np.array([gpu.kernels, gpu.syncs, gpu.uploads])
+
+
+def test_an_iteration_of_the_voxel_solver_launches_little_and_seldom_waits():
+    with pretend_cuda() as gpu:
+        E = torch.ones(2, 8, 8, 8, device="cuda")
+        E[:, :4, :4, :4] = 1e-3
+        cell = Octant(E, [0, 3], 0.3)
+        load, never = cell.load(), torch.zeros(2, device="cuda")
+        less, more = (_counted(gpu, lambda n=n: conjugate_gradients(cell.times, cell.green, load, never, max_iterations=n))
+                      for n in (16, 32))
+    assert ((more - less) / 16 <= (45, 1 / 8, 0)).all() and more[0] > less[0] + 200
+
+
+def test_designs_of_trusses_cost_one_upload_for_a_topology_and_one_wait():
+    few, many = (random_designs(n, seed=1) for n in (10, 40))
+    groups = [len(np.unique(np.sort(2 * d.types + d.tessellations, axis=1), axis=0)) for d in (few, many)]
+    with pretend_cuda() as gpu:
+        less, more = (_counted(gpu, lambda d=d: effective_stiffness(d, device="cuda")) for d in (few, many))
+    assert (more - less)[2] <= groups[1] - groups[0] and more[1] <= 2
+
+
+def test_a_call_of_the_voxel_network_in_half_precision_launches_little():
+    "That of preset paper, on a smaller octant: as many layers."
+    net = TRAININGS["unet"].build(preset="paper", octant=16).network.unet.eval()
+    with pretend_cuda() as gpu, torch.no_grad():
+        net = net.to("cuda").bfloat16()
+        x, t, given = (torch.zeros(1, *s, device="cuda", dtype=torch.bfloat16) for s in ((2, 16, 16, 16), (), (4,)))
+        assert _counted(gpu, lambda: net(x, t, given))[0] <= 300
 
 
 class Line(nn.Module):

@@ -216,12 +216,12 @@ def _check_beam(poisson: float, shear_factor: float) -> tuple[float, float]:
     return number("poisson", poisson, above=-1, most=0.5), number("shear_factor", shear_factor, above=0)
 
 
-def _check_held(solution: _Solution, rows: np.ndarray, slots: tuple) -> Tensor:
-    "The stiffness; ValueError where there is a mechanism."
-    if bool(solution.singular.any()):
-        row = int(rows[int(solution.singular.int().argmax())])
+def _check_held(singular: Tensor, rows: np.ndarray, groups: dict) -> None:
+    "ValueError where there is a mechanism."
+    if bool(singular.any()):
+        row = int(rows[int(singular.int().argmax())])
+        slots = next(slots for slots, some in groups.items() if row in some)
         raise refused(f"slots of designs[{row}]", slots, "rigid-jointed connected trusses, no mechanism, none in parts")
-    return solution.stiffness
 
 # %% ../../nbs/truss/mechanics.ipynb #d94a728c
 BEAMS_UP_TO = 0.3  # relative density beyond which struts are too stout to be beams; the paper's designs end at 0.1
@@ -252,16 +252,18 @@ def effective_stiffness(
     F = torch.diag_embed(designs.U) if frame == "orthotropic" else designs.deformation_gradient()
     F = F.to(device, dtype)
     memory = memory or (2.0**18 if device.type == "cpu" else 2.0**27)
-    parts, order = [], []
+    parts, order, groups, singular = [], [], _groups(designs), []
     radii, moves = (None if x is None else x.to(device, dtype) for x in (designs.radii, designs.moves))
-    for slots, rows in _groups(designs).items():
+    for slots, rows in groups.items():
         graph = _kept_graph(reduced(slots) if designs.plain else _whole(slots), dtype, str(device))
         for some in np.array_split(rows, -(-len(rows) * graph.size ** 2 // int(memory)) or 1):
             index = torch.as_tensor(some, device=device)
             own = {name: x[index] for name, x in (("radii", radii), ("moves", moves)) if x is not None}
             solution = _solve(graph, F[index], density[index], poisson, shear_factor, rigid_ends=rigid_ends, **own)
-            parts.append(_check_held(solution, some, slots))
+            parts.append(solution.stiffness)
+            singular.append(solution.singular)
             order.append(index)
+    _check_held(torch.cat(singular), np.concatenate(list(groups.values())), groups)  # once: a GPU waits for the answer
     back = torch.empty(len(density), dtype=torch.long, device=device)
     back[torch.cat(order)] = torch.arange(len(density), device=device)
     return torch.cat(parts)[back].to(designs.relative_density.device)
@@ -337,7 +339,7 @@ def deformation_modes(
     own = {name: getattr(design, name) for name in ("radii", "moves")}
     own = {name: None if x is None else x.detach().cpu().double() for name, x in own.items()}
     solution = _solve(graph, F, density, poisson, shear_factor, **own)
-    _check_held(solution, np.array([0]), slots)
+    _check_held(solution.singular, np.zeros(1, int), {slots: [0]})
     unknowns = -torch.linalg.solve_triangular(solution.factor.mT, solution.half, upper=True)[0].T.reshape(6, -1, 3)
     moves, moving = torch.as_tensor(cell.sign != 0), graph.moving // 3
     displacements = torch.zeros(6, len(cell.sign), 3, dtype=torch.float64)

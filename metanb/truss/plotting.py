@@ -270,7 +270,7 @@ def _frame_planes(planes):
     for ax, (i, j) in zip(planes, PLANES):
         ax.set(xlabel=f"$e_{i + 1}$", ylabel=f"$e_{j + 1}$", xlim=(-reach, reach), ylim=(-reach, reach))
         ax.locator_params(nbins=3)
-        ax.tick_params(labelsize=6)
+        ax.tick_params(labelsize=8)
 
 # %% ../../nbs/truss/plotting.ipynb #a3e99f76
 @checked
@@ -288,7 +288,7 @@ def draw_targets(
         planes = [fig.add_subplot(grid[row, k]) for k in (2, 3, 4)]
         cells = [fig.add_subplot(grid[row, k], projection="3d") for k in range(len(pairs[title]))]
         _plot_answers(designs, pairs[title], scale / designs.facts["youngs_modulus"], cells, planes)
-        planes[1].set_title(f"{title} [{unit}]", fontsize=8)
+        planes[1].set_title(f"{title} [{unit}]", fontsize=10)
     fig.legend(planes[0].lines, ("target", "A", "B"), ncols=3, loc="outside upper right")
     return fig
 
@@ -298,7 +298,7 @@ def _plot_answers(designs, rows, scale, cells, planes):
     plot_projections(scale * designs.target, planes, color="black", lw=2.2, alpha=0.35)
     for ax, k, name, color, style in zip(cells, rows, "AB", CYCLE, ("-", "--")):
         plot_cell(designs.design[k], ax=ax, color=color, points=2)
-        ax.set_title(f"{name}: NMSE {designs.error[k]:.2g}", fontsize=7, pad=-2)
+        ax.set_title(f"{name}: NMSE {designs.error[k]:.2g}", fontsize=9, pad=-2)
         plot_projections(scale * designs.verified[k], planes, color=color, lw=1.1, ls=style)
     _frame_planes(planes)
 

@@ -24,7 +24,7 @@ from .operators import SLAB, UNIT, Octant, Periodic, energies
 # %% ../../nbs/voxel/mechanics.ipynb #465ffd93
 def _dot(a: Tensor, b: Tensor) -> Tensor:  # (S,)
     S = a.shape[0]
-    if S <= 8:  # faster than one product of matrices with a single row
+    if S <= 8 and a.device.type == "cpu":  # faster than one product of matrices with a single row
         return torch.stack([torch.dot(x, y) for x, y in zip(a.reshape(S, -1), b.reshape(S, -1))])
     return torch.matmul(a.reshape(S, 1, -1), b.reshape(S, -1, 1)).reshape(S)
 
@@ -40,14 +40,16 @@ def conjugate_gradients(
     max_iterations: int = 1000,
 ) -> tuple[Tensor, Tensor, Tensor]:  # solution (S, ...), iterations (S,), norm of the residual (S,)
     "Preconditioned conjugate gradients for several systems at once; each stops by itself."
+    look = 1 if b.device.type == "cpu" else 8  # iterations between waits for the device; a system that is done stays
+    zero, tiny = b.new_zeros(()), torch.finfo(b.dtype).tiny
     shape = (-1,) + (1,) * (b.ndim - 1)
     x = torch.zeros_like(b) if guess is None else guess.clone()
     r = b.clone() if guess is None else b - times(x)
     iterations = torch.zeros(len(b), dtype=torch.long, device=b.device)
     direction, before = None, None
-    for _ in range(max_iterations):
+    for k in range(max_iterations):
         active = _dot(r, r).sqrt() > limit
-        if not active.any():
+        if k % look == 0 and not active.any():
             break
         iterations += active
         z = precondition(r)
@@ -55,13 +57,13 @@ def conjugate_gradients(
         if direction is None:
             direction = z
         else:
-            ratio = torch.where(active, now / before.clamp_min(torch.finfo(b.dtype).tiny), 0.0)
+            ratio = torch.where(active, now / before.clamp_min(tiny), zero)
             direction = torch.addcmul(z, ratio.view(shape), direction)
         forward, before = times(direction), now
         curvature = _dot(direction, forward)
-        step = torch.where(active & (curvature > 0), now / curvature, 0.0).view(shape)
+        step = torch.where(active & (curvature > 0), now / curvature, zero).view(shape)
         x.addcmul_(step, direction)
-        r.addcmul_(-step, forward)
+        r.addcmul_(step, forward, value=-1)
     return x, iterations, _dot(r, r).sqrt()
 
 # %% ../../nbs/voxel/mechanics.ipynb #0365ba8d

@@ -142,12 +142,15 @@ def _wave_numbers(n: int, length: int) -> list[Tensor]:
     return [t[:, None, None], t[None, :, None], t[None, None, :]]
 
 
-def _times(G: Tensor, f: Tensor) -> Tensor:  # (S, 3, ...)
-    "Symmetric 3 x 3 matrices (S, 6, ...) or (6, ...) in the order of `PAIRS`, times vectors (S, 3, ...)."
-    a, b, c, yz, xz, xy = G.unbind(-4)
-    x, y, z = f.unbind(1)
-    rows = ((a, xy, xz), (xy, b, yz), (xz, yz, c))
-    return torch.stack([torch.addcmul(torch.addcmul(p * x, q, y), r, z) for p, q, r in rows], 1)
+def _columns(G: Tensor) -> Tensor:  # (3, 3, ...), the column first
+    "Symmetric 3 x 3 matrices (6, ...) in the order of `PAIRS`, with all entries."
+    return G[torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]])]
+
+
+def _times(columns: Tensor, f: Tensor) -> Tensor:  # (S, 3, ...)
+    "Matrices (3, S, 3, ...) or (3, 3, ...), the column first, times vectors (S, 3, ...)."
+    (a, b, c), (x, y, z) = columns, f.split(1, 1)
+    return torch.addcmul(torch.addcmul(a * x, b, y), c, z)
 
 # %% ../../nbs/voxel/operators.ipynb #ca3fa2bd
 @checked(case=(0, 5))
@@ -191,20 +194,20 @@ def _series(
 @lru_cache(maxsize=16)
 def _green_octant(
     n: int, case: int, poisson: float, dtype: torch.dtype, device: torch.device,
-) -> Tensor:  # (6, n+1, n+1, n+1)
+) -> Tensor:  # (3, 3, n+1, n+1, n+1)
     signs = torch.tensor(_signs(case), dtype=torch.float64)[:, None, None, None]
-    return _inverse(signs * stencil(poisson, _wave_numbers(n + 1, 2 * n))).to(dtype).to(device)
+    return _columns(_inverse(signs * stencil(poisson, _wave_numbers(n + 1, 2 * n))).to(dtype)).to(device)
 
 
 @lru_cache(maxsize=4)
 def _green_periodic(
     shape: tuple[int, int, int], poisson: float, spacing: tuple[float, float, float], dtype: torch.dtype,
     device: torch.device,
-) -> Tensor:  # (6, l, m, n // 2 + 1)
+) -> Tensor:  # (3, 3, l, m, n // 2 + 1)
     x, y, z = (_wave_numbers(n, n)[axis] for axis, n in enumerate(shape))
     K = stencil(poisson, [x, y, z[..., : shape[2] // 2 + 1]], spacing)
     K[:, 0, 0, 0] = 0  # rigid motion
-    return _inverse(K).to(dtype).to(device)
+    return _columns(_inverse(K).to(dtype)).to(device)
 
 # %% ../../nbs/voxel/operators.ipynb #cdd8b9b9
 @lru_cache(maxsize=16)
@@ -254,7 +257,7 @@ class Octant(_Elements):
         self.forth = torch.stack([forth for forth, _ in series], 1)  # (3 axes, S, 3, n+1, n+1)
         self.back = torch.stack([back for _, back in series], 1)
         greens = [_green_octant(n, case, poisson, *like) for case in cases]
-        self.green_tensor = torch.stack(greens) if len(set(cases)) > 1 else greens[0]
+        self.green_tensor = torch.stack(greens, 1) if len(set(cases)) > 1 else greens[0]
         self.free = torch.stack([_free(n, case, *like) for case in cases])
         self.shape = (E.shape[0], 3, n + 1, n + 1, n + 1)
 
