@@ -313,7 +313,7 @@ def titles(
 # %% ../../nbs/core/widgets.ipynb #4b47cd8e
 @checked
 def figure_layout(
-    **more: Any,
+    **more: Any,      # entries of a plotly layout
 ) -> dict[str, Any]:  # a plotly layout
     "Height and margins that all plotly figures share, and what one of them adds or changes; as wide as `figure_box`."
     return dict(autosize=True, height=390, margin=dict(l=0, r=10, t=30, b=34), template="plotly_white",
@@ -398,8 +398,8 @@ STILL = "METANB_STILL"
 
 @checked
 def show(
-    app: Callable[[], widgets.Widget],
-    still: Callable[[], Figure],
+    app: Callable[[], widgets.Widget],  # makes the widget
+    still: Callable[[], Figure],        # makes the picture
 ) -> widgets.Widget | Image:
     "The app where a kernel answers; its picture, in 128 colours, on a page that is only read."
     if not os.environ.get(STILL):

@@ -295,7 +295,7 @@ SITE = (2, 2)  # the cut in the middle of the picture
 @checked(seed=(0, None))
 @lru_cache(maxsize=16)
 def surroundings(
-    seed: int,
+    seed: int,             # of the cell
 ) -> NDArray[np.float64]:  # (6, 6) an admissible cell without a limit to the rotations [degrees]
     "The cell that a single cut is looked at in."
     return admissible_designs(1, beta_max=90, sweeps=30, seed=seed)[0]

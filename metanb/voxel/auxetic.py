@@ -200,11 +200,14 @@ class GreyUnions:
         poisson: float = 0.3,
         penalty: float = 3.0,    # of the densities
         radius: float = 1.5,     # of the filter [voxel]
+        objective: Callable[[Tensor], Tensor] = scaleless,  # of constants (..., 3): what grey steps make small
+        worth: Callable[[Tensor, Tensor], Tensor] | None = None,  # of them and the volume; `merit` if None
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
         self.n, self.volume_fraction, self.penalty = densities.shape[-1], volume_fraction, penalty
         self.poisson, self.dtype, self.device = poisson, dtype, torch.device(device)
+        self.objective, self.worth = objective, worth
         self.images, self.number_of, self.times = wedge(self.n)
         self.share = self.times / self.n**3
         self.H, self.corners = node_filter(self.n, radius), corner_nodes(self.n)
@@ -274,7 +277,7 @@ def _records(run: GreyUnions, constants: NDArray, f: NDArray, rho: NDArray, foun
 
 @checked
 def grey_step(
-    run: GreyUnions,
+    run: GreyUnions,        # is changed in place
 ) -> list[dict[str, Any]]:  # of each start
     "Move the variables of all starts once; what is known of them before it."
     sharpness, softness = STAGES[run.stage]
@@ -285,7 +288,7 @@ def grey_step(
     rho = rho.clip(0, 1)
     found, by_density = _solved(run, rho)
     constants = found.constants.cpu().reshape(*rho.shape[:2], 3).requires_grad_()
-    values = scaleless(constants)  # (A, L)
+    values = run.objective(constants)  # (A, L)
     by_constants = torch.autograd.grad(values.sum(), constants)[0].numpy()
     f, middle = values.detach().numpy(), len(levels) // 2
     weight = np.exp(_SHARP * (f - f.max(1, keepdims=True)))
@@ -318,8 +321,10 @@ def _judged(octants: NDArray, guess: Tensor | None, like: GreyUnions) -> tuple[N
     E = torch.as_tensor(np.ascontiguousarray(octants)).to(like.dtype).to(like.device)
     guess = None if guess is None else guess.expand(len(E), *guess.shape[1:])
     found = solve(E, symmetry="cubic", poisson=like.poisson, rtol=5e-3, strict=False, max_iterations=300, guess=guess)
-    lost = (found.residual.amax(1) > 0.025).cpu()
-    return torch.where(lost, 9.0, merit(found.constants.cpu())).numpy(), found
+    lost, constants = (found.residual.amax(1) > 0.025).cpu(), found.constants.cpu()
+    share = torch.as_tensor(octants.mean((1, 2, 3)))
+    values = merit(constants) if like.worth is None else like.worth(constants, share).nan_to_num(9.0)
+    return torch.where(lost, 9.0, values).numpy(), found
 
 # %% ../../nbs/voxel/auxetic.ipynb #66588f87
 @checked
@@ -455,7 +460,9 @@ class BlockSearch:
     def gain(self) -> NDArray:  # (W,)
         "First guess of how the merit changes with each free voxel, its images included."
         constants = self.constants.clone().requires_grad_()
-        slope = torch.autograd.grad(merit(constants, 1.1 * 6.5e-3), constants)[0]
+        worth, share = self.like.worth, torch.as_tensor(self.octant.mean())
+        value = merit(constants, 1.1 * 6.5e-3) if worth is None else worth(constants, share)
+        slope = torch.autograd.grad(value, constants)[0]
         by_voxel = torch.einsum("p,pxyz->xyz", slope, self.energies).numpy().reshape(-1) / self.octant.size
         return self.like.times * np.clip(by_voxel[self.like.images[0]], -0.05, 0.05)
 
@@ -478,8 +485,8 @@ def _candidates(search: BlockSearch, rng: np.random.Generator) -> NDArray:  # (B
 
 @checked
 def search_step(
-    search: BlockSearch,
-) -> dict[str, Any]:  # of the cell after it
+    search: BlockSearch,  # is changed in place
+) -> dict[str, Any]:      # of the cell after it
     "One round: solve some changed cells, and take the best if it is better, or by chance."
     rng = np.random.default_rng((*search.seed, search.round))
     cells, heat = _candidates(search, rng), search.heat * (1 - search.round / search.rounds)
@@ -502,7 +509,7 @@ def search_step(
     else:
         search.size = max(1.0, 0.7 * search.size)
     C11, C12, C44 = map(float, search.constants)
-    return {"objective": float(scaleless(search.constants)), "volume_fraction": float(search.octant.mean()),
+    return {"objective": float(search.like.objective(search.constants)), "volume_fraction": float(search.octant.mean()),
             "C11": C11, "C12": C12, "C44": C44, "grey": 0.0, "iterations": solved, "residual": 0.0,
             "sharpness": float(STAGES[-1][0]), "constraints": []}
 
@@ -597,8 +604,8 @@ class AuxeticSearch:
 # %% ../../nbs/voxel/auxetic.ipynb #31774c5f
 @checked
 def present(
-    run: AuxeticSearch,
-) -> NDArray:  # (n, n, n)
+    run: AuxeticSearch,  # at any stage
+) -> NDArray:            # (n, n, n)
     "The densities that are worked on: those of the best start, or of the cell that is being changed."
     if run.searches:
         return run.searches[min(run.turn, len(run.searches) - 1)].octant.astype(float)
@@ -608,7 +615,7 @@ def present(
 # %% ../../nbs/voxel/auxetic.ipynb #c4893a3a
 @checked
 def auxetic_state(
-    run: AuxeticSearch,
+    run: AuxeticSearch,  # at any stage
 ) -> dict[str, NDArray]:
     "What must be kept to go on, beside the history."
     grey = run.grey
@@ -627,8 +634,8 @@ def auxetic_state(
 # %% ../../nbs/voxel/auxetic.ipynb #b2a75584
 @checked
 def auxetic_take(
-    run: AuxeticSearch,
-    state: dict[str, NDArray],
+    run: AuxeticSearch,         # is changed in place
+    state: dict[str, NDArray],  # of `auxetic_state`
 ) -> None:
     "Go back to a state of a run with the same settings."
     grey = run.grey
