@@ -135,6 +135,16 @@ def page(browser, address):
     page.close()
 
 
+def test_pictures_are_dark_on_a_dark_page(page):
+    for kind in ("img.widget-image", ".js-plotly-plot"):
+        picture = page.locator(f".metanb-app {kind}").first
+        seen = []
+        for light in ("true", "false", "true"):
+            page.evaluate(f"document.body.dataset.jpThemeLight = '{light}'")
+            seen.append(picture.evaluate("e => getComputedStyle(e).filter"))
+        assert seen[0] == seen[2] == "none" and "invert" in seen[1]
+
+
 @pytest.fixture(scope="module")
 def voxel_page(browser, tmp_path_factory):
     "A page of its own for the voxel widgets, with the known cells drawn: a page loads plotly once for each of its figures."

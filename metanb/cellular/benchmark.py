@@ -50,7 +50,10 @@ def target_lists(
 
 # %% ../../nbs/cellular/benchmark.ipynb #fa2701cf
 @checked
-def save_lists(lists: Mapping[str, NDArray], file: str | Path) -> Path:
+def save_lists(
+    lists: Mapping[str, NDArray],  # name -> stresses (n, F) [MPa]
+    file: str | Path,              # that ends in .npz
+) -> Path:
     "Write lists of targets (.npz), so that all are asked the same."
     content = io.BytesIO()
     np.savez_compressed(content, **lists)
@@ -58,7 +61,9 @@ def save_lists(lists: Mapping[str, NDArray], file: str | Path) -> Path:
 
 # %% ../../nbs/cellular/benchmark.ipynb #0f2d1284
 @checked
-def load_lists(file: str | Path) -> dict[str, NDArray]:
+def load_lists(
+    file: str | Path,  # of `save_lists`
+) -> dict[str, NDArray]:
     "Read what `save_lists` wrote; `ValueError` for another file."
     try:
         with np.load(user_path(file, "file"), allow_pickle=False) as stored:
@@ -85,7 +90,10 @@ Method = Callable[[NDArray], list[Known]]
 
 
 @checked
-def looked_up(cells: Catalogue, k: int = 2) -> Method:
+def looked_up(
+    cells: Catalogue,  # the known ones
+    k: int = 2,        # nearest cells that are answered with
+) -> Method:
     "The nearest data, without a compression."
     return lambda targets: from_data(targets, cells, k)
 

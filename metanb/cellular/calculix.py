@@ -186,9 +186,9 @@ def periodic_lines(
 # %% ../../nbs/cellular/calculix.ipynb #1021d187
 @checked
 def material_lines(
-    material: Material = Material(),
-    elastic_only: bool = False,
-    name: str = "POLYMER",
+    material: Material = Material(),  # moduli and stresses [MPa]
+    elastic_only: bool = False,       # leave the yield curve out
+    name: str = "POLYMER",            # of the material in the deck
 ) -> str:
     "The card of a material for CalculiX and Abaqus; ValueError for a law that it cannot tell."
     choice("elastic_law", material.elastic_law, ("hencky",))
@@ -201,7 +201,7 @@ def material_lines(
 # %% ../../nbs/cellular/calculix.ipynb #2f519708
 @checked
 def outer_edges(
-    mesh: DeckMesh,
+    mesh: DeckMesh,      # e elements
 ) -> NDArray[np.bool_]:  # (e, 4) below, right, above, left
     "Edges that belong to one element only."
     corners = mesh.elements[:, :4]
@@ -346,10 +346,10 @@ def to_pixels(
 # %% ../../nbs/cellular/calculix.ipynb #0ea1c786
 @checked
 def fields_of(
-    tables: dict[str, dict[float, NDArray]],
-    times: list[float],
-    mesh: DeckMesh,
-    shape: tuple[int, int],
+    tables: dict[str, dict[float, NDArray]],  # heading -> time -> rows of what CalculiX printed
+    times: list[float],                       # of the frames, as in the tables
+    mesh: DeckMesh,                           # of the cell
+    shape: tuple[int, int],                   # (ny, nx) pixels
 ) -> dict[str, NDArray]:
     "Fields at nodes and pixels; elements take the mean of their integration points."
     u = np.array([tables["displacements NALL"][t][:, 1:3] for t in times]).reshape(-1, len(mesh.nodes), 2)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.checks import checked
+from ..core.checks import checked, shaped
 
 # %% ../../nbs/cellular/contact.ipynb #827cfd84
 NEAREST = 6  # segments kept for a node
@@ -191,9 +191,9 @@ def list_candidates(
 # %% ../../nbs/cellular/contact.ipynb #29f16cd6
 @checked
 def touched(
-    boundary: Boundary,
-    candidates: Candidates,
-) -> Tensor:  # (N,) bool
+    boundary: Boundary,      # of N nodes
+    candidates: Candidates,  # pairs that may touch
+) -> Tensor:                 # (N,) bool
     "Nodes that take part in a candidate pair, or turn the place of one that does."
     n = len(boundary.nodes)
     mask = torch.zeros(n + 1, dtype=torch.bool, device=boundary.nodes.device)
@@ -339,7 +339,8 @@ def spread(
     shape: tuple[int, int],  # ny, nx
 ) -> NDArray:                # (ny, nx) [MPa] tension positive
     "Forces spread over the pixels along the straight line between their two places."
-    ny, nx = shape
+    (ny, nx), T = shape, len(force)
+    start, end = shaped("start", start, (T, 2)), shaped("end", end, (T, 2))
     across = end[:, 0] - start[:, 0]
     across -= nx * np.round(across / nx)
     rise = end[:, 1] - start[:, 1]

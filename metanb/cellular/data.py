@@ -338,10 +338,10 @@ def _shares(data: Responses) -> dict[str, float | None]:
 # %% ../../nbs/cellular/data.ipynb #b2601fe4
 @checked
 def statistics(
-    data: Responses,
+    data: Responses,                                             # a set
     *,
-    quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),
-) -> dict:  # JSON values
+    quantiles: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95),  # shares of the designs, in [0, 1]
+) -> dict:                                                       # JSON values
     """What a set holds: densities, stresses [MPa] at each frame, steps, bytes, and shares of the designs.
 
     Those that passed and broke each rule; kept the paper's (`strict`: artificial energy and damped work each below

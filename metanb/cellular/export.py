@@ -128,6 +128,7 @@ def _dxf(loops: list[NDArray], path: Path) -> None:
     write_file(path, drawing.saveas)
 
 # %% ../../nbs/cellular/export.ipynb #b74552fc
+@checked
 @dataclass(frozen=True)
 class CellFiles:
     "What was written."

@@ -73,8 +73,8 @@ class Catalogue:
 # %% ../../nbs/cellular/lessons.ipynb #4b4eacb8
 @checked
 def catalogue_of(
-    data: Responses,
-    origin: str = "random",
+    data: Responses,         # a set
+    origin: str = "random",  # one of `ORIGINS`, for all of its cells
 ) -> Catalogue:
     "Designs and curves of a data set."
     kind = ORIGINS.index(choice("origin", origin, ORIGINS))
@@ -83,7 +83,9 @@ def catalogue_of(
 
 # %% ../../nbs/cellular/lessons.ipynb #922f2bc5
 @checked
-def joined(*catalogues: Catalogue) -> Catalogue:
+def joined(
+    *catalogues: Catalogue,  # of the same pixels and strains
+) -> Catalogue:
     "Several as one; a cell that an earlier one holds is left out, and so is its twin."
     if not catalogues or len({(c.pixels, *c.strain.tolist()) for c in catalogues}) != 1:
         raise refused("catalogues", [(c.pixels, len(c)) for c in catalogues], "one or more, of equal pixels and frames")
@@ -116,7 +118,7 @@ def save_catalogue(
 # %% ../../nbs/cellular/lessons.ipynb #05af692f
 @checked
 def load_catalogue(
-    file: str | Path,
+    file: str | Path,  # of `save_catalogue`
 ) -> Catalogue:
     "Read what `save_catalogue` wrote; `ValueError` for anything else."
     file = user_path(file, "file")
@@ -187,7 +189,8 @@ def told_designs(
     first: int = 0,    # of the random cells of that seed; those before it are passed over
 ) -> tuple[NDArray, NDArray]:  # quarters (m, k, k), curves (m, F) [MPa], m <= n
     "Random cells and what the network says of them, apart from held-out ones."
-    n, first = whole("n", n, 1), whole("first", first, 0)
+    n = whole("n", n, 1, 1_000_000)
+    first = whole("first", first, 0, 1_000_000 - n)
     quarters = to_quarters(random_designs(first + n, seed, quarter=network.n)[first:])
     quarters = quarters[~is_heldout(quarters)]
     return quarters, predict_curves(network, quarters)

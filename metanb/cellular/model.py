@@ -30,9 +30,9 @@ CHANNELS = ("u1", "u2", "P22 + contact22")
 
 @checked
 def films(
-    data: Responses,
-    rows: slice = slice(None),
-) -> tuple[Tensor, Tensor]:  # fields (B, 3, F, ny, nx) [cell width, MPa], half precision; curves (B, F) [MPa]
+    data: Responses,            # a set with fields
+    rows: slice = slice(None),  # of its designs
+) -> tuple[Tensor, Tensor]:     # fields (B, 3, F, ny, nx) [cell width, MPa], half precision; curves (B, F) [MPa]
     "What a model learns from: fields and effective stress of some rows of a data set."
     parts = data.field("u1", rows), data.field("u2", rows), data.field("P22", rows) + data.field("contact22", rows)
     return torch.as_tensor(np.stack(parts, 1)).half(), torch.as_tensor(data.stress[rows], dtype=torch.float32)

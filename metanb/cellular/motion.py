@@ -255,7 +255,7 @@ class Plan:
         return np.clip(factor * change, SLOWEST, 8.0), np.where(again, APPROACH, left)
 
 # %% ../../nbs/cellular/motion.ipynb #03d37530
-@checked
+@checked(level=(0, 20))
 def make_plan(
     batch: Batch,
     level: int = 0,  # of repetition: each has twice the steps and half the damping
@@ -535,11 +535,11 @@ def _contact_field(mesh: Mesh, index: int, batch: Batch, carried: tuple) -> NDAr
 # %% ../../nbs/cellular/motion.ipynb #79b976a1
 @checked
 def march(
-    batch: Batch,
-    plan: Plan,
+    batch: Batch,            # designs and their loading
+    plan: Plan,              # steps, frames and damping, of `make_plan`
     *,
-    compiled: bool = False,
-    progress: bool = False,
+    compiled: bool = False,  # use torch.compile
+    progress: bool = False,  # show a progress bar
 ) -> Record:
     "Compresses a batch once. Designs that are done are taken out as soon as they make up a fifth of the elements."
     kernel, record = _kernel(batch.material, compiled, batch.x.device), Record(batch, plan)

@@ -191,6 +191,7 @@ def plot_curve(
 ) -> Axes:
     "Draw the effective stress against the strain, with peak, first contact and the present frame."
     strain, stress = np.append(0, 100 * result.strain), np.append(0, result.stress[index])
+    frame = None if frame is None else whole("frame", frame, -1, len(strain) - 2)  # -1: before it begins
     ax = blank_figure(3.2, 2.4).subplots() if ax is None else ax
     ax.plot(strain, stress, ".-", color=CYCLE[0], markevery=slice(1, None))
     marks = {"peak": ("peak", CYCLE[3], "v"), "contact": ("first contact", CYCLE[2], "^")}

@@ -37,7 +37,7 @@ from metanb.core.recipes import (
     check_command, train_and_save, training_plans,
 )
 from ..core.training import Fit, Packed, fit, thin
-from ..core.weights import CARD, card, from_pretrained
+from ..core.weights import from_pretrained, just_trained
 
 # %% ../../nbs/cellular/train.ipynb #ce474ea2
 _FORWARD = dict(decay="cosine", clip_norm=1.0, batch_size=64, ema_decay=0.998)
@@ -192,7 +192,10 @@ def train_video(
 
 # %% ../../nbs/cellular/train.ipynb #fb2b0a89
 @checked
-def forward_accuracy(network: CurveNetwork, data: Lessons) -> dict[str, float]:
+def forward_accuracy(
+    network: CurveNetwork,  # a trained one
+    data: Lessons,          # with the held-out cells that judge it
+) -> dict[str, float]:
     "NRMSE on held-out cells, and of the nearest datum of those learned from."
     cells = data.heldout
     if not len(cells):
@@ -322,9 +325,8 @@ _TARGETS = {"test": 2, "demo": 20, "paper": 100}  # of the card
 
 def _network_for(name: str, given: str | None, out: Path, preset: str) -> CurveNetwork:
     "The forward network that tells a generator's random cells: that named, that just trained, or the shipped one."
-    folder = out / "cellular" / name.replace("bits", "forward")
-    fresh = (folder / CARD).is_file() and (preset == "test" or card(folder).get("training", {}).get("preset") != "test")
-    return from_pretrained(given or (folder if fresh else f"cellular/{folder.name}"))
+    name = f"cellular/{name.replace('bits', 'forward')}"
+    return from_pretrained(given or just_trained(out, name, preset=preset))
 
 
 def _films(pixels: int, given: str | None, preset: str) -> Responses:

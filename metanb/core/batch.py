@@ -368,7 +368,9 @@ def stop(
 
 # %% ../../nbs/core/batch.ipynb #dd659d32
 @checked
-def cells_done(job: Job) -> str:
+def cells_done(
+    job: Job,  # that runs
+) -> str:
     "How far a running notebook is, such as 7/20."
     cells = read_json(job.executed).get("cells", [])
     marks = [cell.get("metadata", {}).get("papermill", {}).get("status") for cell in cells]
@@ -376,7 +378,10 @@ def cells_done(job: Job) -> str:
 
 # %% ../../nbs/core/batch.ipynb #d9fcb436
 @checked
-def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
+def close(
+    job: Job,                   # that ran
+    process: subprocess.Popen,  # that ran it
+) -> dict[str, Any]:
     "The state of a notebook whose process has ended; one that died without a word has failed."
     process.stdin.close()
     if job.state().get("status") == "unfinished":
@@ -387,7 +392,10 @@ def close(job: Job, process: subprocess.Popen) -> dict[str, Any]:
 
 # %% ../../nbs/core/batch.ipynb #137b0fe0
 @checked
-def report(job: Job, state: Mapping[str, Any]) -> str:
+def report(
+    job: Job,                  # that ended
+    state: Mapping[str, Any],  # what it left: status, seconds, headline
+) -> str:
     "One line about a notebook that ended."
     seconds = f"{state['seconds']:8.1f} s" if "seconds" in state else " " * 10
     return f"{state['status']:<7} {job.notebook.key:<45} {seconds}  {state.get('headline', '')}".rstrip()
@@ -471,7 +479,10 @@ def new_folder() -> Path:
 
 # %% ../../nbs/core/batch.ipynb #3d4579a6
 @checked
-def check_folder(folder: Path, jobs: Sequence[Job]) -> None:
+def check_folder(
+    folder: Path,         # of the run
+    jobs: Sequence[Job],  # that are to write below it
+) -> None:
     "ValueError when a run must not or cannot write here."
     if folder.is_relative_to(notebooks_folder()):
         raise refused("out", folder, "places that are not among the notebooks; a run never writes there")
@@ -512,7 +523,7 @@ def plan(
 @checked
 def usual_seconds(
     notebook: Notebook,
-    preset: str,
+    preset: str,    # test, demo or paper
 ) -> float | None:  # CPU time [s]
     "How long a notebook usually takes; None when nobody has measured it."
     times = read_json(notebook.path.parents[1] / TIMES).get(notebook.key, {})
@@ -520,7 +531,11 @@ def usual_seconds(
 
 # %% ../../nbs/core/batch.ipynb #4fe8c7cf
 @checked
-def run_plan(todo: Sequence[Job], folder: Path, n_jobs: int) -> Plan:
+def run_plan(
+    todo: Sequence[Job],  # jobs that are not done
+    folder: Path,         # of the run
+    n_jobs: int,          # that run at a time
+) -> Plan:
     "What is to be run, and how long it usually takes."
     known = [usual_seconds(job.notebook, job.parameters["preset"]) for job in todo]
     unknown = [job.notebook.key for job, seconds in zip(todo, known) if seconds is None]

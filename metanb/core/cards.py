@@ -19,7 +19,7 @@ from .elasticity import check_stiffness, engineering_constants, orthotropic, reo
 # %% ../../nbs/core/cards.ipynb #1b3d33dd
 @checked
 def numbers(
-    *values: float,
+    *values: float,  # in the units of the deck
 ) -> str:
     "A line of comma-separated numbers, twelve digits each."
     return ", ".join(f"{value:.12g}" for value in values)

@@ -13,9 +13,11 @@ import inspect
 import math
 import numbers
 import operator
+import os
 import re
 import reprlib
 import sys
+import sysconfig
 import textwrap
 import types
 import typing
@@ -32,7 +34,9 @@ _brief.maxstring, _brief.maxother, _brief.maxlong = 200, 100, 100
 _brief.maxlist, _brief.maxtuple, _brief.maxdict = 12, 12, 8
 
 
-def shown(value: Any) -> str:
+def shown(
+    value: Any,  # anything
+) -> str:
     "A value in one line, as it stands in an error."
     if isinstance(value, PathLike):
         value = str(value)
@@ -51,7 +55,7 @@ def refused(
 
 # %% ../../nbs/core/checks.ipynb #20980240
 def warn(
-    message: str,
+    message: str,  # one sentence
 ) -> None:
     "A UserWarning at the line that called the package."
     frame, level = sys._getframe(1), 2
@@ -66,10 +70,10 @@ def _is_truth(value: Any) -> bool:
 
 
 def whole(
-    name: str,
-    value: Any,
-    least: int | None = None,
-    most: int | None = None,
+    name: str,                 # of the argument, as the error says it
+    value: Any,                # what was given
+    least: int | None = None,  # None: no end
+    most: int | None = None,   # None: no end
 ) -> int:
     "A whole number, at most `most` and at least `least`."
     allowed = {(False, False): "a whole number", (True, False): f"a whole number of at least {least}",
@@ -110,13 +114,13 @@ def _is_finite(value: Any) -> bool:
 
 
 def number(
-    name: str,
-    value: Any,
+    name: str,                   # of the argument, as the error says it
+    value: Any,                  # what was given
     *,
-    least: float | None = None,
+    least: float | None = None,  # of the allowed; None: no end
     most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
+    above: float | None = None,  # an end that is not allowed itself
+    below: float | None = None,  # an end that is not allowed itself
 ) -> float:
     "A finite real number between the bounds."
     plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
@@ -139,7 +143,11 @@ def choice(
     raise refused(name, value, ", ".join(map(str, allowed)) or "none")
 
 # %% ../../nbs/core/checks.ipynb #eaa9fdee
-def native(name: str, value: Any, allowed: str = "an array of real numbers") -> Any:
+def native(
+    name: str,                                  # of the argument, as the error says it
+    value: Any,                                 # array, nested lists, or a tensor on the CPU
+    allowed: str = "an array of real numbers",  # what the error says is allowed
+) -> Any:
     "A NumPy array in the byte order of this machine; ValueError for what are no real numbers or truth values."
     import numpy as np  # the command line starts without
 
@@ -253,7 +261,10 @@ def alike(
     return a.to(dtype), b.to(a.device, dtype)
 
 # %% ../../nbs/core/checks.ipynb #efe013f3
-def solid_or_void(name: str, value: Any) -> None:
+def solid_or_void(
+    name: str,   # of the argument, as the error says it
+    value: Any,  # array or tensor
+) -> None:
     "ValueError for an array or a tensor of whole numbers that are neither 0 nor 1."
     kind = str(value.dtype).removeprefix("torch.")
     if not kind.startswith(("int", "uint")):
@@ -383,7 +394,7 @@ def _all_finite(value: Any) -> bool:
     "Whether no entry of an array or a tensor is NaN or infinite; True where there are no numbers."
     try:
         return bool((value - value == 0).all())
-    except (TypeError, RuntimeError, ValueError):  # truth values, objects, a tensor without values
+    except (AttributeError, TypeError, RuntimeError, ValueError):  # truth values, objects, sparse matrices, no values
         return True
 
 
@@ -593,7 +604,13 @@ def _apart(arguments: Mapping, text: str, by_shape: bool = True) -> Exception | 
                    f"arrays that fit together: {text}")
 
 
+
 # %% ../../nbs/core/checks.ipynb #90b76806
+def _root(thing: Any) -> str:
+    "The package that a function is of, or the class of an object."
+    return str(getattr(thing, "__module__", "")).partition(".")[0]
+
+# %% ../../nbs/core/checks.ipynb #0d41e346
 def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "The refusal of an inner function in the words of the outer one, whose argument of that value has another name."
     name, _, rest = str(error).partition(" is ")
@@ -605,7 +622,8 @@ def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> E
     told = [*words, *(one for one in arguments.values() if isinstance(one, str))]  # a name may be an argument itself
     if any(not one.isidentifier() or one in told for one in said) or any(one and one in name for one in told):
         return None
-    its_own = name not in arguments or not _is_number(arguments[name]) or shown(arguments[name]) == value
+    its = arguments.get(name)
+    its_own = not (_is_number(its) or _is_array(its) and its.dtype != object) or shown(its) == value
     if said & set(arguments) and its_own:
         return None
     if name.endswith(".shape"):
@@ -617,7 +635,8 @@ def _meant(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> E
                 if (_is_number(one) or _is_array(one) or isinstance(one, str)) and shown(one) == value]
     if len(same) == 1:
         return type(error)(f"{same[0]} is {value}; allowed: {allowed}")
-    if said & set(arguments) or any(callable(one) for one in arguments.values()):
+    theirs = [one for one in arguments.values() if callable(one) and _root(one) != "metanb"]
+    if said & set(arguments) or theirs:
         return None  # it is told already, or it may be about what a function of the caller has given back
     return _apart(arguments, str(error), by_shape=".shape" in name or "[" in name)
 
@@ -627,7 +646,8 @@ _APART = (
     "mat1", "same first dimension", "did not match indexed array", "too many indices", "cannot reshape",
     "to unpack", "shape mismatch", "is invalid for input of size", "zero-size array",
     "Dimension out of range", "reduction dim", "expanded size", "same length", "incompatible shapes",
-    "inhomogeneous", "Expected size", "must match except", "does not broadcast", "not aligned", "einsum",
+    "inhomogeneous", "Expected size", "Size does not match", "non-empty TensorList", "must match except",
+    "does not broadcast", "not aligned", "einsum",
     "need at least one array", "all input arrays must have", "out of bounds", "same size", "must be of the same",
     "but got", "sample points", "numbers of dimensions", "out-of-bounds", "out of range")
 
@@ -635,8 +655,7 @@ _APART = (
 def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) -> Exception | None:
     "An error without the name of an argument, with the name: where the arguments tell what the reason is."
     text = " ".join(str(error).split())[:300]
-    if type(error).__module__.partition(".")[0] not in ("builtins", "numpy", "torch", "metanb", "__main__"):
-        return None  # an error of the caller's own kind stays that
+    arguments = {name: one for name, one in arguments.items() if name != "seed"}  # any one is right: never the reason
     if "; allowed: " in text:
         return _meant(arguments, error, words)
     if found := _no_size(arguments, error):
@@ -644,20 +663,41 @@ def _explained(arguments: Mapping, error: Exception, words: Iterable[str] = ()) 
     if index := re.search(r"index (-?\d+) is out of bounds .*size (\d+)", text):
         same = [name for name, one in arguments.items() if _is_whole(one) and int(one) == int(index[1])]
         if len(same) == 1:
-            return refused(same[0], int(index[1]), f"less than {index[2]}")
+            return refused(same[0], int(index[1]), f"-{index[2]} or more, and less than {index[2]}")
     texts = [name for name, one in arguments.items() if isinstance(one, str) and one and repr(one) in text]
     if len(texts) == 1:
         return refused(texts[0], arguments[texts[0]], f"another text: {type(error).__name__}, {text}")
     low = [name for name, one in arguments.items() if _is_number(one) and not one > 0]
-    zero = isinstance(error, ZeroDivisionError) or "math domain" in text or "at least one array" in text
-    if zero and len(low) == 1:
-        return refused(low[0], arguments[low[0]], "a number above 0")
+    zero = isinstance(error, ZeroDivisionError) or "ZeroDivisionError" in text or "math domain" in text
+    if zero or "at least one array" in text:
+        one = len(low) == 1
+        return refused(low[0], arguments[low[0]], "a number above 0") if one else _apart(arguments, text, False)
     high = [name for name, one in arguments.items() if _is_number(one) and abs(one) >= 1e6]
     if isinstance(error, OverflowError) and len(high) == 1:
         return refused(high[0], arguments[high[0]], f"a smaller number: {text}")
+    wrong = [name for name, one in arguments.items() if _is_array(one) and not _all_finite(one)]
+    if len(wrong) == 1 and re.search(r"\b(nans?|infs?|finite)\b", text, re.IGNORECASE):
+        return refused(wrong[0], arguments[wrong[0]], f"finite numbers: {text}")
     return _apart(arguments, text) if any(part in text for part in _APART) else None
 
-# %% ../../nbs/core/checks.ipynb #0d41e346
+# %% ../../nbs/core/checks.ipynb #19ddbc41
+_INSTALLED = tuple(os.path.join(sysconfig.get_path(one), "") for one in ("stdlib", "platstdlib"))
+
+
+def _from_caller(thing: Callable, error: Exception) -> bool:
+    "Whether an error comes out of a function that the caller has given, not of ours or of an installed library."
+    own = {"metanb", _root(thing)}
+    trace = error.__traceback__
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        root = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        file = str(frame.f_globals.get("__file__") or frame.f_code.co_filename)  # Cython's code has a relative name
+        installed = file.startswith(("<", *_INSTALLED)) or "site-packages" in file or "dist-packages" in file
+        if root not in own and (root == "__main__" or not installed):
+            return True
+    return False
+
+# %% ../../nbs/core/checks.ipynb #d758e66f
 def _refusal(thing: Callable, bounds: Mapping, args: tuple, given: dict) -> ValueError:
     "The error of a call of which some argument has been refused."
     signature, kinds = inspect.signature(thing), _kinds(thing)
@@ -709,6 +749,8 @@ def _front(thing: Callable, bounds: Mapping) -> Callable:
         try:
             return thing(*args, **given)
         except (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError) as error:
+            if _from_caller(thing, error):
+                raise
             signature = inspect.signature(thing)
             words = [one.default for one in signature.parameters.values() if isinstance(one.default, str)]
             named = _explained(signature.bind(*args, **given).arguments, error, words)

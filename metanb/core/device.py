@@ -42,7 +42,7 @@ def device_kind(
 # %% ../../nbs/core/device.ipynb #bf32318d
 @checked
 def can_compile(
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "cpu",  # name, or PyTorch's own
 ) -> bool:
     "Whether `torch.compile` finds what it needs: a C++ compiler for the CPU, Triton for a GPU."
     if torch.device(device).type == "cuda":
@@ -54,7 +54,7 @@ def can_compile(
 # %% ../../nbs/core/device.ipynb #b5fb6744
 @checked
 def has_fast_bf16(
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "cpu",  # name, or PyTorch's own
 ) -> bool:
     "Whether matrices are multiplied in bf16 by instructions made for it: AVX-512 BF16 or AMX of a CPU, most GPUs."
     if torch.device(device).type == "cuda":

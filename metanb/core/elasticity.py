@@ -39,21 +39,27 @@ def _mandel_scale(like: Tensor) -> Tensor:
 
 # %% ../../nbs/core/elasticity.ipynb #bbecbb92
 @checked
-def voigt_to_mandel(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+def voigt_to_mandel(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Voigt notation
+) -> Tensor:                # (..., 6, 6)
     "Stiffness in Mandel notation."
     C = tensor("C", C, (..., 6, 6))
     return C * _mandel_scale(C)
 
 # %% ../../nbs/core/elasticity.ipynb #3111ae42
 @checked
-def mandel_to_voigt(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+def mandel_to_voigt(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Mandel notation
+) -> Tensor:                # (..., 6, 6)
     "Stiffness in Voigt notation."
     C = tensor("C", C, (..., 6, 6))
     return C / _mandel_scale(C)
 
 # %% ../../nbs/core/elasticity.ipynb #a35c9331
 @checked
-def voigt_to_tensor(C: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3, 3, 3)
+def voigt_to_tensor(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Voigt notation
+) -> Tensor:                # (..., 3, 3, 3, 3)
     "Stiffness (..., 6, 6) as a fourth-order tensor."
     C = tensor("C", C, (..., 6, 6))
     index = torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]], device=C.device)
@@ -61,7 +67,9 @@ def voigt_to_tensor(C: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3, 3, 3)
 
 # %% ../../nbs/core/elasticity.ipynb #ff23c23f
 @checked
-def tensor_to_voigt(C: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+def tensor_to_voigt(
+    C: ArrayLike | Tensor,  # (..., 3, 3, 3, 3) stiffness
+) -> Tensor:                # (..., 6, 6)
     "Stiffness (..., 3, 3, 3, 3) in Voigt notation."
     C = tensor("C", C, (..., 3, 3, 3, 3))
     i, j = (torch.tensor(x, device=C.device) for x in zip(*PAIRS))
@@ -88,7 +96,9 @@ UPPER = tuple(np.triu_indices(6))  # rows and columns of the 21 constants
 
 
 @checked
-def to_matrix(constants: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+def to_matrix(
+    constants: ArrayLike | Tensor,  # (..., 21) upper triangle, row by row
+) -> Tensor:                        # (..., 6, 6)
     "Stiffness from its upper triangle (..., 21)."
     constants = tensor("constants", constants, (..., 21))
     C = constants.new_zeros(*constants.shape[:-1], 6, 6)
@@ -98,7 +108,10 @@ def to_matrix(constants: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
 
 # %% ../../nbs/core/elasticity.ipynb #3db3b9c8
 @checked
-def axis_angle(axis: ArrayLike | Tensor, angle: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
+def axis_angle(
+    axis: ArrayLike | Tensor,   # (..., 3) of length 1
+    angle: ArrayLike | Tensor,  # (...) [radians]
+) -> Tensor:                    # (..., 3, 3)
     "Rotation about unit axes (..., 3) by angles (...) [radians]."
     axis = tensor("axis", axis, (..., 3))
     axis, angle = alike(axis, tensor("angle", angle, (...,), like=axis), "axis and angle", (1, 0))
@@ -113,7 +126,9 @@ def axis_angle(axis: ArrayLike | Tensor, angle: ArrayLike | Tensor) -> Tensor:  
 
 # %% ../../nbs/core/elasticity.ipynb #2ffe4bfd
 @checked
-def axis_angle_of(R: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), angles (...) in [0, pi]
+def axis_angle_of(
+    R: ArrayLike | Tensor,   # (..., 3, 3) rotations
+) -> tuple[Tensor, Tensor]:  # unit axes (..., 3), angles (...) in [0, pi]
     "Axis and angle of rotations (..., 3, 3); the axis of no rotation is z."
     R = tensor("R", R, (..., 3, 3))
     if not is_rotation(R.detach(), 1e-3).all():
@@ -135,7 +150,10 @@ def axis_angle_of(R: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # unit axes 
 
 # %% ../../nbs/core/elasticity.ipynb #7dda4e91
 @checked
-def is_rotation(R: ArrayLike | Tensor, tolerance: float = 1e-5) -> Tensor:  # (...) bool
+def is_rotation(
+    R: ArrayLike | Tensor,    # (..., 3, 3) any matrices
+    tolerance: float = 1e-5,  # largest entry of R R^T - 1
+) -> Tensor:                  # (...) bool
     "Whether matrices (..., 3, 3) are orthogonal with determinant 1."
     R, tolerance = tensor("R", R, (..., 3, 3)), number("tolerance", tolerance, above=0)
     eye = torch.eye(3, dtype=R.dtype, device=R.device)
@@ -143,7 +161,9 @@ def is_rotation(R: ArrayLike | Tensor, tolerance: float = 1e-5) -> Tensor:  # (.
 
 # %% ../../nbs/core/elasticity.ipynb #5886edc2
 @checked
-def rotation_from_six(six: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
+def rotation_from_six(
+    six: ArrayLike | Tensor,  # (..., 6) two columns that are not parallel, one after the other
+) -> Tensor:                  # (..., 3, 3)
     "Rotation from its first two columns (..., 6), which need not be orthonormal."
     six = tensor("six", six, (..., 6))
     a, b = six[..., :3], six[..., 3:]
@@ -153,7 +173,9 @@ def rotation_from_six(six: ArrayLike | Tensor) -> Tensor:  # (..., 3, 3)
 
 # %% ../../nbs/core/elasticity.ipynb #ea6bc007
 @checked
-def six_from_rotation(R: ArrayLike | Tensor) -> Tensor:  # (..., 6)
+def six_from_rotation(
+    R: ArrayLike | Tensor,  # (..., 3, 3) rotations
+) -> Tensor:                # (..., 6)
     "The first two columns of rotations (..., 3, 3)."
     R = tensor("R", R, (..., 3, 3))
     return torch.cat([R[..., 0], R[..., 1]], -1)
@@ -168,7 +190,10 @@ def _mandel_rotation(R: Tensor) -> Tensor:  # (..., 6, 6), orthogonal
 
 # %% ../../nbs/core/elasticity.ipynb #4c5b97a6
 @checked
-def rotate_stiffness(C: ArrayLike | Tensor, R: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+def rotate_stiffness(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Voigt notation
+    R: ArrayLike | Tensor,  # (..., 3, 3) rotations of the material
+) -> Tensor:                # (..., 6, 6)
     "Stiffness (..., 6, 6) in Voigt notation of the material turned by R (..., 3, 3)."
     C = tensor("C", C, (..., 6, 6))
     C, R = alike(C, tensor("R", R, (..., 3, 3), like=C), "C and R", (2, 2))
@@ -200,7 +225,10 @@ def check_stiffness(
 
 # %% ../../nbs/core/elasticity.ipynb #7ed6283e
 @checked
-def nearest_admissible(C: ArrayLike | Tensor, least: float = 1e-3) -> Tensor:  # (..., 6, 6)
+def nearest_admissible(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Voigt notation
+    least: float = 1e-3,    # smallest eigenvalue over the largest, in (0, 1]
+) -> Tensor:                # (..., 6, 6)
     "The nearest symmetric stiffness whose eigenvalues are at least `least` times the largest one."
     C, least = tensor("C", C, (..., 6, 6)), number("least", least, above=0, most=1)
     M = voigt_to_mandel(0.5 * (C + C.transpose(-1, -2)))
@@ -212,7 +240,10 @@ def nearest_admissible(C: ArrayLike | Tensor, least: float = 1e-3) -> Tensor:  #
 
 # %% ../../nbs/core/elasticity.ipynb #810e51eb
 @checked
-def isotropic_stiffness(bulk: ArrayLike | Tensor, shear: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+def isotropic_stiffness(
+    bulk: ArrayLike | Tensor,   # (...) bulk modulus, in the unit of the stiffness
+    shear: ArrayLike | Tensor,  # (...) shear modulus, the same unit
+) -> Tensor:                    # (..., 6, 6)
     "Stiffness of an isotropic material by its bulk and shear modulus (...)."
     bulk = tensor("bulk", bulk, (...,))
     bulk, shear = alike(bulk, tensor("shear", shear, (...,), like=bulk), "bulk and shear", (0, 0))
@@ -224,7 +255,9 @@ def isotropic_stiffness(bulk: ArrayLike | Tensor, shear: ArrayLike | Tensor) -> 
 
 # %% ../../nbs/core/elasticity.ipynb #4696c181
 @checked
-def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
+def base_stiffness(
+    poisson: float,  # Poisson's ratio
+) -> Tensor:         # (6, 6) / E
     "Stiffness of an isotropic material with Young's modulus 1; ValueError unless -1 < poisson < 0.5."
     poisson = number("poisson", poisson, above=-1, below=0.5)
     C = torch.zeros(6, 6, dtype=torch.float64)
@@ -234,7 +267,11 @@ def base_stiffness(poisson: float) -> Tensor:  # (6, 6) / E
 
 # %% ../../nbs/core/elasticity.ipynb #a74dc491
 @checked
-def cubic_target(C11: float, C12: float, C44: float) -> Tensor:  # (6, 6)
+def cubic_target(
+    C11: float,  # along an axis, in any unit
+    C12: float,  # between two axes, the same unit
+    C44: float,  # shear modulus, the same unit
+) -> Tensor:     # (6, 6)
     "Cubic stiffness; ValueError where it is not positive definite."
     C11, C12, C44 = number("C11", C11), number("C12", C12), number("C44", C44)
     C = torch.diag(torch.tensor(3 * [C11 - C12] + 3 * [C44], dtype=torch.float64))
@@ -273,7 +310,9 @@ def orthotropic_target(
 
 # %% ../../nbs/core/elasticity.ipynb #d72a4d93
 @checked
-def isotropic_moduli(C: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...)
+def isotropic_moduli(
+    C: ArrayLike | Tensor,   # (..., 6, 6) stiffness in Voigt notation
+) -> tuple[Tensor, Tensor]:  # bulk and shear modulus (...)
     "Moduli of the isotropic stiffness nearest to C (..., 6, 6), its Voigt averages."
     M = voigt_to_mandel(C)
     bulk = M[..., :3, :3].sum((-1, -2)) / 9
@@ -281,7 +320,9 @@ def isotropic_moduli(C: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:  # bulk an
 
 # %% ../../nbs/core/elasticity.ipynb #242e31e9
 @checked
-def universal_anisotropy(C: ArrayLike | Tensor) -> Tensor:  # (...)
+def universal_anisotropy(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Voigt notation
+) -> Tensor:                # (...)
     "5 G_V / G_R + K_V / K_R - 6 (Ranganathan and Ostoja-Starzewski 2008); 0 if isotropic."
     S = _inverse(voigt_to_mandel(C))
     k = S[..., :3, :3].sum((-1, -2))  # 1 / K_R
@@ -291,7 +332,9 @@ def universal_anisotropy(C: ArrayLike | Tensor) -> Tensor:  # (...)
 
 # %% ../../nbs/core/elasticity.ipynb #649b0181
 @checked
-def zener_ratio(C: ArrayLike | Tensor) -> Tensor:  # (...)
+def zener_ratio(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Voigt notation, of a cubic material
+) -> Tensor:                # (...)
     "2 C44 / (C11 - C12) of a cubic stiffness (..., 6, 6); 1 if isotropic."
     C = tensor("C", C, (..., 6, 6))
     deviator = C[..., 0, 0] - C[..., 0, 1]
@@ -301,7 +344,9 @@ def zener_ratio(C: ArrayLike | Tensor) -> Tensor:  # (...)
 
 # %% ../../nbs/core/elasticity.ipynb #f2eadb7f
 @checked
-def engineering_constants(C: ArrayLike | Tensor) -> dict[str, Tensor]:
+def engineering_constants(
+    C: ArrayLike | Tensor,  # (..., 6, 6) stiffness in Voigt notation
+) -> dict[str, Tensor]:
     "E1, E2, E3, G23, G13, G12, and nu_ij = - strain j / strain i in tension along i, of C (..., 6, 6)."
     S = _inverse(tensor("C", C, (..., 6, 6)))
     young = {f"E{i + 1}": 1 / S[..., i, i] for i in range(3)}
@@ -311,7 +356,10 @@ def engineering_constants(C: ArrayLike | Tensor) -> dict[str, Tensor]:
 
 # %% ../../nbs/core/elasticity.ipynb #1f7b4f49
 @checked
-def youngs_modulus(C: ArrayLike | Tensor, direction: ArrayLike | Tensor) -> Tensor:  # (..., n)
+def youngs_modulus(
+    C: ArrayLike | Tensor,          # (..., 6, 6) stiffness in Voigt notation
+    direction: ArrayLike | Tensor,  # (n, 3) of length 1
+) -> Tensor:                        # (..., n)
     "Young's modulus of C (..., 6, 6) in unit directions (n, 3)."
     C = tensor("C", C, (..., 6, 6))
     C, direction = alike(C, tensor("direction", direction, ("n", 3), like=C), "C and direction", (2, 2))
@@ -337,7 +385,10 @@ def elastic_surface(
 
 # %% ../../nbs/core/elasticity.ipynb #fb1d59d2
 @checked
-def voigt_bound(base: ArrayLike | Tensor, volume_fraction: ArrayLike | Tensor) -> Tensor:  # (..., 6, 6)
+def voigt_bound(
+    base: ArrayLike | Tensor,             # (6, 6) stiffness of the solid
+    volume_fraction: ArrayLike | Tensor,  # (...) of the solid, in [0, 1]
+) -> Tensor:                              # (..., 6, 6)
     "Stiffness that no porous structure of that base (6, 6) and volume fraction (...) exceeds."
     base = tensor("base", base, (6, 6))
     return base * tensor("volume_fraction", volume_fraction, (...,), like=base, least=0, most=1)[..., None, None]

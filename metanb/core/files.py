@@ -34,7 +34,9 @@ def user_path(
 
 # %% ../../nbs/core/files.ipynb #d4dbae2f
 @checked
-def is_checkout(folder: Path) -> bool:
+def is_checkout(
+    folder: Path,  # that may be the top of a checkout
+) -> bool:
     "Whether a folder is a checkout of metanb, and not somebody else's with the same names in it."
     try:
         lines = (folder / "settings.ini").read_text(encoding="utf-8").splitlines()
@@ -163,7 +165,9 @@ def write_json(
 
 # %% ../../nbs/core/files.ipynb #d4fd4005
 @checked
-def read_json(path: str | Path) -> dict[str, Any]:
+def read_json(
+    path: str | Path,  # that may be missing
+) -> dict[str, Any]:
     "A JSON object from a file; empty when the file is missing or spoiled."
     try:
         content = json.loads(user_path(path).read_text(encoding="utf-8"))

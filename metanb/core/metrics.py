@@ -47,7 +47,10 @@ MARKS = {True: "yes", False: "NO", None: "-"}
 
 
 @checked
-def as_number(value: Any, form: str) -> str:
+def as_number(
+    value: Any,  # number, truth value or text
+    form: str,   # of a number with digits, such as .4g
+) -> str:
     "A number in the given form; whole numbers with all their digits, yes or NO, texts as they are."
     if isinstance(value, bool):
         return MARKS[value]
@@ -55,7 +58,9 @@ def as_number(value: Any, form: str) -> str:
 
 # %% ../../nbs/core/metrics.ipynb #7b773bc6
 @checked
-def as_text(value: Any) -> str:
+def as_text(
+    value: Any,  # number, truth value, text or None
+) -> str:
     "One entry of a table: four digits for a number, a dash for nothing."
     if value is None or isinstance(value, bool):
         return MARKS[value]

@@ -82,7 +82,7 @@ def use_house_style() -> None:
 # %% ../../nbs/core/plotting.ipynb #37059717
 @checked
 def in_house_style(
-    draw: Callable[..., Any],
+    draw: Callable[..., Any],  # a function that makes a figure
 ) -> Callable[..., Any]:
     "Decorator: draw in the house style and leave matplotlib's settings as they were."
     @wraps(draw)

@@ -23,7 +23,7 @@ from .files import user_path
 from .plans import Plan, step_seconds
 from .presets import PRESETS
 from .training import Fit
-from .weights import save_pretrained
+from .weights import provenance, save_pretrained, weights
 
 # %% ../../nbs/core/recipes.ipynb #44ddf552
 @checked
@@ -122,6 +122,8 @@ def train_and_save(
     sheet = describe(result)
     save_pretrained(result.ema or result.model, folder, sheet)
     typer.echo(f"{folder}: step {result.step}" + ("" if result.finished else ", to be continued by the same line"))
+    if (name := "/".join(folder.absolute().parts[-2:])) in weights():  # a short training may stand before the package's
+        typer.echo(f"  pages take {provenance(name)}")
     return result, sheet
 
 # %% ../../nbs/core/recipes.ipynb #4318fd12

@@ -92,13 +92,17 @@ class Result:
 
 # %% ../../nbs/core/runs.ipynb #8c245667
 @checked
-def results(folder: Path) -> list[Result]:
+def results(
+    folder: Path,  # of a run
+) -> list[Result]:
     "All that a run left, sorted by name."
     return [Result(path.parent, read_json(path)) for path in sorted(folder.glob("*/*/state.json"))]
 
 # %% ../../nbs/core/runs.ipynb #2b0fb287
 @checked
-def summary_text(folder: Path) -> str:
+def summary_text(
+    folder: Path,  # of a run
+) -> str:
     "The tables of a run, one notebook after the other."
     blocks = []
     for result in results(folder):
@@ -129,7 +133,9 @@ pre {{ overflow-x: auto; background: #f6f6f6; padding: 0.8rem; font-size: 0.8rem
 
 # %% ../../nbs/core/runs.ipynb #62bbfadb
 @checked
-def picture(path: Path) -> str:
+def picture(
+    path: Path,  # of a PNG or SVG
+) -> str:
     "An image element with the file inside."
     kinds = {".png": "image/png", ".svg": "image/svg+xml"}
     if path.suffix not in kinds or not path.is_file():
@@ -140,14 +146,18 @@ def picture(path: Path) -> str:
 
 # %% ../../nbs/core/runs.ipynb #a9228489
 @checked
-def full_title(result: Result) -> str:
+def full_title(
+    result: Result,  # of one notebook
+) -> str:
     "The space before the title, for every paper has a Figure 1."
     space, title = result.folder.name.split("_")[0].capitalize(), result.title()
     return title if space.lower() in title.lower() or result.folder.parent.name != "figures" else f"{space}: {title}"
 
 # %% ../../nbs/core/runs.ipynb #b3af3f49
 @checked
-def section(result: Result) -> str:
+def section(
+    result: Result,  # of one notebook
+) -> str:
     "One notebook of the page."
     table = result.table()
     status, trace = html.escape(str(result.state.get("status"))), result.state.get("traceback")
@@ -163,7 +173,9 @@ def section(result: Result) -> str:
 
 # %% ../../nbs/core/runs.ipynb #4fc0f4a2
 @checked
-def overview(found: Sequence[Result]) -> str:
+def overview(
+    found: Sequence[Result],  # what `results` gave
+) -> str:
     "The table at the head of the page: notebook, status, how many of the targets that were judged are met."
     lines = []
     for result in found:
@@ -207,7 +219,9 @@ def space_commands(
 
 # %% ../../nbs/core/runs.ipynb #166c7d5c
 @checked
-def forward(module: str) -> Any:
+def forward(
+    module: str,  # with a function `command`
+) -> Any:
     "A command that imports the module when it is called and hands its arguments on to the module's own `command`."
     def call(context: typer.Context) -> None:
         inner = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -229,7 +243,9 @@ def forward(module: str) -> Any:
 
 # %% ../../nbs/core/runs.ipynb #78d3c35f
 @checked
-def usual_time(notebook: Notebook) -> str:
+def usual_time(
+    notebook: Notebook,  # of `core.notebooks`
+) -> str:
     "How long a notebook usually takes at preset test, in words; nothing where nobody has measured it."
     seconds = usual_seconds(notebook, "test")
     return "" if seconds is None else duration(seconds)

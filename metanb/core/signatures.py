@@ -20,7 +20,7 @@ from typing import Any, Union, get_args, get_origin
 
 # %% ../../nbs/core/signatures.ipynb #d2071735
 def short_type(
-    annotation: Any,
+    annotation: Any,  # a type, or its text
 ) -> str:
     "A type as one writes it."
     if isinstance(annotation, str):
@@ -56,7 +56,7 @@ class _Shown:
 
 # %% ../../nbs/core/signatures.ipynb #430a1529
 def short_signature(
-    function: Callable,
+    function: Callable,  # any, or a class
 ) -> inspect.Signature:  # to be looked at: its types and long defaults are texts
     "The signature of a function, in few words."
     signature = inspect.signature(function)

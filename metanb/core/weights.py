@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Network', 'WEIGHTS', 'CARD', 'keeps_config', 'save_pretrained', 'weights', 'card', 'provenance', 'prefer_weights',
-           'from_pretrained']
+           'just_trained', 'from_pretrained']
 
 # %% ../../nbs/core/weights.ipynb #ef34c484
 import functools
@@ -231,6 +231,18 @@ def prefer_weights(
         if not (path := user_path(folder, "folder")).is_dir():
             raise refused("folder", folder, "a folder of weights, such as runs/weights")
         os.environ["METANB_WEIGHTS"] = str(path.absolute())
+
+# %% ../../nbs/core/weights.ipynb #95eb8c4d
+@checked
+def just_trained(
+    out: str | Path,  # folder of weights, where a training puts its own
+    name: str,        # such as "truss/affine"
+    *,
+    preset: str,      # of the training that asks
+) -> str | Path:      # for `from_pretrained`: the folder below `out`, or the name
+    "Weights that a training has left in its folder, or those of the name; for a large training none of preset `test`."
+    folder = user_path(out, "out") / name
+    return folder if (folder / CARD).is_file() and (preset == "test" or _own(folder / CARD)) else name
 
 # %% ../../nbs/core/weights.ipynb #311f7248
 @checked

@@ -198,7 +198,7 @@ def _draw_map(figure: Figure) -> Figure:
     ax.set(xlim=(-90, 90), ylim=(-90, 90), xticks=ticks, yticks=ticks, aspect="equal")
     _draw_zone(ax, 360)
     ax.set(xlabel="angle of the upper cut, $\\alpha_1$ [°]", ylabel="angle of the lower cut, $\\alpha_2$ [°]")
-    ax.set_title("dark: the two cuts intersect", loc="left")
+    ax.set_title("shaded: the two cuts intersect", loc="left")
     return figure
 
 
@@ -295,7 +295,7 @@ SITE = (2, 2)  # the cut in the middle of the picture
 @checked(seed=(0, None))
 @lru_cache(maxsize=16)
 def surroundings(
-    seed: int,
+    seed: int,             # of the cell
 ) -> NDArray[np.float64]:  # (6, 6) an admissible cell without a limit to the rotations [degrees]
     "The cell that a single cut is looked at in."
     return admissible_designs(1, beta_max=90, sweeps=30, seed=seed)[0]

@@ -178,6 +178,8 @@ def descend(
     generator: Generator,
 ) -> Tensor:           # (B, n, m) clean angles [degrees]
     "Down the noise levels, evenly on a logarithmic scale."
+    if alpha.ndim != 3 or any(k < 4 or k % 2 for k in alpha.shape[1:]):
+        raise refused("alpha.shape", tuple(alpha.shape), "(B, n, m), n and m even and at least 4")
     levels = torch.logspace(math.log10(SIGMA[1]), math.log10(SIGMA[0]), n_steps, device=alpha.device).tolist()
     for now, after in zip(levels, levels[1:] + [0.0]):
         noise = normal(alpha.shape, generator, alpha.device)

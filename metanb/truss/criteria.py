@@ -25,7 +25,9 @@ def smallest_diameter(
 
 # %% ../../nbs/truss/criteria.ipynb #7bbc7900
 @checked
-def slenderness(designs: TrussDesign) -> tuple[NDArray, NDArray]:  # (B,), (B,)
+def slenderness(
+    designs: TrussDesign,      # B designs
+) -> tuple[NDArray, NDArray]:  # (B,), (B,)
     "Smallest and mean ratio of length to diameter of the struts."
     cells = [deformed_cell(design) for design in check_designs(designs)]
     ratios = [cell.lengths / cell.diameters for cell in cells]
@@ -165,7 +167,9 @@ def _gap(cell: DeformedCell) -> float:
 
 # %% ../../nbs/truss/criteria.ipynb #cf11243f
 @checked
-def least_gap(designs: TrussDesign) -> NDArray:  # (B,)
+def least_gap(
+    designs: TrussDesign,  # B designs
+) -> NDArray:              # (B,)
     "Smallest gap between struts that do not meet, over the thicker diameter; below 0 where they overlap."
     return np.array([_gap(deformed_cell(design)) for design in check_designs(designs)])
 

@@ -146,7 +146,9 @@ AUTHORS = {  # over the authors' 3,000,000 designs, C11 C12 C13 C22 C23 C33 C44 
 
 
 @checked
-def beyond_orthotropic(trusses: Trusses) -> NDArray:  # (n,)
+def beyond_orthotropic(
+    trusses: Trusses,  # n designs with their constants
+) -> NDArray:          # (n,)
     "Largest constant of C_ort beyond the nine, as a share of the largest."
     C = trusses.C_ort.astype(float)
     others = np.setdiff1d(np.arange(21), ORTHOTROPIC)
@@ -154,7 +156,9 @@ def beyond_orthotropic(trusses: Trusses) -> NDArray:  # (n,)
 
 # %% ../../nbs/truss/data.ipynb #d1646110
 @checked
-def statistics(trusses: Trusses) -> dict[str, Any]:
+def statistics(
+    trusses: Trusses,  # designs with their constants
+) -> dict[str, Any]:
     "Mean and standard deviation of the nine constants of C_ort [1e-3], and the share of designs with others above 1 %."
     nine = 1e3 * trusses.C_ort.astype(float)[:, ORTHOTROPIC]
     return {

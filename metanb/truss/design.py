@@ -167,7 +167,10 @@ class TrussDesign(_Batch):
 
 # %% ../../nbs/truss/design.ipynb #65d94458
 @checked
-def check_designs(designs: TrussDesign, name: str = "designs") -> TrussDesign:
+def check_designs(
+    designs: TrussDesign,   # B designs
+    name: str = "designs",  # of the argument, as the error says it
+) -> TrussDesign:
     "The designs; ValueError for anything else."
     if not isinstance(designs, TrussDesign):
         raise refused(f"type of {name}", type(designs).__name__, "TrussDesign")
@@ -175,7 +178,10 @@ def check_designs(designs: TrussDesign, name: str = "designs") -> TrussDesign:
 
 # %% ../../nbs/truss/design.ipynb #ceb9f1ef
 @checked
-def check_one(design: TrussDesign, name: str = "design") -> TrussDesign:
+def check_one(
+    design: TrussDesign,   # a batch of one
+    name: str = "design",  # of the argument, as the error says it
+) -> TrussDesign:
     "The design; ValueError for a batch of another number."
     if len(check_designs(design, name)) != 1:
         raise refused(f"len({name})", len(design), "one design, such as designs[0]")
@@ -183,7 +189,9 @@ def check_one(design: TrussDesign, name: str = "design") -> TrussDesign:
 
 # %% ../../nbs/truss/design.ipynb #f0d50a2b
 @checked
-def joined_designs(designs: Sequence[TrussDesign]) -> TrussDesign:
+def joined_designs(
+    designs: Sequence[TrussDesign],  # batches, one after the other
+) -> TrussDesign:
     "One batch of several; radii and moves must be in all of them or in none."
     values = {f.name: [getattr(check_designs(design), f.name) for design in designs] for f in fields(TrussDesign)}
     for name in ("radii", "moves"):
@@ -194,7 +202,10 @@ def joined_designs(designs: Sequence[TrussDesign]) -> TrussDesign:
 
 # %% ../../nbs/truss/design.ipynb #f5ef6190
 @checked
-def check_plain(design: TrussDesign, name: str = "design") -> TrussDesign:
+def check_plain(
+    design: TrussDesign,   # B designs
+    name: str = "design",  # of the argument, as the error says it
+) -> TrussDesign:
     "The designs; ValueError for struts that differ, where only the paper's designs are known."
     if not check_designs(design, name).plain:
         raise refused(f"{name}.radii, {name}.moves", "given", "None, designs whose struts are all alike")
@@ -206,9 +217,9 @@ BOUNDS = {"relative_density": (0.002, 0.1), "stretch": (0.5, 2.0)}  # of the pap
 # %% ../../nbs/truss/design.ipynb #95044917
 @checked(seed=(0, None))
 def random_designs(
-    n: int,
-    seed: int = 0,
-) -> TrussDesign:  # n designs
+    n: int,         # number of designs
+    seed: int = 0,  # the same one gives the same designs
+) -> TrussDesign:   # n designs
     "Designs of the paper's distribution; ValueError for a number below 1."
     n, rng = whole("n", n, 1), np.random.default_rng(whole("seed", seed, 0))
 
@@ -261,7 +272,9 @@ COLUMNS = (
 
 
 @checked
-def columns_of(designs: TrussDesign) -> tuple[str, ...]:
+def columns_of(
+    designs: TrussDesign,  # B designs
+) -> tuple[str, ...]:
     "Names of the columns of `to_table`: COLUMNS and, of designs with radii or moves, those of all struts and nodes."
     own = () if check_designs(designs).plain else _own_columns(designs.types[0], designs.tessellations[0])
     return COLUMNS + own
@@ -275,7 +288,9 @@ def _own_columns(types: NDArray, tessellations: NDArray) -> tuple[str, ...]:
 
 # %% ../../nbs/truss/design.ipynb #9eddb72e
 @checked
-def to_table(designs: TrussDesign) -> NDArray:  # (B, 19), or more of designs with radii or moves, see `columns_of`
+def to_table(
+    designs: TrussDesign,  # B designs
+) -> NDArray:              # (B, 19), or more of designs with radii or moves, see `columns_of`
     "Descriptors in the columns of the authors' table, and what designs have beyond them."
     turns = []
     for R in (check_designs(designs).R_I, designs.R_II):

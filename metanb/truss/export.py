@@ -64,7 +64,9 @@ _MOST_CELLS = 1_000_000  # of a block
 
 
 @checked
-def check_repeats(repeats: int | tuple[int, int, int]) -> tuple[int, int, int]:
+def check_repeats(
+    repeats: int | tuple[int, int, int],  # along x, y, z
+) -> tuple[int, int, int]:
     "Numbers of cells along three edges; one number holds for all. ValueError for anything below 1."
     three = repeats if isinstance(repeats, (tuple, list, np.ndarray)) else 3 * (repeats,)
     if len(three) != 3:
@@ -112,10 +114,10 @@ def _check_name(name: str) -> str:
 
 @checked
 def write_csv(
-    truss: TrussGraph,
-    folder: str | Path,
-    name: str = "truss",
-) -> tuple[Path, Path]:  # name_nodes.csv, name_struts.csv
+    truss: TrussGraph,    # nodes and radii [mm]
+    folder: str | Path,   # that is made where it is missing
+    name: str = "truss",  # first part of both files' names
+) -> tuple[Path, Path]:   # name_nodes.csv, name_struts.csv
     "Nodes and struts as two tables that `read_csv` reads back bit by bit."
     _check_name(name)
     nodes = _table(_NODES, np.arange(len(truss.nodes)), *truss.nodes.T)
@@ -132,7 +134,10 @@ def _check_column(path: str | Path, lines: NDArray, name: str, values: NDArray, 
 
 
 @checked
-def read_csv(nodes: str | Path, struts: str | Path) -> TrussGraph:
+def read_csv(
+    nodes: str | Path,   # file of the nodes [mm]
+    struts: str | Path,  # file of the struts, radii [mm]
+) -> TrussGraph:
     "The truss of `write_csv`; raises ValueError that names file, line and column."
     (a, above), (b, below) = read_columns(nodes, _NODES), read_columns(struts, _STRUTS)
     _check_column(nodes, above, "node", a[:, 0], a[:, 0] == np.arange(len(a)), "0, 1, ..., rows in order")
@@ -156,7 +161,10 @@ def _data_array(name: str, values: NDArray, components: int = 1) -> str:
 
 
 @checked
-def write_vtu(truss: TrussGraph, path: str | Path) -> Path:
+def write_vtu(
+    truss: TrussGraph,  # nodes and radii [mm]
+    path: str | Path,   # that ends in .vtu
+) -> Path:
     "An unstructured grid of lines [mm] with radius, diameter and share of each, and the largest radius at each node."
     suffix_of(path, (".vtu",))
     thickest = np.zeros(len(truss.nodes))
@@ -206,9 +214,9 @@ def _without_bubbles(vertices: NDArray, faces: NDArray) -> NDArray:
 # %% ../../nbs/truss/export.ipynb #18d28cb4
 @checked
 def union_volume(
-    truss: TrussGraph,
-    points: int = 20_000,
-) -> float:  # [mm^3]
+    truss: TrussGraph,     # nodes and radii [mm]
+    points: int = 20_000,  # drawn at random in the struts
+) -> float:                # [mm^3]
     "Volume of all struts with spherical ends, what several share counted once; within some 0.2 %, and always the same."
     rng, number_of = np.random.default_rng(0), whole("points", points, 1)
     a, b = np.moveaxis(truss.nodes[truss.struts], 1, 0)

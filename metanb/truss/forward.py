@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Residual', 'ExactLinear', 'ResidualNet', 'network', 'rotation_average', 'AffineForward', 'Scaled', 'OrthotropicNet',
-           'ShearNet', 'ForwardModel', 'BlackBox', 'predict_stiffness', 'r2_score']
+           'ShearNet', 'ForwardModel', 'Regression', 'BlackBox', 'predict_stiffness', 'r2_score']
 
 # %% ../../nbs/truss/forward.ipynb #51ce5dd6
 import torch
@@ -60,7 +60,11 @@ class ResidualNet(nn.Module):
 
 # %% ../../nbs/truss/forward.ipynb #fb6a8141
 @checked
-def network(n_in: int, n_out: int, hidden: list[int] | dict) -> nn.Module:
+def network(
+    n_in: int,                 # numbers that go in
+    n_out: int,                # numbers that come out
+    hidden: list[int] | dict,  # widths of the hidden layers, or {width, blocks}
+) -> nn.Module:
     "A plain perceptron for a list of widths, as in the paper; a `ResidualNet` for {width, blocks}."
     if isinstance(hidden, dict):
         return ResidualNet(n_in, n_out, **hidden)
@@ -75,6 +79,8 @@ def rotation_average(
     n: int = 8192,   # rotations
 ) -> Tensor:         # (21, 21) W
     "Weights W: |W e|^2 / 21 is the mean over rotations of squared Voigt constants of an error e, in their deviations."
+    if not len(z):
+        raise refused("z.shape", tuple(z.shape), "one row at least")
     six = torch.randn(n, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     R = rotation_from_six(six)  # uniform, as the two vectors are
     basis = stiffness_of(torch.eye(21, dtype=torch.float64))  # (21, 6, 6)
@@ -260,13 +266,32 @@ class ForwardModel(nn.Module):
 
 # %% ../../nbs/truss/forward.ipynb #326277df
 @checked
+class Regression(nn.Module):
+    "What learns by least squares in one phase; its subclass says of what, and keeps its learning rate in `config`."
+    phase = ""  # the name of its training in the history
+
+    def __init__(self, n_in: int, n_out: int, hidden: list[int] | dict):
+        super().__init__()
+        self.net = Scaled(n_in, n_out, hidden)
+
+    def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
+        "Scales of inputs and outputs from the data."
+        self.net.set_scales(*data)
+
+    def phases(self) -> list[Phase]:
+        "One phase of training."
+        rate = self.config["learning_rate"]
+        return [Phase(self.phase, self.net, lambda batch, generator: self.net.loss(*batch), rate)]
+
+# %% ../../nbs/truss/forward.ipynb #f6bd1a65
+@checked
 @keeps_config
-class BlackBox(nn.Module):
+class BlackBox(Regression):
     "The paper's ablation: all descriptors, rotations by six numbers each, to the 21 constants."
+    phase = "stiffness"
 
     def __init__(self, hidden: list[int] | dict = [1024, 1024, 1024, 1024], learning_rate: float = 1e-3):
-        super().__init__()
-        self.net = Scaled(46, 21, hidden)
+        super().__init__(46, 21, hidden)
 
     @staticmethod
     def inputs(design: RelaxedDesign) -> Tensor:  # (B, 46)
@@ -282,24 +307,15 @@ class BlackBox(nn.Module):
         "Inputs and isometric constants of designs; C_ort is not needed."
         return self.inputs(RelaxedDesign.of(design)), tensor("constants", constants, ("B", 21)).float() * ISOMETRIC
 
-    def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
-        "Scales of inputs and outputs from the data."
-        self.net.set_scales(*data)
-
-    def phases(self) -> list[Phase]:
-        "One phase of training."
-        rate = self.config["learning_rate"]
-        return [Phase("stiffness", self.net, lambda batch, generator: self.net.loss(*batch), rate)]
-
 # %% ../../nbs/truss/forward.ipynb #de388019
 @checked(batch=(1, None))
 @torch.no_grad()
 def predict_stiffness(
-    model: nn.Module,
-    designs: TrussDesign,
+    model: nn.Module,      # forward network, such as `AffineForward`
+    designs: TrussDesign,  # B designs
     *,
-    batch: int = 8192,
-) -> Tensor:  # (B, 6, 6) float32 per Young's modulus of the base material
+    batch: int = 8192,     # designs at a time
+) -> Tensor:               # (B, 6, 6) float32 per Young's modulus of the base material
     "What a forward network says about designs, where the designs are."
     soft = RelaxedDesign.of(designs, device=next(model.parameters()).device)
     C = stiffness_of(torch.cat([model(soft[i:i + batch]) for i in range(0, len(soft), batch)]))
@@ -307,7 +323,10 @@ def predict_stiffness(
 
 # %% ../../nbs/truss/forward.ipynb #9d3a7e35
 @checked
-def r2_score(found: Tensor, true: Tensor) -> NDArray:  # (21,) by rows of the upper triangle
+def r2_score(
+    found: Tensor,  # (B, 6, 6) predicted stiffness
+    true: Tensor,   # (B, 6, 6) in the same unit
+) -> NDArray:       # (21,) by rows of the upper triangle
     "1 - (mean square error) / variance, of each constant of stiffness (B, 6, 6)."
     if found.shape != true.shape or found.shape[1:] != (6, 6) or len(found) < 2:
         shapes = [tuple(found.shape), tuple(true.shape)]

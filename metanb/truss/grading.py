@@ -288,7 +288,9 @@ def _areas(field: Grading, found: Phases, x: NDArray, strut: NDArray) -> NDArray
 
 
 @checked
-def control_diameters(field: Grading) -> NDArray:  # (K,) [mm]
+def control_diameters(
+    field: Grading,  # of K control points
+) -> NDArray:        # (K,) [mm]
     "Strut diameters of the designs at the control points."
     return np.sqrt(4 / np.pi * field.areas(field.points, np.linalg.inv(field.reciprocal)).max(1))
 
@@ -345,4 +347,6 @@ def local_stiffness(
     cells = np.linalg.inv(field.field(x) if found is None else found.gradient(x))
     areas = field.areas(x, cells)
     areas[areas < np.pi / 4 * least_diameter**2] = 0.0
+    if not areas.any(1).all():
+        raise refused("least_diameter", least_diameter, "less than that of the thickest strut at each of the points")
     return graded_stiffness(field.graph, torch.tensor(cells), torch.tensor(areas), poisson=poisson).numpy()

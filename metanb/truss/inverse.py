@@ -230,7 +230,10 @@ def strut_set(
 
 # %% ../../nbs/truss/inverse.ipynb #65d5a57a
 @checked
-def load_proposer(name: str = "truss/inverse", device: str = "cpu") -> Callable[..., TrussDesign]:
+def load_proposer(
+    name: str = "truss/inverse",  # of the weights, or their folder
+    device: str = "cpu",          # auto, cpu or cuda: where the network is
+) -> Callable[..., TrussDesign]:
     "The shipped inverse network as a proposer, on a device; its designs are on the CPU."
     model = from_pretrained(name, device)
 

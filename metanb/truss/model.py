@@ -20,7 +20,7 @@ from ..core.elasticity import rotate_stiffness, rotation_from_six
 from ..core.training import Phase
 from ..core.weights import keeps_config
 from .design import BOUNDS, TrussDesign
-from .forward import AffineForward, BlackBox, Scaled, network
+from .forward import AffineForward, BlackBox, Regression, network
 from metanb.truss.relaxed import (
     ISOMETRIC, PAIRS, TYPES, RelaxedDesign, exact, isometric, presence, rotate_constants, stiffness_of, topologies,
 )
@@ -333,25 +333,16 @@ class InverseModel(InverseChain):
 # %% ../../nbs/truss/model.ipynb #fccb5c18
 @checked
 @keeps_config
-class DirectRegression(nn.Module):
+class DirectRegression(Regression):
     "Eq. 2: the constants to the numbers of the design they were made with, by least squares."
+    phase = "design"
 
     def __init__(self, hidden: list[int] | dict = [1024, 1024, 1024, 1024], learning_rate: float = 1e-3):
-        super().__init__()
-        self.net = Scaled(21, 46, hidden)
+        super().__init__(21, 46, hidden)
 
     def data(self, design: TrussDesign, orthotropic: ArrayLike, constants: ArrayLike) -> tuple[Tensor, Tensor]:
         "Isometric constants (B, 21) and all descriptors (B, 46), as the black box takes them."
         return tensor("constants", constants, ("B", 21)).float() * ISOMETRIC, BlackBox.inputs(RelaxedDesign.of(design))
-
-    def set_scales(self, data: tuple[Tensor, Tensor]) -> None:
-        "Scales of inputs and outputs from the data."
-        self.net.set_scales(*data)
-
-    def phases(self) -> list[Phase]:
-        "One phase of training."
-        rate = self.config["learning_rate"]
-        return [Phase("design", self.net, lambda batch, generator: self.net.loss(*batch), rate)]
 
     @torch.no_grad()
     def sample(

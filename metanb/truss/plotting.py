@@ -305,8 +305,8 @@ def _plot_answers(designs, rows, scale, cells, planes):
 # %% ../../nbs/truss/plotting.ipynb #ba2e840e
 @checked
 def layer_sizes(
-    network: nn.Module,
-) -> list[int]:  # inputs, then the outputs of each linear layer
+    network: nn.Module,  # a perceptron
+) -> list[int]:          # inputs, then the outputs of each linear layer
     "Widths of a network's layers, read from its weights."
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     return [layers[0].in_features] + [layer.out_features for layer in layers]

@@ -23,7 +23,9 @@ from .topology import compound, periodic_images, point_keys, slot_segments, slot
 
 # %% ../../nbs/truss/relaxed.ipynb #16558196
 @checked
-def exact(function: Callable) -> Callable:
+def exact(
+    function: Callable,  # of tensors
+) -> Callable:
     "The same function without autocast to 16 bits."
     @wraps(function)
     def inner(*args, **kwargs):
@@ -127,13 +129,17 @@ ISOMETRIC = _TWICE * torch.tensor(_ROOT[UPPER[0]] * _ROOT[UPPER[1]], dtype=torch
 
 
 @checked
-def isometric(C: Tensor) -> Tensor:  # (..., 21)
+def isometric(
+    C: Tensor,  # (..., 6, 6) stiffness in Voigt notation
+) -> Tensor:    # (..., 21)
     "Constants of a stiffness (..., 6, 6) in Voigt notation; their squares add up to those of the tensor."
     return C[..., UPPER[0], UPPER[1]] * ISOMETRIC.to(C)
 
 # %% ../../nbs/truss/relaxed.ipynb #c054129f
 @checked
-def stiffness_of(z: Tensor) -> Tensor:  # (..., 6, 6)
+def stiffness_of(
+    z: Tensor,  # (..., 21) isometric constants
+) -> Tensor:    # (..., 6, 6)
     "Stiffness in Voigt notation of isometric constants (..., 21)."
     return to_matrix(z / ISOMETRIC.to(z))
 

@@ -89,7 +89,10 @@ LATTICES: list[Elementary] = [
 
 # %% ../../nbs/truss/topology.ipynb #bea177a3
 @checked
-def slot_segments(type_: int, tessellation: int) -> NDArray:  # (n, 2, 3)
+def slot_segments(
+    type_: int,         # number of the elementary lattice in `LATTICES`
+    tessellation: int,  # copies along an edge of the cube: 1, or 2
+) -> NDArray:           # (n, 2, 3)
     "Struts of one slot in the cube centred at 0."
     if not 0 <= type_ < len(LATTICES):  # a user may have added some
         raise refused("type_", type_, f"a whole number from 0 to {len(LATTICES) - 1}")
@@ -104,13 +107,17 @@ _GRID = 1e6 / np.pi
 
 
 @checked
-def point_keys(points: NDArray) -> NDArray:  # (n, 3)
+def point_keys(
+    points: NDArray,  # (n, 3) [edge of the cube]
+) -> NDArray:         # (n, 3)
     "Integers that are equal for equal points (n, 3)."
     return np.rint(points * _GRID).astype(np.int64)
 
 # %% ../../nbs/truss/topology.ipynb #ca5f2ad1
 @checked
-def wrap(points: NDArray) -> NDArray:
+def wrap(
+    points: NDArray,  # (n, 3) [edge of the cube]
+) -> NDArray:
     "Points (n, 3) of the torus in [-1/2, 1/2)."
     wrapped = points - np.floor(points + 0.5)
     return np.where(wrapped > 0.5 - TOLERANCE, -0.5, np.where(abs(wrapped + 0.5) < TOLERANCE, -0.5, wrapped))
@@ -125,7 +132,9 @@ def _unique_segments(ends: NDArray) -> NDArray:
 
 
 @checked
-def periodic_images(ends: NDArray) -> NDArray:  # (m, 2, 3)
+def periodic_images(
+    ends: NDArray,  # (n, 2, 3) ends of segments [edge of the cube]
+) -> NDArray:       # (m, 2, 3)
     "All periodic images of segments (n, 2, 3) that touch the closed cube."
     shifts = np.array(np.meshgrid(*3 * [[-1, 0, 1]], indexing="ij")).reshape(3, -1).T
     every = (ends[None] + shifts[:, None, None]).reshape(-1, 2, 3)
@@ -281,7 +290,9 @@ def _direct(number: NDArray, vectors: NDArray) -> tuple[NDArray, NDArray]:
 
 
 @checked(segments=(None, None))
-def joined(segments: NDArray) -> Compound:
+def joined(
+    segments: NDArray,  # (n, 2, 3) ends in the cube centred at 0 [edge of the cube]
+) -> Compound:
     "The periodic graph of segments (n, 2, 3) in the cube."
     ends = _split(_unique_segments(segments))
     points = ends.reshape(-1, 3)
@@ -292,7 +303,9 @@ def joined(segments: NDArray) -> Compound:
 
 # %% ../../nbs/truss/topology.ipynb #49fd1654
 @checked
-def build_compound(slots: tuple[tuple[int, int], ...]) -> Compound:
+def build_compound(
+    slots: tuple[tuple[int, int], ...],  # (type, tessellation) of each
+) -> Compound:
     "The graph of slots ((type, tessellation), ...), computed."
     return joined(np.concatenate([slot_segments(*slot) for slot in slots]))
 
@@ -346,7 +359,9 @@ def _inversion(graph: Compound) -> NDArray | None:
 
 # %% ../../nbs/truss/topology.ipynb #0e9da319
 @checked
-def reduce_compound(compound: Compound) -> Reduced:
+def reduce_compound(
+    compound: Compound,  # of one periodic cell
+) -> Reduced:
     "The smallest equivalent graph under translations and inversion."
     group = _translations(compound)
     label, classes = np.unique(np.min(group, axis=0), return_inverse=True)
@@ -421,33 +436,46 @@ def _known(content: str, slots: tuple) -> tuple[Compound, Reduced]:
 
 # %% ../../nbs/truss/topology.ipynb #fb9b3300
 @checked
-def slot_set(types: ArrayLike, tessellations: ArrayLike) -> tuple[tuple[int, int], ...]:
+def slot_set(
+    types: ArrayLike,          # (3,) numbers in `LATTICES`
+    tessellations: ArrayLike,  # (3,) 1 or 2
+) -> tuple[tuple[int, int], ...]:
     "The set of slots ((type, tessellation), ...), sorted."
     return tuple(sorted(set(zip(map(int, types), map(int, tessellations)))))
 
 # %% ../../nbs/truss/topology.ipynb #9550a99d
 @checked
-def slots_of(types: ArrayLike, tessellations: ArrayLike) -> tuple[tuple[int, int], ...]:
+def slots_of(
+    types: ArrayLike,          # (3,) numbers in `LATTICES`
+    tessellations: ArrayLike,  # (3,) 1 or 2
+) -> tuple[tuple[int, int], ...]:
     "The set of slots, sorted; slots that are all halved are the same lattice as not halved."
     slots = slot_set(types, tessellations)
     return tuple((t, 1) for t, _ in slots) if all(k == 2 for _, k in slots) else slots
 
 # %% ../../nbs/truss/topology.ipynb #a888bb01
 @checked
-def compound(types: ArrayLike, tessellations: ArrayLike) -> Compound:
+def compound(
+    types: ArrayLike,          # (3,) numbers in `LATTICES`
+    tessellations: ArrayLike,  # (3,) 1 or 2
+) -> Compound:
     "The graph of three slots, whatever their order."
     slots = slot_set(types, tessellations)
     return _known(_content(slots), slots)[0]
 
 # %% ../../nbs/truss/topology.ipynb #0b055f60
 @checked
-def reduced(slots: tuple[tuple[int, int], ...]) -> Reduced:
+def reduced(
+    slots: tuple[tuple[int, int], ...],  # (type, tessellation) of each, sorted
+) -> Reduced:
     "The reduced graph of `slots_of`."
     return _known(_content(slots), slots)[1]
 
 # %% ../../nbs/truss/topology.ipynb #b802b4b6
 @checked
-def closed_struts(graph: Compound) -> tuple[NDArray, NDArray]:
+def closed_struts(
+    graph: Compound,  # of one periodic cell
+) -> tuple[NDArray, NDArray]:
     "Numbers (n,) and whole shifts (n, 3) of all images of struts that lie in the closed cube."
     start = graph.nodes[graph.struts[:, 0]]
     end = start + graph.vectors

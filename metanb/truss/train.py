@@ -24,7 +24,7 @@ from metanb.core.recipes import (
     check_command, train_and_save, training_plans,
 )
 from ..core.training import Fit, fit, thin
-from ..core.weights import CARD, card, from_pretrained
+from ..core.weights import from_pretrained, just_trained
 from .data import Trusses, initial_data
 from .mechanics import effective_stiffness
 from .forward import AffineForward, BlackBox, ForwardModel, predict_stiffness, r2_score
@@ -212,9 +212,7 @@ def _rounded(r2: NDArray) -> list[float]:
 # %% ../../nbs/truss/train.ipynb #93c83c5d
 def _forward_for(out: Path, preset: str) -> AffineForward:
     "The forward network in a folder of weights, or the one that its name stands for; no toy for a large training."
-    folder = out / "truss" / "affine"
-    fresh = (folder / CARD).is_file() and (preset == "test" or card(folder).get("training", {}).get("preset") != "test")
-    return from_pretrained(folder if fresh else "truss/affine")
+    return from_pretrained(just_trained(out, "truss/affine", preset=preset))
 
 # %% ../../nbs/truss/train.ipynb #5bf84639
 @checked(seed=(0, None))

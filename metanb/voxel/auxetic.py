@@ -277,7 +277,7 @@ def _records(run: GreyUnions, constants: NDArray, f: NDArray, rho: NDArray, foun
 
 @checked
 def grey_step(
-    run: GreyUnions,
+    run: GreyUnions,        # is changed in place
 ) -> list[dict[str, Any]]:  # of each start
     "Move the variables of all starts once; what is known of them before it."
     sharpness, softness = STAGES[run.stage]
@@ -485,8 +485,8 @@ def _candidates(search: BlockSearch, rng: np.random.Generator) -> NDArray:  # (B
 
 @checked
 def search_step(
-    search: BlockSearch,
-) -> dict[str, Any]:  # of the cell after it
+    search: BlockSearch,  # is changed in place
+) -> dict[str, Any]:      # of the cell after it
     "One round: solve some changed cells, and take the best if it is better, or by chance."
     rng = np.random.default_rng((*search.seed, search.round))
     cells, heat = _candidates(search, rng), search.heat * (1 - search.round / search.rounds)
@@ -604,8 +604,8 @@ class AuxeticSearch:
 # %% ../../nbs/voxel/auxetic.ipynb #31774c5f
 @checked
 def present(
-    run: AuxeticSearch,
-) -> NDArray:  # (n, n, n)
+    run: AuxeticSearch,  # at any stage
+) -> NDArray:            # (n, n, n)
     "The densities that are worked on: those of the best start, or of the cell that is being changed."
     if run.searches:
         return run.searches[min(run.turn, len(run.searches) - 1)].octant.astype(float)
@@ -615,7 +615,7 @@ def present(
 # %% ../../nbs/voxel/auxetic.ipynb #c4893a3a
 @checked
 def auxetic_state(
-    run: AuxeticSearch,
+    run: AuxeticSearch,  # at any stage
 ) -> dict[str, NDArray]:
     "What must be kept to go on, beside the history."
     grey = run.grey
@@ -634,8 +634,8 @@ def auxetic_state(
 # %% ../../nbs/voxel/auxetic.ipynb #b2a75584
 @checked
 def auxetic_take(
-    run: AuxeticSearch,
-    state: dict[str, NDArray],
+    run: AuxeticSearch,         # is changed in place
+    state: dict[str, NDArray],  # of `auxetic_state`
 ) -> None:
     "Go back to a state of a run with the same settings."
     grey = run.grey

@@ -79,7 +79,7 @@ def save_lists(
 # %% ../../nbs/voxel/benchmark.ipynb #e3095cb6
 @checked
 def load_lists(
-    file: str | Path,
+    file: str | Path,  # of `save_lists`
 ) -> dict[str, NDArray]:
     "Read what `save_lists` wrote; ValueError for another file."
     try:

@@ -254,10 +254,15 @@ def mirrored(
     return out
 
 # %% ../../nbs/voxel/cloak.ipynb #604a97c1
+def _whole(task: Cloak, field: Tensor, *, nodes: bool = False) -> NDArray:
+    "The whole block of a field of elements or nodes: the field itself where nothing was left out by symmetry."
+    return field.numpy(force=True) if len(task.weight) == task.N + 1 else mirrored(field, nodes=nodes)
+
+# %% ../../nbs/voxel/cloak.ipynb #5e0cf95e
 @checked
 def draw_moved(
     task: Cloak,
-    constants: Tensor,  # (3, m, m, m)
+    constants: Tensor,  # (3, m, m, m); m is N / 2 of an eighth, else N
     u: Tensor,          # (S, 3, m+1, m+1, m+1)
     *,
     ax: Any = None,     # matplotlib axes; new ones without
@@ -269,10 +274,10 @@ def draw_moved(
     from matplotlib.pyplot import subplots
 
     ax = subplots(figsize=(3, 3))[1] if ax is None else ax
-    still, moved = (mirrored(field[0], nodes=True)[:2, :, :, task.N // 2] for field in (task.reference, u))
+    still, moved = (_whole(task, field[0], nodes=True)[:2, :, :, task.N // 2] for field in (task.reference, u))
     apart = np.linalg.norm(moved - still, axis=0) / np.linalg.norm(still, axis=0).mean()
     apart = (apart[1:, 1:] + apart[1:, :-1] + apart[:-1, 1:] + apart[:-1, :-1]) / 4
-    solid = mirrored(constants[0])[:, :, task.N // 2] > 0
+    solid = _whole(task, constants[0])[:, :, task.N // 2] > 0
     scale = part * number("exaggerated", exaggerated, least=0) * task.N / abs(still).max()
     places = np.stack(np.meshgrid(*2 * [np.arange(task.N + 1.0)], indexing="ij")) + scale * moved
     picture = ax.pcolormesh(*places, np.where(solid, part * apart, np.nan), cmap="viridis", vmin=0, vmax=most,

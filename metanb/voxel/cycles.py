@@ -83,6 +83,14 @@ def _rows(octants: NDArray, wanted: NDArray, source: str, device: str, **setting
             "residual": found.residual.amax(1).numpy(force=True)}
 
 # %% ../../nbs/voxel/cycles.ipynb #501775d8
+def _file(path: str, name: str) -> NDArray:
+    "The array of a .npy file that an argument names."
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise refused(name, path, f"a .npy file ({error})") from None
+
+
 @checked(seed=(0, None))
 def make_generated(
     n: int,        # cells in this shard
@@ -98,7 +106,7 @@ def make_generated(
     device: str = "cpu",
 ) -> dict[str, NDArray]:  # arrays with n rows
     "Cells that a model draws for wishes, sound after cleaning."
-    model, asked, rng = _model(weights, digest, device), np.load(pool), np.random.default_rng(seed)
+    model, asked, rng = _model(weights, digest, device), _file(pool, "pool"), np.random.default_rng(seed)
     octants, wanted, drawn = [], [], 0
     while sum(map(len, octants)) < n:
         rows = asked[rng.integers(len(asked), size=n)]
@@ -126,7 +134,7 @@ def make_perturbed(
     device: str = "cpu",
 ) -> dict[str, NDArray]:  # arrays with n rows
     "Known cells with noise on their surface and a little more or less material, sound after cleaning."
-    known, rng = Parents(from_wedge(np.load(parents))), np.random.default_rng(seed)
+    known, rng = Parents(from_wedge(_file(parents, "parents"))), np.random.default_rng(seed)
     octants, wanted = [], []
     while len(octants) < n:
         which = rng.integers(len(known))
@@ -147,7 +155,13 @@ SIZES = {  # octant, network, cells that a cycle adds, steps of each training, c
 
 
 @checked(seed=(0, None))
-def initial_lessons(preset: str, *, folder: Path | None = None, seed: int = 0, progress: bool = True) -> Lessons:
+def initial_lessons(
+    preset: str,                 # test, demo or paper
+    *,
+    folder: Path | None = None,  # where sets are kept; `data_root()` without
+    seed: int = 0,               # of the cells
+    progress: bool = True,       # show a progress bar
+) -> Lessons:
     "The optimised cells alone, as in the paper; at `test` a few of families."
     if preset == "test":
         return lessons(load(families(preset="test", n=240, folder=folder, seed=seed, progress=progress)))

@@ -45,7 +45,7 @@ RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])
 
 
-@checked(seed=(0, None), n=(1, None))
+@checked(seed=(0, None), n=(1, None), low=(0, 1), high=(0, 1))
 def make_shard(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -296,7 +296,7 @@ def coverage(
 # %% ../../nbs/voxel/data.ipynb #9747f9d6
 @checked
 def moduli(
-    cells: Cells,
+    cells: Cells,         # N cells with their stiffness [E of the base material]
 ) -> dict[str, NDArray]:  # each (N,)
     "Bulk modulus, C44, Poisson's ratio along an axis, Zener ratio, and the shares of the first two in their bounds."
     C11, C12, C44 = cells.stiffness.astype(float).T
@@ -340,7 +340,7 @@ def statistics(
 # %% ../../nbs/voxel/data.ipynb #345a9fd7
 @checked
 def draw_coverage(
-    cells: Cells,
+    cells: Cells,  # of one data set or several
 ) -> Figure:
     "Constants against each other and moduli against the volume fraction, by origin; good cells only."
     from matplotlib.pyplot import subplots

@@ -119,7 +119,8 @@ def read_mesh_cell(
     solid = _inside(vertices - first * n, np.asarray(mesh.faces), tuple(periods * n))
     cell = solid.reshape(np.stack([periods, np.full(3, n)], 1).reshape(-1)).any((0, 2, 4))
     if not cell.any():
-        raise refused("n", n, f"so many voxels that the centre of one is inside the surface of {path.name}")
+        allowed = f"so many voxels, or an edge so small, that the centre of one is inside the surface of {path.name}"
+        raise refused("n", n, allowed)
     return cell
 
 # %% ../../nbs/voxel/exchange.ipynb #b468a39d

@@ -85,11 +85,11 @@ def _bulk_share(properties: NDArray) -> NDArray:  # (N,)
 # %% ../../nbs/voxel/gradation.ipynb #ab2a26f6
 @checked(seed=(0, None))
 def fit_regressor(
-    data: Lessons,
+    data: Lessons,     # cells of one octant with their properties, and held-out ones
     *,
-    epochs: int = 12,
-    width: int = 192,
-    seed: int = 0,
+    epochs: int = 12,  # passes over the cells
+    width: int = 192,  # of the hidden layers
+    seed: int = 0,     # of weights and order
 ) -> tuple[nn.Module, float]:  # free voxels (B, W) as -1 and 1 -> K / K_HS (B, 1); R^2 of held-out cells
     "Learn the share of the bound that the bulk modulus of a cell is."
     generator = torch.Generator().manual_seed(seed)

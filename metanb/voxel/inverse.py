@@ -56,8 +56,8 @@ def check_bounds(
     volume_fraction: float | None = None,
 ) -> None:
     "ValueError for a stiffness that no cell, or none of the volume fraction, can have; it names the bound."
-    C11, C12, C44 = constants
-    v = 1.0 if volume_fraction is None else volume_fraction
+    C11, C12, C44 = shaped("constants", constants, (3,), dtype=float)
+    v = 1.0 if volume_fraction is None else number("volume_fraction", volume_fraction, above=0, most=1)
     solid = base_stiffness(0.3)
     K_most, G_most = float(bounds(v)[0]) if v < 1 else float(solid[0, 0] + 2 * solid[0, 1]) / 3, v * float(solid[3, 3])
     of = "of the solid" if volume_fraction is None else f"at volume fraction {v:g}"
@@ -93,6 +93,12 @@ def verify(
     return np.column_stack([label(octants, rtol=FINE, max_iterations=400).constants.numpy(), octants.mean((1, 2, 3))])
 
 # %% ../../nbs/voxel/inverse.ipynb #627868ff
+def _check_wanted(wanted: NDArray) -> None:
+    "Numbers, or NaN for what may be anything."
+    if np.isinf(wanted).any():
+        raise refused("wanted", wanted, "finite numbers, NaN where nothing is wanted")
+
+# %% ../../nbs/voxel/inverse.ipynb #1d88ba46
 @checked(seed=(0, None))
 def draw_sound(
     model: CellDiffusion,
@@ -105,6 +111,7 @@ def draw_sound(
 ) -> tuple[NDArray, dict[str, float]]:  # (at most n, n, n, n) bool, and which share was in one piece at each stage
     "Candidates that are one body with solid on all six faces."
     kept, raw, mended, drawn = [], 0, 0, 0
+    _check_wanted(wanted)
     for turn in range(3):
         missing = n - sum(map(len, kept))
         if not missing:
@@ -154,6 +161,7 @@ def correct_by_miss(
     octant: int | None = None,  # to which cells are enlarged to be verified; n without
 ) -> tuple[NDArray, NDArray]:  # octants and properties, none worse than before
     "One pass towards the target by the verified misses."
+    _check_wanted(wanted)
     reach, wanted = number("most", most, above=0) * np.ptp(RANGES, axis=1), np.broadcast_to(wanted, properties.shape)
     moved = wanted + np.clip(wanted - properties, -reach, reach)
     part, carries = main_part(refresh(model, octants, moved, seed=seed, guidance_scale=guidance_scale))

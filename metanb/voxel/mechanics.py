@@ -263,8 +263,8 @@ def solve(
     spacing: Sequence[float] = UNIT,  # edges of a voxel along x, y, z; bricks with symmetry "none" alone
 ) -> Solution:
     "Homogenise octants or cells without looking for symmetries; raises ValueError, also for a tolerance not reached."
-    if E.ndim != 4 or E.dtype not in (torch.float32, torch.float64) or not bool((E >= 0).all()):
-        raise refused("E", E, "(B, n, n, n) of float32 or float64, 0 or more")
+    if E.ndim != 4 or E.dtype not in (torch.float32, torch.float64) or not bool(((E >= 0) & (E < torch.inf)).all()):
+        raise refused("E", E, "(B, n, n, n) of float32 or float64, finite, 0 or more")
     choice("symmetry", symmetry, ("cubic", "mirror", "none"))
     spacing = _spacing(spacing)
     if symmetry != "none" and not _is_cube(E, spacing):

@@ -9,10 +9,12 @@ __all__ = ['log_moduli', 'from_log_moduli', 'Reach', 'reach_of', 'Body', 'Design
 # %% ../../nbs/voxel/multiscale.ipynb #204b3597
 import hashlib
 import io
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -214,7 +216,8 @@ def _step(run: _Run, move: float) -> None:
 def _fingerprint(run: _Run, move: float) -> str:
     "Of what a checkpoint belongs to."
     case = run.body.case
-    parts = [run.body.constants, run.body.designed, case.fixed, case.given, case.force, run.reach.points, run.groups]
+    parts = [run.body.constants, run.body.designed, case.fixed, case.given, case.force, run.reach.points, run.groups,
+             run.x]
     text = b"".join(torch.as_tensor(part).cpu().contiguous().numpy().tobytes() for part in parts)
     return hashlib.sha256(text + repr((run.body.most_volume, run.reach.radius, move)).encode()).hexdigest()
 
@@ -227,15 +230,31 @@ def _save(run: _Run, path: str | Path, mark: str) -> None:
     write_file(path, buffer.getvalue(), argument="checkpoint")
 
 
+def _kept(path: Path) -> dict[str, NDArray]:
+    "The arrays of a checkpoint."
+    try:
+        with np.load(path) as kept:
+            return {name: kept[name] for name in kept.files if name != "mark"} | {"mark": str(kept["mark"])}
+    except (OSError, BadZipFile, zlib.error, AttributeError, KeyError, TypeError, ValueError, EOFError) as error:
+        raise refused("checkpoint", path, f"a checkpoint of this work that is whole, or none ({error})") from None
+
+
 def _take(run: _Run, path: Path, mark: str) -> None:
-    with np.load(path) as kept:
-        if str(kept["mark"]) != mark:
-            raise refused("checkpoint", path, "the file of the same body, reach, groups and move, or none")
-        run.x, run.older, run.asymptotes = kept["x"], [*kept["older"]], [*kept["asymptotes"]]
-        run.best = float(kept["least"]), kept["best"]
-        run.history = [dict(zip(map(str, kept["names"]), map(float, row))) for row in kept["history"]]
+    "Go on from a checkpoint; whether the objective is that of the file, its last point tells: no mark can."
+    kept = _kept(path)
+    same = kept["mark"] == mark
+    if same:
+        last = run.body.with_constants(from_log_moduli(kept["older"][0])[run.groups])
+        noted = dict(zip(map(str, kept["names"]), kept["history"][-1]))["objective"]
+        same = abs(run.body.value(last) / noted - 1) < 1e-3
+    if not same:
+        allowed = "the file of the same body, objective, reach, start, groups and move, or none"
+        raise refused("checkpoint", path, allowed)
+    run.x, run.older, run.asymptotes = kept["x"], [*kept["older"]], [*kept["asymptotes"]]
+    run.best = float(kept["least"]), kept["best"]
+    run.history = [dict(zip(map(str, kept["names"]), map(float, row))) for row in kept["history"]]
 
-
+# %% ../../nbs/voxel/multiscale.ipynb #aa25706c
 @checked
 def optimise(
     body: Body,
@@ -349,10 +368,10 @@ def cells_for(
     settings = repr((rounds, sturdy, seed)).encode()
     mark = hashlib.sha256(np.packbits(octants).tobytes() + x.tobytes() + settings).hexdigest()
     if checkpoint is not None and (path := user_path(checkpoint, "checkpoint")).is_file():
-        with np.load(path) as kept:
-            if str(kept["mark"]) != mark:
-                raise refused("checkpoint", path, "the file of the same constants and settings, or none")
-            done = {int(g): (kept[f"octants{g}"], kept[f"properties{g}"]) for g in kept["done"]}
+        kept = _kept(path)
+        if kept["mark"] != mark:
+            raise refused("checkpoint", path, "the file of the same constants and settings, or none")
+        done = {int(g): (kept[f"octants{g}"], kept[f"properties{g}"]) for g in kept["done"]}
     for g in tqdm(range(len(wanted)), disable=not progress):
         if g not in done:
             done[g] = _polished(octants[g], np.append(wanted[g], np.nan), rounds, sturdy, seed)

@@ -28,19 +28,28 @@ Objective = Callable[[Tensor, int], Tensor]  # stiffness (6, 6) and number of th
 
 
 @checked
-def bulk(C: Tensor, step: int = 0) -> Tensor:
+def bulk(
+    C: Tensor,      # (6, 6) stiffness per Young's modulus of the base material
+    step: int = 0,  # of the optimisation; not used
+) -> Tensor:
     "Minus the bulk modulus."
     return -C[:3, :3].sum() / 9
 
 # %% ../../nbs/voxel/objectives.ipynb #a454fb24
 @checked
-def shear(C: Tensor, step: int = 0) -> Tensor:
+def shear(
+    C: Tensor,      # (6, 6) stiffness per Young's modulus of the base material
+    step: int = 0,  # of the optimisation; not used
+) -> Tensor:
     "Minus the mean of the shear moduli C44, C55, C66."
     return -C.diagonal()[3:].sum() / 3
 
 # %% ../../nbs/voxel/objectives.ipynb #c730440d
 @checked
-def youngs(C: Tensor, step: int = 0) -> Tensor:
+def youngs(
+    C: Tensor,      # (6, 6) stiffness per Young's modulus of the base material
+    step: int = 0,  # of the optimisation; not used
+) -> Tensor:
     "Minus the Young's modulus along an axis."
     return -1 / torch.linalg.inv(C[:3, :3] + 1e-9 * torch.eye(3, dtype=C.dtype, device=C.device))[0, 0]
 
@@ -49,7 +58,10 @@ FLOOR = 0.02  # share of the axial stiffness that the objective of Poisson's rat
 
 
 @checked
-def poisson(C: Tensor, step: int = 0) -> Tensor:
+def poisson(
+    C: Tensor,      # (6, 6) stiffness per Young's modulus of the base material
+    step: int = 0,  # of the optimisation
+) -> Tensor:
     "C12 + C13 + C23 less a share of C11 + C22 + C33 that fades with 0.6^step, to `FLOOR`."
     return C[0, 1] + C[0, 2] + C[1, 2] - max(0.6**step, FLOOR) * C.diagonal()[:3].sum()
 

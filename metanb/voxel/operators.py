@@ -154,7 +154,9 @@ def _times(columns: Tensor, f: Tensor) -> Tensor:  # (S, 3, ...)
 
 # %% ../../nbs/voxel/operators.ipynb #ca3fa2bd
 @checked(case=(0, 5))
-def parity(case: int) -> list[list[bool]]:  # odd[component][axis]
+def parity(
+    case: int,          # Voigt number of the mean strain, from 0 to 5
+) -> list[list[bool]]:  # odd[component][axis]
     "Whether a displacement component is odd about the mirror planes normal to an axis, in a Voigt load case."
     b, c = PAIRS[case]
     if b == c:

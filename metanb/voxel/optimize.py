@@ -510,8 +510,8 @@ def _settings(task: Task) -> dict[str, Any]:
 # %% ../../nbs/voxel/optimize.ipynb #e33541f9
 @checked
 def save_state(
-    run: InverseHomogenization,
-    path: str | Path,
+    run: InverseHomogenization,  # at any step
+    path: str | Path,            # of the file
 ) -> Path:
     "Keep an optimisation in one file, which replaces an older one only when it is complete."
     text = json.dumps({"settings": _settings(run.task), "history": run.history})
@@ -522,9 +522,9 @@ def save_state(
 # %% ../../nbs/voxel/optimize.ipynb #3cb11a27
 @checked
 def restore_state(
-    run: InverseHomogenization,
-    path: str | Path,
-) -> InverseHomogenization:  # the same
+    run: InverseHomogenization,  # of the same settings; is changed in place
+    path: str | Path,            # of `save_state`
+) -> InverseHomogenization:      # the same
     "Go back to a saved state; raises ValueError if it belongs to other settings."
     try:
         content = io.BytesIO(user_path(path).read_bytes())
@@ -581,7 +581,7 @@ def optimize(
 # %% ../../nbs/voxel/optimize.ipynb #908bf585
 @checked
 def draw_progress(
-    run: InverseHomogenization,
+    run: InverseHomogenization,  # at any step
 ) -> Figure:
     "Objective and volume fraction over the steps, and the slice of the cell through its middle."
     from matplotlib.pyplot import subplots
