@@ -322,7 +322,7 @@ def plated(
     octant: int,             # n
     volume_fraction: float,
 ) -> NDArray[np.bool_]:      # (n, n, n) without walls of a single voxel
-    "A closed cell of flat walls."
+    "A closed cell of flat walls; walls of less than two voxels are left out, and with them their volume."
     solid = cut(plated_field(extra, octant), volume_fraction, octant)
     return main_part(opened(from_wedge(solid))[None])[0][0]
 
