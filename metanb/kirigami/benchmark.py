@@ -128,7 +128,7 @@ def score(
 @checked(most=(1, None))
 @dataclass
 class Tested:
-    "A generator that keeps what is free of intersections and draws the rest again: the class that may test while sampling."
+    "A generator that may test while sampling: it keeps what is free of intersections and draws the rest again."
 
     generate: Callable[..., ArrayLike]  # generate(n, seed=..., beta_max=...) -> (n, rows, columns) [degrees]
     most: int = 1000  # cells drawn for one that is kept, before it is given up
