@@ -13,7 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -132,12 +132,12 @@ class Tested:
 
     generate: Callable[..., ArrayLike]  # generate(n, seed=..., beta_max=...) -> (n, rows, columns) [degrees]
     most: int = 1000  # cells drawn for one that is kept, before it is given up
-    drawn: int = 0    # so far, over all calls
-    kept: int = 0
+    drawn: int = field(default=0, init=False)  # so far, over all calls
+    kept: int = field(default=0, init=False)
 
     def __call__(self, n: int, seed: int = 0, *, beta_max: float, **options) -> NDArray[np.float64]:
         "n admissible cells; RuntimeError where nearly none is."
-        found, drawn, missing = [], 0, n
+        found, drawn, missing = [], 0, whole("n", n, 1)
         while missing > 0:
             if drawn >= self.most * n:
                 raise RuntimeError(f"of {drawn} cells only {n - missing} are admissible, of {n} that were asked for")
