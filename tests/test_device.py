@@ -32,7 +32,10 @@ from metanb.truss.design import random_designs, to_table
 from metanb.truss.forward import predict_stiffness
 from metanb.truss.inverse import design_for, nmse, random_proposer, refine
 from metanb.truss.mechanics import effective_stiffness
+from metanb.voxel.families import random_cells
+from metanb.voxel.gradation import between, sequence, to_noise
 from metanb.voxel.mechanics import conjugate_gradients
+from metanb.voxel.model import CellDiffusion
 from metanb.voxel.objectives import reach, youngs
 from metanb.voxel.operators import Octant
 from metanb.voxel.train import TRAININGS
@@ -349,6 +352,16 @@ def test_a_call_of_the_voxel_network_in_half_precision_launches_little():
         net = net.to("cuda").bfloat16()
         x, t, given = (torch.zeros(1, *s, device="cuda", dtype=torch.bfloat16) for s in ((2, 16, 16, 16), (), (4,)))
         assert _counted(gpu, lambda: net(x, t, given))[0] <= 300
+
+
+def test_a_regressor_on_the_cpu_guides_a_network_on_a_gpu():
+    torch.manual_seed(0)
+    model, cells = CellDiffusion(octant=8, width=32, blocks=1, embedding=16, noise_steps=20).eval(), random_cells(2, 0, octant=8)[0]
+    with pretend_cuda():
+        model = model.to("cuda")
+        arc = between(*to_noise(model, cells, n_steps=3), 2)
+        guided = sequence(model, arc, n_steps=3, ends=cells, regressor=nn.Linear(120, 1))
+    assert guided.shape == (2, 8, 8, 8)
 
 
 class Line(nn.Module):

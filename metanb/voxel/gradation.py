@@ -37,8 +37,12 @@ def to_noise(
 ) -> Tensor:              # (B, 1, W)
     "The noise from which the sampler leads to cells."
     told = None if condition is None else to_condition(condition)
-    free = torch.as_tensor(to_wedge(np.asarray(octants).astype(bool)))
+    free = torch.as_tensor(_free(octants, "octants"))
     return model.invert((free, None), told, n_steps=whole("n_steps", n_steps, 1))
+
+
+def _free(octants: NDArray, name: str) -> NDArray:  # (B, W) bool
+    return to_wedge(np.asarray(check_designs(octants, name, binary=True, even=False)).astype(bool))
 
 # %% ../../nbs/voxel/gradation.ipynb #255c5fa7
 @checked(noise=(None, None))
@@ -49,7 +53,7 @@ def from_noise(
     *,
     n_steps: int = 40,
     condition: ArrayLike | None = None,  # (B, 4)
-    steer: Callable | None = None,  # a pull on each guess, see `guidance`
+    steer: Callable | None = None,  # a pull on each guess, such as a `Guidance`
 ) -> NDArray[np.bool_]:   # (B, n, n, n)
     "Cells as the sampler draws them."
     if not len(noise):
@@ -92,6 +96,8 @@ def fit_regressor(
     seed: int = 0,     # of weights and order
 ) -> tuple[nn.Module, float]:  # free voxels (B, W) as -1 and 1 -> K / K_HS (B, 1); R^2 of held-out cells
     "Learn the share of the bound that the bulk modulus of a cell is."
+    if not len(data) or not len(data.heldout_free):
+        raise refused("data", f"{len(data)} cells, {len(data.heldout_free)} held out", "at least one of each")
     generator = torch.Generator().manual_seed(seed)
     x, y = _lesson(data.free, data.properties)
     with torch.random.fork_rng():
@@ -146,13 +152,14 @@ class Guidance:
         weight = torch.as_tensor(wedge(self.octant)[2][face.numpy()]).float() / self.octant**2
         total = -self.bulk * self.regressor(p)[:, 0]
         for share, x in self.faces:
-            total = total + share * _face_distance(p, x.expand_as(p), face, weight)
+            total = total + share * _face_distance(p, x.to(p).expand_as(p), face.to(p.device), weight.to(p))
         return total
 
     def __call__(self, x0: Tensor, t: float) -> Tensor:  # (B, 1, W)
+        like = next(self.regressor.parameters(), x0)  # the network that draws may be on another device
         with torch.enable_grad():
-            p = x0[:, 0].detach().clone().requires_grad_()
-            pull = torch.autograd.grad(self.energy(p).sum(), p)[0]
+            p = x0[:, 0].detach().to(like, copy=True).requires_grad_()
+            pull = torch.autograd.grad(self.energy(p).sum(), p)[0].to(x0)
         size = pull.abs().amax(1, keepdim=True).clamp_min(1e-9)
         return (x0 - self.strength * (pull / size)[:, None]).clamp(-1, 1)
 
@@ -175,7 +182,7 @@ def sequence(
     if ends is None:
         raise refused("ends", None, "(2, n, n, n) cells, whose faces guide")
     n, found = np.shape(ends)[-1], []
-    first, last = 2.0 * torch.as_tensor(to_wedge(np.asarray(ends).astype(bool))).float() - 1
+    first, last = 2.0 * torch.as_tensor(_free(ends, "ends")).float() - 1
     before = first
     for i, one in enumerate(noise):
         a = i / max(len(noise) - 1, 1)
@@ -283,16 +290,17 @@ def extreme_cells(
     C11, C12, _, v = data.properties.T
     if choice("which", which, ("youngs", "bulk")) == "youngs":
         E = np.where(C11 + C12 > 1e-6, C11 - 2 * C12**2 / np.maximum(C11 + C12, 1e-6), 0)
-        ranked = [np.argsort(x, kind="stable") for x in (np.where(E > 1e-3, E, np.inf), -np.where(v < 0.98, E, 0))]
+        worth = [np.where(E > 1e-3, E, np.inf), np.where(v < 0.98, -E, np.inf)]
     else:
         share = _bulk_share(data.properties)
-        ranked = [np.argsort(-np.where(abs(v - wanted) < width, share, 0), kind="stable") for wanted in shares]
+        worth = [np.where(abs(v - wanted) < width, -share, np.inf) for wanted in shares]
     found = []
-    for order in ranked:
-        some = from_wedge(data.free[order[:50]].astype(bool))
-        good = is_sound(some) & (opened(some) == some).all((1, 2, 3))
+    for one in worth:
+        order = np.argsort(one, kind="stable")[:50]
+        some = from_wedge(data.free[order].astype(bool))
+        good = np.isfinite(one[order]) & is_sound(some) & (opened(some) == some).all((1, 2, 3))
         if not good.any():
-            raise refused("data", f"{len(data)} cells", "ones of which some at the ends have no thin walls")
+            raise refused("data", f"{len(data)} cells", "some at the ends, or near the shares, without thin walls")
         found.append(some[int(good.argmax())])
     return np.stack(found)
 
