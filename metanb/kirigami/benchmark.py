@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['CELL', 'HELDOUT_SEED', 'TARGETS', 'COLUMNS', 'draw_shipped', 'ranges', 'generators', 'find_generator',
-           'check_generated', 'score', 'measured', 'solved', 'leaderboard', 'command']
+           'check_generated', 'score', 'Tested', 'measured', 'solved', 'leaderboard', 'command']
 
 # %% ../../nbs/kirigami/benchmark.ipynb #bddd88eb
 import importlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +28,7 @@ from ..core.metrics import row
 from ..core.presets import DEFAULT
 from ..core.weights import from_pretrained, weights
 from .data import initial_data
+from .design import count_intersections
 from .metrics import evaluate
 from .model import generate as generate_cells
 from .train import weights_name
@@ -120,6 +123,37 @@ def score(
     seconds = time.perf_counter() - start
     numbers = evaluate(cells, data, heldout=heldout, beta_max=beta_max, classifier=classifier)
     return {"beta_max": float(beta_max), "seed": seed, "seconds": seconds} | numbers
+
+# %% ../../nbs/kirigami/benchmark.ipynb #ace2db29
+@checked(most=(1, None))
+@dataclass
+class Tested:
+    "A generator that may test while sampling: it keeps what is free of intersections and draws the rest again."
+
+    generate: Callable[..., ArrayLike]  # generate(n, seed=..., beta_max=...) -> (n, rows, columns) [degrees]
+    most: int = 1000  # cells drawn for one that is kept, before it is given up
+    drawn: int = field(default=0, init=False)  # so far, over all calls
+    kept: int = field(default=0, init=False)
+
+    def __call__(self, n: int, seed: int = 0, *, beta_max: float, **options) -> NDArray[np.float64]:
+        "n admissible cells; RuntimeError where nearly none is."
+        found, drawn, missing = [], 0, whole("n", n, 1)
+        while missing > 0:
+            if drawn >= self.most * n:
+                raise RuntimeError(f"of {drawn} cells only {n - missing} are admissible, of {n} that were asked for")
+            share = max((n - missing) / drawn, 1 / self.most) if drawn else 1.0
+            count = min(math.ceil(missing / share), self.most * n - drawn)
+            # each turn has a seed of its own, far from those that a caller counts up
+            cells = np.asarray(self.generate(count, seed=seed + 1_000_003 * len(found), beta_max=beta_max, **options))
+            found.append(cells[count_intersections(cells) == 0][:missing])
+            drawn, missing = drawn + count, missing - len(found[-1])
+        self.drawn, self.kept = self.drawn + drawn, self.kept + n
+        return np.concatenate(found)
+
+    @property
+    def cost(self) -> float:
+        "Cells drawn for one that is kept."
+        return self.drawn / max(self.kept, 1)
 
 # %% ../../nbs/kirigami/benchmark.ipynb #107aadd5
 TARGETS = {  # quantity -> bounds, as `core.metrics.row` takes them
