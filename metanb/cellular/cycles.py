@@ -15,12 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from .curves import largest_fall, nearest
+from .data import SECONDS
 from .forward import CurveNetwork
 from .inverse import verify
 from .lessons import (
     ORIGINS, Catalogue, catalogue, joined, lessons, load_catalogue, save_catalogue, told_designs)
 from ..core.checks import checked, number, refused, shaped, whole
 from ..core.files import read_json, user_path, write_json
+from ..core.plans import DryRun, Plan, Yes, agreed
 from ..core.recipes import Seed
 from ..core.weights import from_pretrained
 
@@ -154,6 +156,8 @@ def command(
     part: Annotated[int, typer.Option(help="Cells compressed together.")] = 128,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder; the same line continues the run.")] = Path("runs/cellular_cycles"),
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Look for random cells with rare curves, compress them, and add them to a catalogue of cells.
 
@@ -164,6 +168,10 @@ def command(
     known = load_catalogue(cells) if cells else catalogue(whole("--pixels", pixels, 8))
     judge = from_pretrained(network or f"cellular/forward_{known.pixels}")
     number("--n", n, least=1)
+    plan = Plan(f"{n:,} designs of {known.pixels} x {known.pixels} pixels out of {drawn:,}", out,
+                SECONDS * (known.pixels / 48)**3 * n, note="what is there is not done again")
+    if not agreed([plan], dry_run=dry_run, yes=yes):
+        return
     found = enlarge(out, known, judge, n=n, n_drawn=drawn, part=part, seed=seed)
     try:
         lists = shipped_lists(known.pixels)
