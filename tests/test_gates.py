@@ -106,6 +106,7 @@ def test_committed_notebooks_are_small_and_whole(notebook):
     assert notebook.stat().st_size < (100_000 if library else 1_000_000)
     outputs = [output for cell in cells(notebook, "code") for output in cell["outputs"]]
     assert [output["ename"] for output in outputs if output["output_type"] == "error"] == []
+    assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []  # warnings, with paths of a machine
     pictures = [content for output in outputs for kind, content in output.get("data", {}).items() if kind.startswith("image/")]
     assert not library or (len(pictures) <= 1 and all(len("".join(content)) * 3 / 4 <= 40_000 for content in pictures))
 

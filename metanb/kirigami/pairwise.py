@@ -111,10 +111,11 @@ class PairwiseEnergy(nn.Module):
         base: Tensor,  # (P,) base angles [degrees]
         *,
         sharpness: float = 1.0,  # s
+        margin: float = 0.0,     # what g has to be for a gate that is half open
     ) -> Tensor:       # (P, Q)
         "Log-density of an angle given its neighbours, up to a constant of each row."
-        gates = F.logsigmoid(sharpness * self.pair(x, y)).sum(0)
-        return gates + F.logsigmoid(sharpness * self.single(x - base[:, None]))
+        gates = F.logsigmoid(sharpness * (self.pair(x, y) - margin)).sum(0)
+        return gates + F.logsigmoid(sharpness * (self.single(x - base[:, None]) - margin))
 
     def loss(self, x: Tensor, generator: Generator) -> Tensor:
         "Negative pseudo-likelihood of a batch (B, 1, n, m)."
@@ -133,12 +134,13 @@ class PairwiseEnergy(nn.Module):
         n_steps: int = 30,        # Gibbs sweeps: times that every cut is replaced
         candidates: int = 12,     # fresh angles that compete with the present one
         sharpness: float = SHARPNESS,  # inverse temperature of the gates
+        margin: float = 0.0,      # by which gates are narrower than learned: fewer intersections, fewer kinds of cells
     ) -> Tensor:                  # (n, 1, size, size) network values
         "Cells by Gibbs sampling from uniformly random angles."
         base = base_pattern(size, self.pair.table.device)
         alpha = PERIOD * uniform((n, *base.shape), generator, base.device)
         for _ in range(whole("n_steps", n_steps, 0)):
-            gibbs_sweep(self, alpha, base, generator, candidates=candidates, sharpness=sharpness)
+            gibbs_sweep(self, alpha, base, generator, candidates=candidates, sharpness=sharpness, margin=margin)
         return network_values(alpha, base)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #d98fecdd
@@ -151,13 +153,15 @@ def gibbs_sweep(
     *,
     candidates: int,
     sharpness: float,
+    margin: float = 0.0,
 ) -> None:
     "Replace every cut once, class by class."
     for view in CLASSES:
         own, ring = alpha[view], neighbours(alpha)[(slice(None), *view)].reshape(8, -1)
         fresh = PERIOD * uniform((own.numel(), candidates), generator, alpha.device)
         angles = torch.cat([own.reshape(-1, 1), fresh], 1)
-        weight = energy.log_weight(angles, ring, base.expand_as(alpha)[view].reshape(-1), sharpness=sharpness)
+        weight = energy.log_weight(angles, ring, base.expand_as(alpha)[view].reshape(-1), sharpness=sharpness,
+                                   margin=margin)
         alpha[view] = choose(angles, weight, generator).view(own.shape)
 
 # %% ../../nbs/kirigami/pairwise.ipynb #3d448c7e

@@ -274,7 +274,8 @@ def _judged(model: CellDiffusion, targets: dict[str, NDArray], seed: int) -> dic
     return {f"{name}: {key}": numbers[key] for name, numbers in found.items() for key in ("mean", "best", "sound")}
 
 # %% ../../nbs/voxel/cycles.ipynb #28bd3603
-SECONDS = {"cell": 0.05, "step": 0.17}  # of one core at octant 16, measured: to draw and homogenise a cell; to learn
+# on the clock at octant 16, from the log of a run on one core beside other work: to draw and homogenise a cell; to learn
+SECONDS = {"cell": 0.065, "step": 0.24}
 
 
 def _plan(out: Path, preset: str, cycles: int, n: int | None, steps: int | None) -> Plan:
