@@ -274,7 +274,7 @@ def _judged(model: CellDiffusion, targets: dict[str, NDArray], seed: int) -> dic
     return {f"{name}: {key}": numbers[key] for name, numbers in found.items() for key in ("mean", "best", "sound")}
 
 # %% ../../nbs/voxel/cycles.ipynb #28bd3603
-# on the clock at octant 16, from the log of a run on one core beside other work: to draw and homogenise a cell; to learn
+# on the clock at octant 16, from the log of a run beside other work: to draw and homogenise a cell; to learn
 SECONDS = {"cell": 0.065, "step": 0.24}
 
 
