@@ -34,7 +34,7 @@ from metanb.truss.inverse import design_for, nmse, random_proposer, refine
 from metanb.truss.mechanics import effective_stiffness
 from metanb.voxel.families import random_cells
 from metanb.voxel.gradation import between, sequence, to_noise
-from metanb.voxel.mechanics import conjugate_gradients
+from metanb.voxel.mechanics import conjugate_gradients, homogenize
 from metanb.voxel.model import CellDiffusion
 from metanb.voxel.objectives import reach, youngs
 from metanb.voxel.operators import Octant
@@ -335,6 +335,14 @@ def test_an_iteration_of_the_voxel_solver_launches_little_and_seldom_waits():
         less, more = (_counted(gpu, lambda n=n: conjugate_gradients(cell.times, cell.green, load, never, max_iterations=n))
                       for n in (16, 32))
     assert ((more - less) / 16 <= (45, 1 / 8, 0)).all() and more[0] > less[0] + 200
+
+
+def test_symmetries_of_voxel_cells_are_looked_at_once_for_a_batch():
+    with pretend_cuda() as gpu:
+        cells = torch.ones(8, 8, 8, 8, device="cuda")
+        cells[:, 2:6, 2:6, 2:6] = 0.5
+        one, eight = (_counted(gpu, lambda c=c: homogenize(c, dtype=torch.float32)) for c in (cells[:1], cells))
+    assert (one == eight).all() and one[1] <= 8
 
 
 def test_designs_of_trusses_cost_one_upload_for_a_topology_and_one_wait():
