@@ -38,6 +38,7 @@ from metanb.voxel.mechanics import conjugate_gradients, homogenize
 from metanb.voxel.model import CellDiffusion
 from metanb.voxel.objectives import reach, youngs
 from metanb.voxel.operators import Octant
+from metanb.voxel.optimize import InverseHomogenization, _step_together
 from metanb.voxel.train import TRAININGS
 from pretend_device import cuda, pretend_cuda, write_hook  # noqa: F401  the first is a fixture
 from safetensors.torch import load_file
@@ -343,6 +344,16 @@ def test_symmetries_of_voxel_cells_are_looked_at_once_for_a_batch():
         cells[:, 2:6, 2:6, 2:6] = 0.5
         one, eight = (_counted(gpu, lambda c=c: homogenize(c, dtype=torch.float32)) for c in (cells[:1], cells))
     assert (one == eight).all() and one[1] <= 8
+
+
+def test_optimisations_side_by_side_wait_as_often_as_one():
+    def begun(n):
+        settings = dict(octant=4, sharpness=(1,), device="cuda", rtol=0.5)  # which takes no more than eight iterations
+        return [InverseHomogenization("bulk", 0.4, seed=seed, **settings).way for seed in range(n)]
+
+    with pretend_cuda() as gpu:
+        one, six = (_counted(gpu, lambda n=n: _step_together(begun(n))) for n in (1, 6))
+    assert (one == six).all() and one[0] > 100
 
 
 def test_designs_of_trusses_cost_one_upload_for_a_topology_and_one_wait():
