@@ -201,6 +201,7 @@ class GreyCell:
 
 
 
+# %% ../../nbs/voxel/optimize.ipynb #04adee5d
 def _homogenized(cells: Sequence[GreyCell], moduli: Sequence[Tensor]) -> list[Solution]:
     "Grey cells of one task's settings, homogenised at once; all but displacements on the CPU, copied once."
     task, before = cells[0].task, [cell.displacement for cell in cells]
@@ -210,7 +211,8 @@ def _homogenized(cells: Sequence[GreyCell], moduli: Sequence[Tensor]) -> list[So
                      preconditioner="scaled", guess=guess, max_iterations=300, strict=False)
     there = {name: getattr(solution, name).cpu() for name in ("constants", "sensitivity", "iterations", "residual")}
     there["displacement"] = solution.displacement
-    return [Solution(**{name: x[i:i + 1] for name, x in there.items()}, pairs=solution.pairs) for i in range(len(cells))]
+    return [Solution(**{name: x[i:i + 1] for name, x in there.items()}, pairs=solution.pairs)
+            for i in range(len(cells))]
 
 # %% ../../nbs/voxel/optimize.ipynb #0dc2830e
 @checked
