@@ -759,7 +759,7 @@ RECIPES |= {
     "voxel.operators.energies.domain": lambda: octant_domain(), "voxel.operators.energies.displacement": lambda: {0: torch.zeros(1, 3, 5, 5, 5, dtype=torch.float64)}, "voxel.operators.energies.pairs": lambda: [(0, 0)],
     "voxel.optimize.*.task": lambda: voxel_task(), "voxel.optimize.*.run": lambda: voxel_run(), "voxel.optimize.save_state.path": lambda: Path("state.npz"), "voxel.optimize.restore_state.path": lambda: voxel_state(), "voxel.train.*.name": lambda: "bits_16",
     "voxel.train.accuracy.targets": lambda: cell_constants(), "voxel.train.accuracy.n_candidates": lambda: 1, "voxel.train.*.result": lambda: fitted(), "voxel.train.lessons.sets": lambda: (voxel_cells(),),
-    "voxel.optimize.optimize.octant": lambda: 4,
+    "voxel.optimize.optimize.octant": lambda: 4, "voxel.optimize.optimize_together.runs": lambda: [voxel_run()],
     "voxel.macro.cubic_times.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.element_energies.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.*.constants": lambda: block_constants(), "voxel.macro.element_energies.v": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64),
     "voxel.macro.*.case": lambda: small_block(), "voxel.multiscale.*.case": lambda: small_block(), "voxel.macro.block.shape": lambda: (2, 2, 2), "voxel.macro.Case.fixed": lambda: small_block().fixed, "voxel.macro.Case.given": lambda: small_block().given,
     "voxel.macro.Case.force": lambda: small_block().force, "voxel.macro.Equilibrium.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.Equilibrium.iterations": lambda: torch.ones(1), "voxel.macro.Equilibrium.residual": lambda: torch.ones(1),

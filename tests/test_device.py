@@ -34,10 +34,11 @@ from metanb.truss.inverse import design_for, nmse, random_proposer, refine
 from metanb.truss.mechanics import effective_stiffness
 from metanb.voxel.families import random_cells
 from metanb.voxel.gradation import between, sequence, to_noise
-from metanb.voxel.mechanics import conjugate_gradients
+from metanb.voxel.mechanics import conjugate_gradients, homogenize
 from metanb.voxel.model import CellDiffusion
 from metanb.voxel.objectives import reach, youngs
 from metanb.voxel.operators import Octant
+from metanb.voxel.optimize import InverseHomogenization, _step_together
 from metanb.voxel.train import TRAININGS
 from pretend_device import cuda, pretend_cuda, write_hook  # noqa: F401  the first is a fixture
 from safetensors.torch import load_file
@@ -335,6 +336,24 @@ def test_an_iteration_of_the_voxel_solver_launches_little_and_seldom_waits():
         less, more = (_counted(gpu, lambda n=n: conjugate_gradients(cell.times, cell.green, load, never, max_iterations=n))
                       for n in (16, 32))
     assert ((more - less) / 16 <= (45, 1 / 8, 0)).all() and more[0] > less[0] + 200
+
+
+def test_symmetries_of_voxel_cells_are_looked_at_once_for_a_batch():
+    with pretend_cuda() as gpu:
+        cells = torch.ones(8, 8, 8, 8, device="cuda")
+        cells[:, 2:6, 2:6, 2:6] = 0.5
+        one, eight = (_counted(gpu, lambda c=c: homogenize(c, dtype=torch.float32)) for c in (cells[:1], cells))
+    assert (one == eight).all() and one[1] <= 8
+
+
+def test_optimisations_side_by_side_wait_as_often_as_one():
+    def begun(n):
+        settings = dict(octant=4, sharpness=(1,), device="cuda", rtol=0.5)  # which takes no more than eight iterations
+        return [InverseHomogenization("bulk", 0.4, seed=seed, **settings).way for seed in range(n)]
+
+    with pretend_cuda() as gpu:
+        one, six = (_counted(gpu, lambda n=n: _step_together(begun(n))) for n in (1, 6))
+    assert (one == six).all() and one[0] > 100
 
 
 def test_designs_of_trusses_cost_one_upload_for_a_topology_and_one_wait():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.checks import checked, choice, native, number, refused, shaped, solid_or_void, whole
-from ..core.device import pick_device
+from ..core.device import Recorded, pick_device
 from ..core.elasticity import base_stiffness
 from .operators import SLAB, UNIT, Octant, Periodic, energies
 
@@ -38,6 +38,7 @@ def conjugate_gradients(
     *,
     guess: Tensor | None = None,  # (S, ...)
     max_iterations: int = 1000,
+    graph: bool = False,  # see `Recorded` of `core.device`
 ) -> tuple[Tensor, Tensor, Tensor]:  # solution (S, ...), iterations (S,), norm of the residual (S,)
     "Preconditioned conjugate gradients for several systems at once; each stops by itself."
     look = 1 if b.device.type == "cpu" else 8  # iterations between waits for the device; a system that is done stays
@@ -46,24 +47,28 @@ def conjugate_gradients(
     x = torch.zeros_like(b) if guess is None else guess.clone()
     r = b.clone() if guess is None else b - times(x)
     iterations = torch.zeros(len(b), dtype=torch.long, device=b.device)
-    direction, before = None, None
-    for k in range(max_iterations):
-        active = _dot(r, r).sqrt() > limit
-        if k % look == 0 and not active.any():
-            break
-        iterations += active
-        z = precondition(r)
-        now = _dot(r, z)
-        if direction is None:
-            direction = z
-        else:
+    direction, before, active = torch.zeros_like(b), torch.full_like(limit, torch.inf), _dot(r, r).sqrt() > limit
+
+    def advance(n: int = look) -> None:
+        for _ in range(n):  # all in place: a graph knows tensors by their addresses
+            iterations.add_(active)
+            z = precondition(r)
+            now = _dot(r, z)
             ratio = torch.where(active, now / before.clamp_min(tiny), zero)
-            direction = torch.addcmul(z, ratio.view(shape), direction)
-        forward, before = times(direction), now
-        curvature = _dot(direction, forward)
-        step = torch.where(active & (curvature > 0), now / curvature, zero).view(shape)
-        x.addcmul_(step, direction)
-        r.addcmul_(step, forward, value=-1)
+            torch.addcmul(z, ratio.view(shape), direction, out=direction)
+            forward = times(direction)
+            before.copy_(now)
+            curvature = _dot(direction, forward)
+            step = torch.where(active & (curvature > 0), now / curvature, zero).view(shape)
+            x.addcmul_(step, direction)
+            r.addcmul_(step, forward, value=-1)
+            torch.gt(_dot(r, r).sqrt(), limit, out=active)
+
+    several = Recorded(advance, b.device if graph else "cpu")
+    for k in range(0, max_iterations, look):
+        if not active.any():
+            break
+        several() if k + look <= max_iterations else advance(max_iterations - k)
     return x, iterations, _dot(r, r).sqrt()
 
 # %% ../../nbs/voxel/mechanics.ipynb #0365ba8d
@@ -92,6 +97,7 @@ def _refined(
     limit: Tensor,  # (S,)
     guess: Tensor | None,
     max_iterations: int,
+    graph: bool,
 ) -> tuple[Tensor, Tensor]:  # solutions, iterations (S,)
     "Solutions in double precision by corrections found in single precision, for as long as those help."
     single = type(domain)(domain.E.float(), cases, domain.poisson, domain.spacing)
@@ -111,11 +117,13 @@ def _refined(
         # relative to a residual of norm 1; single precision bears 1e-4 without trouble
         goal = torch.where(active, (0.5 * limit / size).clamp_min(1e-4), 2.0)
         scaled = (r / size.view(-1, 1, 1, 1, 1)).float()
-        part, more, _ = conjugate_gradients(single.times, precondition, scaled, goal.float(), max_iterations=left)
+        part, more, _ = conjugate_gradients(
+            single.times, precondition, scaled, goal.float(), max_iterations=left, graph=graph)
         u += size.view(-1, 1, 1, 1, 1) * torch.where(active.view(-1, 1, 1, 1, 1), part.double(), 0.0)
         steps, before, r = steps + more * active, norm, b - domain.times(u)
     precondition = _preconditioner(domain, preconditioner, binary)
-    u, more, _ = conjugate_gradients(domain.times, precondition, b, limit, guess=u, max_iterations=left)
+    u, more, _ = conjugate_gradients(
+        domain.times, precondition, b, limit, guess=u, max_iterations=left, graph=graph)
     return u, steps + more
 
 # %% ../../nbs/voxel/mechanics.ipynb #4125a599
@@ -166,17 +174,18 @@ def _solve_systems(
     guess: Tensor | None,
     max_iterations: int,
     strict: bool,
+    graph: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # displacement, iterations (S,), residual (S,), computed anew from the solution
     "Solve a load case for each of the elements' arrays."
     load = (domain.E**2).sum((1, 2, 3)).sqrt() * (domain.affine @ domain.k).norm(dim=1)
     b, limit = domain.load(), rtol * load
     if domain.E.dtype == torch.float64:
         guess = None if guess is None else guess.double()
-        u, steps = _refined(domain, cases, preconditioner, binary, b, limit, guess, max_iterations)
+        u, steps = _refined(domain, cases, preconditioner, binary, b, limit, guess, max_iterations, graph)
     else:
         precondition = _preconditioner(domain, preconditioner, binary)
         u, steps, _ = conjugate_gradients(
-            domain.times, precondition, b, limit, guess=guess, max_iterations=max_iterations)
+            domain.times, precondition, b, limit, guess=guess, max_iterations=max_iterations, graph=graph)
     residual = (b - domain.times(u)).flatten(1).norm(dim=1) / load.clamp_min(torch.finfo(load.dtype).tiny)
     if strict and not (residual <= 2 * rtol).all():
         found = f"residual {float(residual.max()):.2g} after {int(steps.max())} iterations"
@@ -261,6 +270,7 @@ def solve(
     max_iterations: int = 1000,
     strict: bool = True,           # raise if the tolerance is not reached; without, the residual tells
     spacing: Sequence[float] = UNIT,  # edges of a voxel along x, y, z; bricks with symmetry "none" alone
+    graph: bool = False,              # on a GPU: iterations from a CUDA graph, see `Recorded` of `core.device`
 ) -> Solution:
     "Homogenise octants or cells without looking for symmetries; raises ValueError, also for a tolerance not reached."
     if E.ndim != 4 or E.dtype not in (torch.float32, torch.float64) or not bool(((E >= 0) & (E < torch.inf)).all()):
@@ -274,7 +284,8 @@ def solve(
     cases = (0, 3) if symmetry == "cubic" else tuple(range(6))
     pairs = {"cubic": CUBIC, "mirror": ORTHOTROPIC, "none": FULL}[symmetry]
     kind = Periodic if symmetry == "none" else Octant
-    options = {"rtol": rtol, "preconditioner": preconditioner, "max_iterations": int(max_iterations), "strict": strict}
+    options = {"rtol": rtol, "preconditioner": preconditioner, "max_iterations": int(max_iterations), "strict": strict,
+               "graph": graph}
     largest = E.amax((1, 2, 3), keepdim=True)
     E = E / torch.where(largest > 0, largest, 1.0)  # squares of very small and large moduli would leave the range
     together = max(1, _chunks(len(E) * len(cases), E) // len(cases))  # cells
@@ -299,16 +310,26 @@ def symmetry_of(
     octant: bool = False,
 ) -> str:            # "cubic", "mirror" or "none"
     "The symmetry that homogenisation can use: mirror planes normal to all axes, and the exchange of axes."
-    close = 8 * torch.finfo(design.dtype).eps * float(design.abs().max())
+    return _symmetries(design[None], octant)[0]
 
-    def same(other: Tensor) -> bool:
-        return bool((design - other).abs().max() <= close)
 
-    if len(set(design.shape)) > 1:
-        return "none"
-    if not octant and (design.shape[-1] % 2 or not all(same(design.flip(axis)) for axis in range(3))):
-        return "none"
-    return "cubic" if same(design.permute(1, 2, 0)) and same(design.transpose(0, 1)) else "mirror"
+def _symmetries(designs: Tensor, octant: bool) -> list[str]:
+    "The symmetry of each of (B, L, M, N) designs; a GPU is waited for once."
+    if len(set(designs.shape[1:])) > 1 or not octant and designs.shape[-1] % 2:
+        return ["none"] * len(designs)
+    together = max(1, SLAB[designs.device.type] // (designs[0].numel() * designs.element_size()))
+    mirror, cubic = torch.cat([_same(some, octant) for some in designs.split(together)], 1).tolist()
+    return ["cubic" if c else "mirror" if m else "none" for c, m in zip(cubic, mirror)]
+
+
+def _same(designs: Tensor, octant: bool) -> Tensor:  # (2, B)
+    "Whether each of (B, N, N, N) designs has the mirror planes, and whether it also is equal along its axes."
+    axes = (1, 2, 3)
+    close = 8 * torch.finfo(designs.dtype).eps * designs.abs().amax(axes)
+    turned = [designs.permute(0, 2, 3, 1), designs.transpose(1, 2)]
+    images = [*(designs.flip(axis) for axis in axes), *turned] if not octant else turned
+    same = torch.stack([(designs - image).abs().amax(axes) <= close for image in images])
+    return torch.stack([same[:-2].all(0), same.all(0)])  # all of nothing is true
 
 # %% ../../nbs/voxel/mechanics.ipynb #53ad5e37
 class _Constants(torch.autograd.Function):
@@ -368,8 +389,8 @@ def _moduli(designs: Tensor, e_void: float, dtype: torch.dtype | None) -> Tensor
 def _known(E: Tensor, symmetry: str) -> list[str]:
     "The symmetry that is used for each design."
     if symmetry in ("none", "octant"):
-        return ["none" if symmetry == "none" else symmetry_of(e, octant=True) for e in E.detach()]
-    known = [symmetry_of(e) for e in E.detach()]
+        return ["none"] * len(E) if symmetry == "none" else _symmetries(E.detach(), True)
+    known = _symmetries(E.detach(), False)
     if symmetry == "auto":
         return known
     wrong = [i for i, kind in enumerate(known) if kind not in (symmetry, "cubic")]
@@ -402,6 +423,7 @@ def homogenize(
     preconditioner: str = "auto",
     max_iterations: int = 1000,
     spacing: Sequence[float] = UNIT,  # edges of a voxel along x, y, z, in any unit
+    graph: bool = False,      # on a GPU: iterations from a CUDA graph, see `Recorded` of `core.device`
 ) -> Homogenization:          # with its tensors where the designs are
     "Effective stiffness, number of iterations and residual; raises ValueError, also for a tolerance not reached."
     choice("symmetry", symmetry, SYMMETRIES)
@@ -415,7 +437,8 @@ def homogenize(
     if not cube:
         choice("symmetry of a cell that is no cube", symmetry, ("auto", "none"))
     known = _known(E, symmetry) if cube else ["none"] * len(E)
-    options = {"poisson": poisson, "rtol": rtol, "preconditioner": preconditioner, "max_iterations": max_iterations}
+    options = {"poisson": poisson, "rtol": rtol, "preconditioner": preconditioner, "max_iterations": max_iterations,
+               "graph": graph}
     C = E.new_zeros(len(E), 6, 6, dtype=torch.float64)
     iterations, residual = torch.zeros(len(E), dtype=torch.long, device=E.device), E.new_zeros(len(E))
     for kind in sorted(set(known)):
