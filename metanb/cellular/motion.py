@@ -11,7 +11,7 @@ __all__ = ['BLOCK', 'WINDOW', 'SAFETY', 'PENALTY', 'DISTANCE', 'MEMORY', 'SNAP',
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -540,8 +540,12 @@ def march(
     *,
     compiled: bool = False,  # use torch.compile
     progress: bool = False,  # show a progress bar
+    watch: Callable[[str], Any] | None = None,  # told of each block of steps; what it raises ends the march
 ) -> Record:
     "Compresses a batch once. Designs that are done are taken out as soon as they make up a fifth of the elements."
+    tell = watch or (lambda words: None)
+    if compiled and (batch.material, compiled, batch.x.device.type) not in _kernels:
+        tell("compiling once, a minute or more")
     kernel, record = _kernel(batch.material, compiled, batch.x.device), Record(batch, plan)
     state, rows, count, done = State(batch), np.arange(batch.n), 0, np.zeros(batch.n)
     bar = tqdm(total=100.0, desc="compress", unit="%", disable=not progress,
@@ -558,5 +562,7 @@ def march(
             if step.arrive.any():
                 record.write(batch, state, step, kernel[1], rows, count)
             done[rows] = np.where(state.alive, state.at, plan.travel)
-            bar.update(100 * done.mean() / plan.travel - bar.n)
+            share = done.mean() / plan.travel
+            bar.update(100 * share - bar.n)
+            tell(f"{share:.0%} of the way")
     return record
