@@ -111,7 +111,7 @@ def _sorted(places: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     order, counts = np.argsort(places, kind="stable"), np.bincount(places, minlength=n + 1)[:n]
     return order[:counts.sum()], counts
 
-
+# %% ../../nbs/truss/mechanics.ipynb #2d3c1c8f
 def _gathered(entries: Tensor, where: tuple[Tensor, Tensor]) -> Tensor:  # (places, B)
     "Sums of entries (n, B) at their places, in an order that never changes: atomics of a GPU have none."
     order, counts = where
@@ -233,7 +233,7 @@ def _check_held(singular: Tensor, designs: TrussDesign) -> None:
         slots = next(slots for slots, some in _groups(designs).items() if row in some)
         raise refused(f"slots of designs[{row}]", slots, "rigid-jointed connected trusses, no mechanism, none in parts")
 
-
+# %% ../../nbs/truss/mechanics.ipynb #d446d98e
 def _homogenized(
     designs: TrussDesign, F: Tensor, memory: float, poisson: float, shear_factor: float, rigid_ends: float,
 ) -> tuple[Tensor, Tensor]:  # stiffness (frames * B, 6, 6), and whether there is a mechanism
