@@ -102,7 +102,8 @@ def _graph(r: Reduced, dtype: torch.dtype, device: torch.device | str) -> _Graph
     def tensor(values, kind=dtype):
         return torch.as_tensor(np.ascontiguousarray(values), dtype=kind, device=device)
     sign, ends = tensor(np.stack([r.sign_a, r.sign_b])), tensor(np.stack([r.a, r.b]), torch.long)
-    matrix, load = ([tensor(x, torch.long) for x in _sorted(*where)] for where in ((place, size * size), (column, size)))
+    matrix, load = ([tensor(x, torch.long) for x in _sorted(places, n)]
+                    for places, n in ((place, size * size), (column, size)))
     return _Graph(tensor(r.vectors), tensor(r.weights), sign, ends, matrix, load, moving, size, r.cells)
 
 
