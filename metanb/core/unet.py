@@ -318,6 +318,8 @@ def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None)
 class UNet(nn.Module):
     "U-Net of residual blocks; called as model(x, t, condition=None) with t in [0, 1]."
 
+    takes_half = True  # weights in half precision: see `for_sampling`
+
     def __init__(
         self,
         dims: int,          # number of grid axes: 1, 2 or 3
