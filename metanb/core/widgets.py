@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,7 +349,7 @@ class Stopped(Exception):
 
 # %% ../../nbs/core/widgets.ipynb #a4e11813
 class Work:
-    "Work in a thread of its own, which can be stopped at its next step."
+    "Work in a thread of its own, which can be stopped at its next step. Of two that overlap, the first is told no more."
 
     def __init__(
         self,
@@ -368,32 +369,42 @@ class Work:
     def start(self, *arguments: Any, **options: Any) -> None:
         "Begin, unless it runs already."
         if not self.busy:
-            self.stop.clear()
-            self.told = ""
-            self.thread = threading.Thread(target=self.run, args=arguments, kwargs=options, daemon=True)
-            self.thread.start()
+            self.restart(*arguments, **options)
 
-    def watch(self, words: str) -> None:
-        "What the work tells of each step; here it ends when it is to stop."
-        if self.stop.is_set():
-            raise Stopped
-        if words != self.told:
-            self.told = words
-            self.tell(words)
+    def restart(self, *arguments: Any, **options: Any) -> None:
+        "Begin, after what runs has come to its next step and ended."
+        self.stop.set()
+        self.stop, self.told = threading.Event(), ""
+        run = partial(self._run, self.stop, self.thread, arguments, options)
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
 
-    def run(self, *arguments: Any, **options: Any) -> None:
+    def _run(self, stop: threading.Event, before: threading.Thread | None, arguments: tuple, options: dict) -> None:
         "The work; whatever becomes of it is told. Warnings stand in `warned` for the app to say."
+        def watch(words: str) -> None:
+            if stop.is_set():
+                raise Stopped
+            if words != self.told:
+                self.told = words
+                self.tell(words)
+
+        def ended(react: Callable, *answer: Any) -> None:
+            if stop is self.stop:  # else another one has begun
+                react(*answer)
+
+        if before is not None:
+            before.join()
         begin = time.perf_counter()
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = self.work(*arguments, watch=self.watch, **options)
+                found = self.work(*arguments, watch=watch, **options) if stop is self.stop else None
             self.warned = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-            self.done(found, time.perf_counter() - begin)
+            ended(self.done, found, time.perf_counter() - begin)
         except Stopped:
-            self.refuse("stopped")
+            ended(self.refuse, "stopped")
         except Exception as error:  # a thread that dies silently would look like work
-            self.refuse(str(error) or type(error).__name__)
+            ended(self.refuse, str(error) or type(error).__name__)
 
 # %% ../../nbs/core/widgets.ipynb #a64f91d2
 STILL = "METANB_STILL"

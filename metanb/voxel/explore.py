@@ -11,8 +11,8 @@ import asyncio
 import math
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anywidget
@@ -28,7 +28,7 @@ from torch import Tensor
 from ..core.checks import checked, choice, number, refused, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style, plot_modulus
 from metanb.core.widgets import (
-    app_box, download_link, figure_box, figure_layout, menu, message, number_table, scene, slider,
+    Work, app_box, download_link, figure_box, figure_layout, menu, message, number_table, scene, slider,
     stiffness_table, surface_trace, tabs, titles, update_traces,
 )
 from ..core.elasticity import bounds
@@ -114,47 +114,67 @@ class _Families:
         self.status, self.table, self.numbers = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.numbers.layout.margin = "0 0 0 2em"
         self.figure, self.cell, self.C = None, None, None
-        for control in (self.name, self.share, self.size, self.cut):
+        self.work = Work(self.solve, self.tell, self.answer, self.refuse)
+        for control in (self.name, self.share, self.size):
             control.observe(self.draw, "value")
-        self.draw()
+        self.cut.observe(lambda change: self.show(), "value")
+        start = time.perf_counter()
+        self.answer(self.solve(**self.wish, watch=lambda words: None), time.perf_counter() - start)
+
+    @property
+    def wish(self) -> dict:
+        "Of `family`."
+        return {"name": self.name.value, "voxels": self.size.value, "volume_fraction": self.share.value}
 
     def draw(self, change=None) -> None:
-        "Cell, solver, words; what is refused is told."
-        try:
-            self.cell = family(self.name.value, self.size.value, self.share.value)
-            start = time.perf_counter()
-            found = homogenize(torch.as_tensor(self.cell), **LIVE)
-        except ValueError as error:
-            self.status.value = message(wrong=[str(error)])
-            return
-        wait, symmetry = 1e3 * (time.perf_counter() - start), found.symmetry[0]
-        self.C, wrong, share = found.C, remarks(self.cell), float(self.cell.mean())
+        "Another cell, homogenised beside the page; only the last one that was asked for is shown."
+        self.work.restart(**self.wish)
+
+    def solve(self, name: str, voxels: int, volume_fraction: float, watch: Callable[[str], None]) -> tuple:
+        "The cell, its stiffness, and what was asked for."
+        watch(f"homogenising {name}")
+        cell = family(name, voxels, volume_fraction)
+        watch(f"homogenising {name}")
+        return cell, homogenize(torch.as_tensor(cell), **LIVE), volume_fraction
+
+    def tell(self, words: str) -> None:
+        if self.wait > 300:  # else the words flicker
+            self.status.value = message(f"{words} ...")
+
+    def refuse(self, words: str) -> None:
+        self.status.value = message(wrong=[words])
+
+    def answer(self, answer: tuple, seconds: float) -> None:
+        "Figure, tables and words."
+        self.cell, found, asked = answer
+        self.C, self.wait, symmetry = found.C, 1e3 * seconds, found.symmetry[0]
+        wrong, share = remarks(self.cell), float(self.cell.mean())
         fine = [] if wrong else ["connected, reaches its neighbours through all faces"]
         try:
-            values = numbers(self.cell, self.C)
+            self.values = numbers(self.cell, self.C)
         except ValueError:
-            values = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0)
+            self.values = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0)
             wrong = [*wrong, "no stiffness against some load"]
-        if abs(share - self.share.value) > 0.005:
-            allowed = f"{self.size.value} voxels an edge allow a volume fraction of {share:.3f}"
-            wrong = [*wrong, f"{allowed}, not {self.share.value:.2f}"]
-        self.show(values)
+        if abs(share - asked) > 0.005:
+            allowed = f"{len(self.cell)} voxels an edge allow a volume fraction of {share:.3f}"
+            wrong = [*wrong, f"{allowed}, not {asked:.2f}"]
+        self.show()
         short = is_cubic_stiffness(self.C) and symmetry != "none"
         self.table.value = stiffness_table(self.C)
         if short:
             self.table.value = "stiffness / E_base" + number_table(_constants(self.C))
-        words = f"{_WORDS[symmetry]}; {int(found.iterations)} iterations, {wait:.0f} ms"
-        self.status.value = message(words, *fine, wrong=wrong + _beyond(values))
+        words = f"{_WORDS[symmetry]}; {int(found.iterations)} iterations, {self.wait:.0f} ms"
+        self.status.value = message(words, *fine, wrong=wrong + _beyond(self.values))
 
-    def show(self, values: dict[str, float]) -> None:
+    def show(self) -> None:
         "Figure and numbers."
-        bars = {"x": list(_BARS.values()), "y": [values[name] for name in _BARS]}
+        bars = {"x": list(_BARS.values()), "y": [self.values[name] for name in _BARS]}
         traces = _mesh_trace(self.cell, self.cut.value), surface_trace(self.C), bars
         if self.figure is None:
             self.figure = _family_figure(*traces)
         else:
             update_traces(self.figure, traces, **{"yaxis.range": [0, max(1.6, 1.05 * max(bars["y"]))]})
-        self.numbers.value = number_table(values)
+        self.numbers.value = number_table(self.values)
 
 # %% ../../nbs/voxel/explore.ipynb #efeddd69
 @checked
@@ -350,11 +370,13 @@ class _Finished:
         self.cells = menu("cells", [("1", 1), ("2 × 2 × 2", 2)], **look)
         self.files = widgets.VBox([widgets.HBox([self.edge, self.cells]), self.link],
                                   layout=widgets.Layout(display="none", margin="0 0 0 2em"))
+        self.work = Work(self.write, self.tell, self.link_to, self.refuse)
         for control in (self.edge, self.cells):
             control.observe(self.offer, "value")
 
     def clear(self) -> None:
         "Nothing is finished."
+        self.work.stop.set()
         self.octant, self.numbers.value, self.link.value, self.files.layout.display = None, "", "", "none"
 
     def show(self, octant: NDArray, C: Tensor, name: str, poisson: float = 0.3) -> list[str]:
@@ -372,19 +394,28 @@ class _Finished:
         return wrong
 
     def offer(self, change=None) -> None:
-        "A file of the finished cell."
-        if self.octant is None:
-            return
-        self.files.layout.display = ""
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                found = export_mesh(unfold(self.octant), Path(folder) / "cell.stl", repeats=self.cells.value,
-                                    edge=self.edge.value)
-                content = found.path.read_bytes()
-            button = download_link(f"{self.name}.stl", content, label="download STL")
-            self.link.value = f"{button} {len(content) / 1e6:.1f} MB"
-        except ValueError as error:
-            self.link.value = message(wrong=[str(error)])
+        "A file of the finished cell, made beside the page."
+        if self.octant is not None:
+            self.files.layout.display = ""
+            self.work.restart(self.octant, self.name, self.cells.value, self.edge.value)
+
+    def write(self, octant: NDArray, name: str, cells: int, edge: float, watch: Callable[[str], None]) -> str:
+        "A link to the file."
+        watch("meshing")
+        with tempfile.TemporaryDirectory() as folder:
+            found = export_mesh(unfold(octant), Path(folder) / "cell.stl", repeats=cells, edge=edge)
+            watch("meshing")
+            content = found.path.read_bytes()
+        return f'{download_link(f"{name}.stl", content, label="download STL")} {len(content) / 1e6:.1f} MB'
+
+    def tell(self, words: str) -> None:
+        self.link.value = message(f"{words} ...")
+
+    def link_to(self, link: str, seconds: float) -> None:
+        self.link.value = link
+
+    def refuse(self, words: str) -> None:
+        self.link.value = message(wrong=[words]) if words != "stopped" else ""
 
 # %% ../../nbs/voxel/explore.ipynb #80a6e0f9
 class _Loop:
@@ -588,12 +619,14 @@ class _Wish:
         self.polish = widgets.Checkbox(value=False, description="polish", indent=False, layout=free)
         self.seed = slider("seed", 0, 0, 99, **look)
         self.go = widgets.Button(description="four cells", button_style="primary", icon="play")
+        self.halt = widgets.Button(description="stop", icon="stop", disabled=True)
         self.any.observe(self.hide, "value")
         self.map = _property_map(known, self.place(), self.take)
         for control in self.values[:3]:
             control.observe(self.mark, "value")
         self.hide()
-        self.box = widgets.HBox([self.map, widgets.VBox([*self.values, self.any, self.seed, self.polish, self.go])])
+        self.box = widgets.HBox([self.map, widgets.VBox([*self.values, self.any, self.seed, self.polish,
+                                                       widgets.HBox([self.go, self.halt])])])
 
     def place(self) -> dict:
         "Of the wish on the map."
@@ -701,26 +734,38 @@ class _Target:
         known = model.known.double().numpy(force=True)
         self.model, self.wish, self.cells = model, _Wish(known[~np.isnan(known).any(1)]), _Cells()
         self.status = widgets.HTML(message("click on a cell of the map, or move the sliders; then press the button"))
+        self.work = Work(partial(design_for, model=model), self.tell, self.show, self.refuse)
         self.wish.go.on_click(self.grant)
+        self.wish.halt.on_click(lambda _: (self.work.stop.set(), self.tell("stopping at the next step")))
+
+    def ready(self, ready: bool) -> None:
+        "Whether cells can be asked for, or are looked for."
+        self.wish.go.disabled, self.wish.halt.disabled = not ready, ready
+
+    def tell(self, words: str) -> None:
+        self.status.value = message(f"{words} ...")
 
     def grant(self, _=None) -> None:
-        "Draw, verify, correct; what is refused or doubtful is told."
-        self.status.value, start = message("drawing and homogenising ..."), time.perf_counter()
-        try:
-            with warnings.catch_warnings(record=True) as heard:
-                warnings.simplefilter("always", UserWarning)
-                found = design_for(**self.wish.arguments(), model=self.model)
-        except ValueError as error:
-            self.cells.clear()
-            self.status.value = message(wrong=[str(error)])
-            return
-        doubts = [str(warning.message) for warning in heard if issubclass(warning.category, UserWarning)]
+        "Draw, verify, correct, beside the page; what is refused or doubtful is told."
+        if not self.work.busy:
+            self.ready(False)
+            self.tell("drawing and homogenising")
+            self.work.start(**self.wish.arguments())
+
+    def refuse(self, words: str) -> None:
+        self.cells.clear()
+        self.status.value = message(wrong=[words])
+        self.ready(True)
+
+    def show(self, found: Found, seconds: float) -> None:
+        "What was found, and what is doubtful about it."
         if len(found):
             self.cells.show(found)
         else:
             self.cells.clear()
-        words = f"{len(found)} cells, each homogenised, in {time.perf_counter() - start:.1f} s"
-        self.status.value = message(words, wrong=doubts)
+        words = f"{len(found)} cells, each homogenised, in {seconds:.1f} s"
+        self.status.value = message(words, wrong=self.work.warned)
+        self.ready(True)
 
 # %% ../../nbs/voxel/explore.ipynb #8fc4a9f0
 @checked
