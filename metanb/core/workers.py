@@ -36,11 +36,23 @@ __all__ = ['PATIENCE', 'TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'Background'
 _left: Any = None  # in a worker: the event that says that calls which have not begun are no longer wanted
 
 
-def _start_worker(left: Any) -> None:
-    "Let a worker finish its shard at Ctrl-C, and end it when its parent is gone."
+def _start_worker(left: Any, begun: Any, gpus: list[str]) -> None:
+    "Let a worker finish its shard at Ctrl-C, end it when its parent is gone, and give it one GPU of several."
     global _left
     _left = left
+    if gpus:
+        with begun.get_lock():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[begun.value % len(gpus)]  # read when CUDA is first used
+            begun.value += 1
     _settle()
+
+
+def _gpus() -> list[str]:
+    "Names of the GPUs that PyTorch sees, for CUDA_VISIBLE_DEVICES; none where it was not loaded."
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    n = cuda.device_count() if cuda else 0
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:n] if len(named) >= n else [str(i) for i in range(n)]
 
 
 def _settle() -> None:
@@ -67,7 +79,7 @@ class _Processes(ProcessPoolExecutor):
     def __init__(self, n: int):
         context = multiprocessing.get_context("spawn")
         self.n, self.left = n, context.Event()
-        super().__init__(n, context, _start_worker, (self.left,))
+        super().__init__(n, context, _start_worker, (self.left, context.Value("i"), _gpus()))
 
     def submit(self, function: Callable, /, *arguments, **named) -> Future:
         "A call; one that has not begun when `left` is set gives a CancelledError."

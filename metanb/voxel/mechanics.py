@@ -41,6 +41,8 @@ def conjugate_gradients(
     graph: bool = False,  # see `Recorded` of `core.device`
 ) -> tuple[Tensor, Tensor, Tensor]:  # solution (S, ...), iterations (S,), norm of the residual (S,)
     "Preconditioned conjugate gradients for several systems at once; each stops by itself."
+    if tuple(limit.shape) != (len(b),):
+        raise refused("limit.shape", tuple(limit.shape), f"({len(b)},), as many as b has systems")
     look = 1 if b.device.type == "cpu" else 8  # iterations between waits for the device; a system that is done stays
     zero, tiny = b.new_zeros(()), torch.finfo(b.dtype).tiny
     shape = (-1,) + (1,) * (b.ndim - 1)
