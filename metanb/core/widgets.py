@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DARK', 'STILL', 'slider', 'menu', 'app_box', 'tabs', 'pixels', 'png', 'picture', 'image_box', 'text', 'message',
            'number_table', 'stiffness_table', 'download_link', 'surface_trace', 'scene', 'titles', 'figure_layout',
-           'figure_box', 'update_traces', 'Stopped', 'Work', 'show']
+           'figure_box', 'plotly_figure', 'update_traces', 'Stopped', 'Work', 'show']
 
 # %% ../../nbs/core/widgets.ipynb #883968ac
 import base64
@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
 from IPython.display import Image
@@ -88,10 +89,36 @@ def app_box(
 ) -> widgets.VBox:
     "Rows of controls and pictures as one app; rows go on in the next line where the page is narrow."
     rule = widgets.HTML(DARK, layout=widgets.Layout(display="none"))
-    box = widgets.VBox([*rows, rule]).add_class(f"metanb-{name}").add_class("metanb-app")
+    fit = [_Fit()] if any(map(_holds_plots, rows)) else []
+    box = widgets.VBox([*rows, rule, *fit]).add_class(f"metanb-{name}").add_class("metanb-app")
     _wrap(box)
     box.app = app
     return box
+
+class _Fit(anywidget.AnyWidget):
+    "Lets the plotly figures of an app follow its width: one that is drawn out of sight has a width of its own."
+    _esm = """
+    export default { render({ el }) {
+      let before = "", found = false;
+      const follow = new ResizeObserver(() => {
+        const app = el.closest(".metanb-app");
+        if (!app || !app.clientWidth) return;
+        if (!found) { found = true; follow.observe(app); }  // el has its width, but not its height
+        const now = `${app.clientWidth} ${app.querySelectorAll(".js-plotly-plot .main-svg").length}`;
+        if (now !== before) { before = now; window.dispatchEvent(new Event("resize")); }
+      });
+      follow.observe(el);
+      return () => follow.disconnect();
+    } };
+    """
+
+
+def _holds_plots(box: widgets.Widget) -> bool:
+    "Whether there is a place for plotly figures in it, which no app within it looks after."
+    classes = getattr(box, "_dom_classes", ())
+    return "metanb-plots" in classes or ("metanb-app" not in classes
+                                         and any(map(_holds_plots, getattr(box, "children", ()))))
+
 
 def _wrap(box: widgets.Widget) -> None:
     "Let all rows within a box break."
@@ -327,7 +354,20 @@ def figure_box(
     width: str = "960px",      # at most
 ) -> widgets.VBox:
     "A place for plotly figures that are as wide as the page lets them, up to a width."
-    return widgets.VBox(figures, layout=widgets.Layout(width="100%", max_width=width))
+    return widgets.VBox(figures, layout=widgets.Layout(width="100%", max_width=width)).add_class("metanb-plots")
+
+# %% ../../nbs/core/widgets.ipynb #648d2527
+@checked
+def plotly_figure(
+    traces: Sequence[Any],      # of plotly
+    layout: Mapping[str, Any],  # of `figure_layout`
+) -> Any:                       # a plotly `FigureWidget`
+    "A figure that follows the width of its place."
+    import plotly.graph_objects as go  # here, since not every explorer needs it
+
+    figure = go.FigureWidget(traces, layout)
+    figure._config = figure._config | {"responsive": True}
+    return figure
 
 # %% ../../nbs/core/widgets.ipynb #19a90d15
 @checked

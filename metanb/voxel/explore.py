@@ -28,7 +28,7 @@ from torch import Tensor
 from ..core.checks import checked, choice, number, refused, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style, plot_modulus
 from metanb.core.widgets import (
-    Work, app_box, download_link, figure_box, figure_layout, menu, message, number_table, scene, slider,
+    Work, app_box, download_link, figure_box, figure_layout, menu, message, number_table, plotly_figure, scene, slider,
     stiffness_table, surface_trace, tabs, titles, update_traces,
 )
 from ..core.elasticity import bounds
@@ -74,12 +74,12 @@ def _family_figure(mesh, surface, bars):
     columns = go.Bar(marker=dict(color=[CYCLE[0], CYCLE[2], CYCLE[1], CYCLE[4]]), texttemplate="%{y:.2f}",
                      hoverinfo="skip", **bars)
     bound = dict(type="line", xref="x domain", x0=0, x1=1, y0=1, y1=1, line=dict(color="black", dash="dot", width=1.5))
-    names = (("cell", 0.18), ("Young's modulus by direction, per E_base", 0.54),
-             ("share of the Hashin-Shtrikman bound", 0.885))
+    names = (("cell", 0.18), ("E by direction [E_base]", 0.54),
+             ("share of the bound", 0.885))
     layout = figure_layout(scene=scene(0, 0.36, axes=False, limits=_SPACE), scene2=scene(0.38, 0.7), shapes=[bound],
                            xaxis=dict(domain=[0.79, 1], tickangle=0), yaxis=dict(range=[0, 1.6], anchor="x"),
                            annotations=titles(*names))
-    return go.FigureWidget([_cell_mesh(mesh), shape, columns], layout)
+    return plotly_figure([_cell_mesh(mesh), shape, columns], layout)
 
 # %% ../../nbs/voxel/explore.ipynb #864d75cd
 LIVE = {"dtype": torch.float32, "rtol": 3e-3}  # of `homogenize` while somebody waits: right to about 1e-5
@@ -267,7 +267,7 @@ def _progress_figure(mesh, image, curve, shares, objective):
                     showgrid=False),
         xaxis2=bare | dict(domain=[0.4, 0.64], anchor="y2"), yaxis2=bare | dict(anchor="x2", scaleanchor="x2"),
         annotations=titles(("slice through the middle", 0.52), ("cell", 0.83)))
-    return go.FigureWidget([_cell_mesh(mesh), grey, *lines], layout)
+    return plotly_figure([_cell_mesh(mesh), grey, *lines], layout)
 
 # %% ../../nbs/voxel/explore.ipynb #9509ba76
 class _Task:
@@ -598,7 +598,7 @@ def _property_map(known: NDArray, wish: dict, take: Callable[[int], None]) -> go
     ranges = np.stack([low, high], 1) + 0.05 * np.outer(high - low, (-1, 1))
     axes = {f"{axis}axis": dict(title=f"{name} / C11", range=limits.tolist())
             for axis, name, limits in zip("xy", ("C12", "C44"), ranges)}
-    figure = go.FigureWidget([dots, ring], figure_layout(width=520, height=330, **axes))
+    figure = plotly_figure([dots, ring], figure_layout(width=520, height=330, **axes))
     figure.data[0].on_click(lambda trace, points, state: points.point_inds and take(points.point_inds[0]))
     return figure
 
@@ -723,8 +723,8 @@ class _Cells:
                   for k in range(4)}
         names = [(f"{k + 1}: {100 * error:.2f} %", (k + 0.5) * width) for k, error in enumerate(found.error)]
         layout = figure_layout(height=260, scene5=scene(4 * width, 1), **places,
-                               annotations=titles(*names, ("Young's modulus of the chosen", 0.88)))
-        return go.FigureWidget([*cells, shape], layout)
+                               annotations=titles(*names, ("E of the chosen one", 0.88)))
+        return plotly_figure([*cells, shape], layout)
 
 # %% ../../nbs/voxel/explore.ipynb #49f52fa4
 class _Target:
