@@ -114,19 +114,15 @@ def voxel(edge):
     def line(preset, device):
         N = pick(preset, test=edge // 16, demo=edge // 4, paper=edge)
         cell = torch.as_tensor(family("gyroid" if N < 8 else "schwarz_p", N, 0.3)).to(pick_device(device))
-        ways = {name: partial(homogenize, cell, dtype=torch.float32, graph=name == "graph") for name in ("plain", *graphs(device))}
+        own = [()] + [("graph",), ("gathered",), ("graph", "gathered")] * (pick_device(device).type == "cuda")
+        ways = {" and ".join(gpu) or "plain": partial(homogenize, cell, dtype=torch.float32, gpu=gpu) for gpu in own}
         seconds, answer, told = quickest(ways, device, pick(preset, test=1, demo=3, paper=5))
         small = family("schwarz_p", 16, 0.3)
-        both = [homogenize(small, device=place, graph=told["way"] == "graph").C for place in ("cpu", device)]
+        both = [homogenize(small, device=place, gpu=ways[told["way"]].keywords["gpu"]).C for place in ("cpu", device)]
         goal = {128: 0.025, 512: 2.0}.get(edge)
         return {"seconds": seconds, "value": 1e3 * seconds, "unit": f"ms a cell of {N}^3", "goal": goal, "judged": seconds,
                 "iterations": int(answer.iterations), "check": apart(*both), "check_at_most": 1e-5, **told}
     return line
-
-
-def graphs(device):
-    "Ways that only a GPU has."
-    return ["graph"] if pick_device(device).type == "cuda" else []
 
 
 def optimising(preset, device):
