@@ -70,14 +70,14 @@ def _family_figure(mesh, surface, bars):
     "Cell, elastic surface, and moduli beside the bounds. What a page shows first is what the constructor gets."
     hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
     shape = go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover,
-                       colorbar=dict(thickness=10, len=0.7, x=0.7, tickformat=".2~g"), **surface)
+                       colorbar=dict(thickness=10, len=0.7, x=0.67, tickformat=".2~g"), **surface)
     columns = go.Bar(marker=dict(color=[CYCLE[0], CYCLE[2], CYCLE[1], CYCLE[4]]), texttemplate="%{y:.2f}",
                      hoverinfo="skip", **bars)
     bound = dict(type="line", xref="x domain", x0=0, x1=1, y0=1, y1=1, line=dict(color="black", dash="dot", width=1.5))
     names = (("cell", 0.18), ("E by direction [E_base]", 0.54),
              ("share of the bound", 0.885))
-    layout = figure_layout(scene=scene(0, 0.36, axes=False, limits=_SPACE), scene2=scene(0.38, 0.7), shapes=[bound],
-                           xaxis=dict(domain=[0.79, 1], tickangle=0), yaxis=dict(range=[0, 1.6], anchor="x"),
+    layout = figure_layout(scene=scene(0, 0.36, axes=False, limits=_SPACE), scene2=scene(0.38, 0.67), shapes=[bound],
+                           xaxis=dict(domain=[0.83, 1], tickangle=0), yaxis=dict(range=[0, 1.6], anchor="x"),
                            annotations=titles(*names))
     return plotly_figure([_cell_mesh(mesh), shape, columns], layout)
 
@@ -101,6 +101,20 @@ def _constants(C):
     return {name: float(C[i, j]) for name, i, j in (("C11", 0, 0), ("C12", 0, 1), ("C44", 3, 3))}
 
 # %% ../../nbs/voxel/explore.ipynb #88b04a21
+def _judged(cell, C, asked):
+    "Numbers of a cell, and what is fine and what is wrong with it; `asked` is the volume fraction that was asked for."
+    wrong, share = remarks(cell), float(cell.mean())
+    fine = [] if wrong else ["connected, reaches its neighbours through all faces"]
+    try:
+        values = numbers(cell, C)
+    except ValueError:
+        values = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0)
+        wrong = [*wrong, "no stiffness against some load"]
+    if abs(share - asked) > 0.005:
+        wrong = [*wrong, f"{len(cell)} voxels an edge allow a volume fraction of {share:.3f}, not {asked:.2f}"]
+    return values, fine, wrong + _beyond(values)
+
+# %% ../../nbs/voxel/explore.ipynb #250c783f
 class _Families:
     "What happens when a control of `family_explorer` moves."
 
@@ -148,23 +162,14 @@ class _Families:
         "Figure, tables and words."
         self.cell, found, asked = answer
         self.C, self.wait, symmetry = found.C, 1e3 * seconds, found.symmetry[0]
-        wrong, share = remarks(self.cell), float(self.cell.mean())
-        fine = [] if wrong else ["connected, reaches its neighbours through all faces"]
-        try:
-            self.values = numbers(self.cell, self.C)
-        except ValueError:
-            self.values = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0)
-            wrong = [*wrong, "no stiffness against some load"]
-        if abs(share - asked) > 0.005:
-            allowed = f"{len(self.cell)} voxels an edge allow a volume fraction of {share:.3f}"
-            wrong = [*wrong, f"{allowed}, not {asked:.2f}"]
+        self.values, fine, wrong = _judged(self.cell, self.C, asked)
         self.show()
         short = is_cubic_stiffness(self.C) and symmetry != "none"
         self.table.value = stiffness_table(self.C)
         if short:
             self.table.value = "stiffness / E_base" + number_table(_constants(self.C))
         words = f"{_WORDS[symmetry]}; {int(found.iterations)} iterations, {self.wait:.0f} ms"
-        self.status.value = message(words, *fine, wrong=wrong + _beyond(self.values))
+        self.status.value = message(words, *fine, wrong=wrong)
 
     def show(self) -> None:
         "Figure and numbers."
@@ -719,7 +724,7 @@ class _Cells:
                  for k, octant in enumerate(found.design)]
         hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
         shape = go.Surface(colorscale="Viridis", scene="scene5", hovertemplate=hover, showscale=False, **surface)
-        places = {f"scene{k + 1 if k else ''}": scene(k * width, (k + 1) * width, axes=False, limits=_SPACE)
+        places = {f"scene{k + 1 if k else ''}": scene(k * width, (k + 1) * width, axes=False, limits=_SPACE, distance=1.3)
                   for k in range(4)}
         names = [(f"{k + 1}: {100 * error:.2f} %", (k + 0.5) * width) for k, error in enumerate(found.error)]
         layout = figure_layout(height=260, scene5=scene(4 * width, 1), **places,
