@@ -133,23 +133,18 @@ class _Families:
             control.observe(self.draw, "value")
         self.cut.observe(lambda change: self.show(), "value")
         start = time.perf_counter()
-        self.answer(self.solve(**self.wish, watch=lambda words: None), time.perf_counter() - start)
-
-    @property
-    def wish(self) -> dict:
-        "Of `family`."
-        return {"name": self.name.value, "voxels": self.size.value, "volume_fraction": self.share.value}
+        self.answer(self.solve(lambda words: None), time.perf_counter() - start)
 
     def draw(self, change=None) -> None:
         "Another cell, homogenised beside the page; only the last one that was asked for is shown."
-        self.work.restart(**self.wish)
+        self.work.restart()
 
-    def solve(self, name: str, voxels: int, volume_fraction: float, watch: Callable[[str], None]) -> tuple:
-        "The cell, its stiffness, and what was asked for."
-        watch(f"homogenising {name}")
-        cell = family(name, voxels, volume_fraction)
-        watch(f"homogenising {name}")
-        return cell, homogenize(torch.as_tensor(cell), **LIVE), volume_fraction
+    def solve(self, watch: Callable[[str], None]) -> tuple:
+        "The cell, its stiffness, and the volume fraction that was asked for."
+        watch("homogenising")
+        asked = self.share.value
+        cell = family(self.name.value, self.size.value, asked)
+        return cell, homogenize(torch.as_tensor(cell), **LIVE), asked
 
     def tell(self, words: str) -> None:
         if self.wait > 300:  # else the words flicker
@@ -165,9 +160,8 @@ class _Families:
         self.values, fine, wrong = _judged(self.cell, self.C, asked)
         self.show()
         short = is_cubic_stiffness(self.C) and symmetry != "none"
-        self.table.value = stiffness_table(self.C)
-        if short:
-            self.table.value = "stiffness / E_base" + number_table(_constants(self.C))
+        small = "stiffness / E_base" + number_table(_constants(self.C))
+        self.table.value = small if short else stiffness_table(self.C)
         words = f"{_WORDS[symmetry]}; {int(found.iterations)} iterations, {self.wait:.0f} ms"
         self.status.value = message(words, *fine, wrong=wrong)
 
