@@ -389,7 +389,7 @@ class Stopped(Exception):
 
 # %% ../../nbs/core/widgets.ipynb #a4e11813
 class Work:
-    "Work in a thread of its own, which can be stopped at its next step. Of two that overlap, the first is told no more."
+    "Work in a thread of its own, which can be stopped at its next step; of two that overlap the last one is told."
 
     def __init__(
         self,

@@ -718,8 +718,8 @@ class _Cells:
                  for k, octant in enumerate(found.design)]
         hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
         shape = go.Surface(colorscale="Viridis", scene="scene5", hovertemplate=hover, showscale=False, **surface)
-        places = {f"scene{k + 1 if k else ''}": scene(k * width, (k + 1) * width, axes=False, limits=_SPACE, distance=1.3)
-                  for k in range(4)}
+        look = dict(axes=False, limits=_SPACE, distance=1.3)
+        places = {f"scene{k + 1 if k else ''}": scene(k * width, (k + 1) * width, **look) for k in range(4)}
         names = [(f"{k + 1}: {100 * error:.2f} %", (k + 0.5) * width) for k, error in enumerate(found.error)]
         layout = figure_layout(height=260, scene5=scene(4 * width, 1), **places,
                                annotations=titles(*names, ("E of the chosen one", 0.88)))
