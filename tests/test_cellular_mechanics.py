@@ -97,7 +97,7 @@ def test_a_design_that_fails_stays_alone(monkeypatch, cells):
     "One design loses its masses: it is flagged and warned of, its frames are NaN, and its neighbours answer as before."
     designs, sound = cells
     masses = motion.nodal_masses
-    monkeypatch.setattr(motion, "nodal_masses", lambda batch, *a: masses(batch, *a) * (1 - (1 - 1e-6) * (batch.design == 1) * (batch.n == 4)))
+    monkeypatch.setattr(motion, "nodal_masses", lambda bound, parts, *a: masses(bound, parts, *a) * (1 - (1 - 1e-6) * (parts.design == 1) * (len(parts.lengths[0]) == 4)))
     with pytest.warns(UserWarning, match=r"designs \[1\] did not reach"):
         spoiled = compress(designs, imperfection=0.0, **SHORT)
     assert spoiled.flags["unfinished"].tolist() == [False, True, False, False] and not spoiled.passed[1]

@@ -158,10 +158,12 @@ def _within_reach(boundary: Boundary, y: Tensor) -> tuple[Tensor, Tensor]:
     return node[order], segment[order]
 
 # %% ../../nbs/cellular/contact.ipynb #796de498
-@checked
+@checked(places=(2, None))
 def list_candidates(
     boundary: Boundary,
-    x: Tensor,  # (2, N) positions of all nodes [pixel]
+    x: Tensor,         # (2, N) positions of all nodes [pixel]
+    *,
+    places: int = 64,  # the length P of the lists is rounded up to a multiple of this
 ) -> Candidates:
     "The nearest segments of each node within reach."
     n, device = len(boundary.nodes), x.device
@@ -169,7 +171,7 @@ def list_candidates(
     node, segment = _within_reach(boundary, boundary.places(x[:, boundary.nodes].double()))
     present, index, count = torch.unique_consecutive(node, return_inverse=True, return_counts=True)
     rank = torch.arange(len(node), device=device) - (torch.cumsum(count, 0) - count)[index]
-    size = 64 * max(-(-len(present) // 64), 1)  # never 0 or 1, for which a compiler would begin anew
+    size = places * max(-(-len(present) // places), 1)  # never 0 or 1, for which a compiler would begin anew
     listed = torch.full((NEAREST + 1, size), -1, device=device)
     listed[rank.clamp(max=NEAREST), index] = segment  # the last row is for those that are farther
     valid, listed = listed[:NEAREST] >= 0, listed[:NEAREST].clamp(min=0)
@@ -186,15 +188,17 @@ def list_candidates(
 # %% ../../nbs/cellular/contact.ipynb #29f16cd6
 @checked
 def touched(
-    boundary: Boundary,      # of N nodes
+    local: Tensor,           # (N,) of `Boundary`
+    chain: tuple,            # previous, following, inset of `Boundary`, each (n,)
     candidates: Candidates,  # pairs that may touch
 ) -> Tensor:                 # (N,) bool
     "Nodes that take part in a candidate pair, or turn the place of one that does."
-    n, (node, a, b, valid, _, _) = len(boundary.nodes), candidates
+    (previous, following, _), (node, a, b, valid, _, _) = chain, candidates
+    n = len(previous)
     part = torch.cat([torch.where(valid[0], node, n), *(torch.where(valid, end, n).reshape(-1) for end in (a, b))])
     mask = torch.zeros(n + 1, dtype=torch.bool, device=node.device).index_fill(0, part, True)[:n]
-    mask = mask | mask[boundary.previous] | mask[boundary.following]
-    return torch.cat([mask, mask[:1] & False])[boundary.local]
+    mask = mask | mask[previous] | mask[following]
+    return torch.cat([mask, mask[:1] & False])[local]
 
 # %% ../../nbs/cellular/contact.ipynb #f3142c50
 class _Pairs(NamedTuple):
@@ -301,26 +305,21 @@ def contact_forces(
 # %% ../../nbs/cellular/contact.ipynb #f4ac34b1
 @checked
 def transfers(
-    boundary: Boundary,
-    x: Tensor,               # (2, n) positions of the boundary nodes [pixel]
+    x: Tensor,               # (2, n), this and all others as of `contact_forces`
     velocity: Tensor,        # (2, n)
+    chain: tuple,            # (n,) each
     candidates: Candidates,
     rub: Tensor,             # (P,)
-    stiffness: Tensor,       # [MPa]
-    friction: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:  # i, j (T,) among the N nodes, force in y on j (T,) [MPa pixel]; -force on i
+    numbers: tuple,          # stiffness, friction, width, distance
+) -> tuple[Tensor, Tensor, Tensor]:  # i, j (T,) positions, force in y on j (T,) [MPa pixel], -force on i; many are 0
     "The forces of contact in y as taken from a node i to a node j."
-    chain = boundary.previous, boundary.following, boundary.inset.to(x.dtype)
-    width, distance = (torch.tensor(float(value), dtype=x.dtype, device=x.device)
-                       for value in (boundary.width, boundary.distance))
-    f = _place_forces(x, velocity, chain, candidates, rub, stiffness, friction, width, distance)
-    turning = -chain[2] * _gathered(f, candidates.table)[0]  # a place hangs on its neighbours, too
+    previous, following, inset = chain
+    f = _place_forces(x, velocity, chain, candidates, rub, *numbers)
+    turning = -inset * _gathered(f, candidates.table)[0]  # a place hangs on its neighbours, too
     node = candidates.node.expand_as(candidates.a)
-    i = torch.cat([node.reshape(-1), node.reshape(-1), boundary.previous])
-    j = torch.cat([candidates.a.reshape(-1), candidates.b.reshape(-1), boundary.following])
-    force = torch.cat([f.on_a[1].reshape(-1), f.on_b[1].reshape(-1), turning])
-    there = torch.nonzero(force)[:, 0]
-    return boundary.nodes[i[there]], boundary.nodes[j[there]], force[there]
+    i = torch.cat([node.reshape(-1), node.reshape(-1), previous])
+    j = torch.cat([candidates.a.reshape(-1), candidates.b.reshape(-1), following])
+    return i, j, torch.cat([f.on_a[1].reshape(-1), f.on_b[1].reshape(-1), turning])
 
 # %% ../../nbs/cellular/contact.ipynb #c5b4f309
 @checked(start=["T", 2], end=["T", 2], force=["T"])
