@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'WINDOW', 'SAFETY', 'PENALTY', 'DISTANCE', 'MEMORY', 'SNAP', 'RUNNING', 'UNEVEN', 'SLACK', 'APPROACH',
-           'RESTLESS', 'SLOWEST', 'PICTURES', 'Parts', 'Batch', 'nodal_masses', 'Moving', 'Still', 'Kernel', 'Plan',
-           'make_plan', 'State', 'at_end', 'Step', 'Record', 'march']
+           'RESTLESS', 'SLOWEST', 'PICTURES', 'Parts', 'Batch', 'nodal_masses', 'Moving', 'Still', 'Kernel', 'Graph',
+           'Plan', 'make_plan', 'State', 'at_end', 'Step', 'Record', 'march']
 
 # %% ../../nbs/cellular/motion.ipynb #f2a57e27
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 from tqdm.auto import tqdm
 
 from metanb.cellular.contact import (
-    Boundary, Candidates, contact_forces, gather_table, list_candidates, make_boundary, overlap, spread, touched, transfers,
+    Boundary, Candidates, contact_forces, gather_table, list_candidates, make_boundary, overlap, spread, touched,
+    transfers,
 )
 from .element import make_bound, make_element, reference
 from .material import Material
@@ -94,16 +96,16 @@ class Batch:
         self.first_element = _edges_of([m.conn.shape[1] for m in meshes])
         x, bottom, top = (_flat(part, device) for part in zip(*((m.X.T, m.bottom, m.top) for m in meshes)))
         segments = _flat([m.seg + o for m, o in zip(meshes, self.first_node)], device)
-        nodes, elements = (torch.tensor(np.diff(first), device=device) for first in (self.first_node, self.first_element))
-        self.x, self.design = x.to(dtype).contiguous(), torch.arange(self.n, device=device).repeat_interleave(nodes)
-        self.boundary, border = None, None
+        self.x = x.to(dtype).contiguous()
+        lengths = [torch.tensor(np.diff(n), device=device) for n in (self.first_node, self.first_element)]
+        self.design = torch.arange(self.n, device=device).repeat_interleave(lengths[0])
+        self.boundary = border = None
         if loading.contact and segments.shape[1]:  # a solid block has no boundary but the platens
             self.boundary = make_boundary(segments, x, self.design, ~(bottom | top), width=self.nx, height=self.ny,
                                           distance=DISTANCE / self.refine)
             border = self._border(self.boundary)
-        surface = torch.zeros_like(bottom)
-        surface[segments.reshape(-1)] = True
-        self.parts = self._parts(bottom, top, surface, (nodes, elements), border)
+        surface = torch.zeros_like(bottom).index_fill(0, segments.reshape(-1), True)
+        self.parts = self._parts(bottom, top, surface, lengths, border)
 
     def _scalar(self, value: float) -> Tensor:
         return torch.full((), value, dtype=self.x.dtype, device=self.x.device)
@@ -114,26 +116,27 @@ class Batch:
         chain = b.previous, b.following, b.inset.to(self.x.dtype)
         return self.x[:, b.nodes], b.nodes, b.local, chain, b.design, *numbers
 
-    def _parts(self, bottom: Tensor, top: Tensor, surface: Tensor, lengths: tuple, border: tuple | None) -> Parts:
+    def _parts(self, bottom: Tensor, top: Tensor, surface: Tensor, lengths: list, border: tuple | None) -> Parts:
         device, dtype = self.x.device, self.x.dtype
         conn = _flat([m.conn + o for m, o in zip(self.meshes, self.first_node)], device)
         corners = _flat([m.Xe.transpose(2, 0, 1) for m in self.meshes], device)
         fixed = bottom | top
-        held = torch.nonzero(fixed)[:, 0]
+        held, free = torch.nonzero(fixed)[:, 0], self.loading.platens == "lubricated"
         return Parts(
             tuple(t.to(dtype).contiguous() for t in reference(corners)), conn,
             gather_table(conn.reshape(-1), len(self.design)),
             (*lengths, torch.bincount(self.design[held], minlength=self.n)), self.design, self.x,
-            self._scalar(self.ny), fixed if self.loading.platens == "attached" else torch.zeros_like(fixed), fixed, held,
-            top[held], (surface & ~fixed).to(dtype), self._scalar(PENALTY * self.material.young), border)
+            self._scalar(self.ny), torch.zeros_like(fixed) if free else fixed, fixed, held, top[held],
+            (surface & ~fixed).to(dtype), self._scalar(PENALTY * self.material.young), border)
 
-    def take(self, keep: NDArray, more: list[Mesh] = ()) -> "Batch":
+    def take(self, keep: NDArray, more: Sequence[Mesh] = ()) -> "Batch":
         "The same with the designs of index `keep` only, and with more behind them."
         return Batch([*(self.meshes[i] for i in keep), *more], self.material, self.loading, self.marching)
 
     def parts_of(self, keep: NDArray, first: NDArray) -> Tensor:
         "Numbers of the nodes, or elements, of the designs `keep`; `first` is `first_node` or `first_element`."
-        return torch.tensor(np.concatenate([np.arange(first[i], first[i + 1]) for i in keep]), device=self.x.device)
+        numbers = [np.arange(first[i], first[i + 1]) for i in keep]
+        return torch.tensor(np.concatenate([np.zeros(0, int), *numbers]), device=self.x.device)
 
 # %% ../../nbs/cellular/motion.ipynb #0cedabfb
 @checked
@@ -153,12 +156,6 @@ def nodal_masses(
     y = parts.x[1] + u[1]
     beside = ((y < 2) | (y > ceiling - 2)) & (parts.surface > 0)
     return mass + beside.to(mass.dtype) * 0.5 * parts.penalty
-
-
-# ## One step
-#
-# What changes in every step is `Moving`, what is fixed during a block `Still`. The work of the damper, $c\,m\,(\mathbf v - \bar{\mathbf v}) \cdot \mathbf v$, is taken at the mean of the
-# velocities before and after the step, with which the balance of energy holds to round-off.
 
 # %% ../../nbs/cellular/motion.ipynb #bc34221a
 class Moving(NamedTuple):
@@ -223,12 +220,6 @@ def _make_step(force: Callable) -> Callable:
                       low, high, rub, dissipated)
     return step
 
-
-# ## What surrounds the steps
-#
-# All that is computed on the device at both ends of a block are two more functions of tensors, and a third for the designs that have reached a frame. Sums over the nodes and elements of
-# each design are taken in a fixed order on every device; they are all that the host waits for, besides the lists of candidates.
-
 # %% ../../nbs/cellular/motion.ipynb #5097bc41
 def _shear(affine: Tensor) -> Tensor:
     "The affine motion as velocities (2, N)."
@@ -246,7 +237,7 @@ def _make_begin(bound: Callable) -> Callable:
         return mass, 1 / mass, affine, drift + _shear(affine), pace, ceiling, rub
     return begin
 
-
+# %% ../../nbs/cellular/motion.ipynb #9737e698
 def _touch(now: Moving, still: Still) -> tuple[Tensor, list, Tensor]:
     "Friction forces of all nodes (N,); values (P,) of the listed nodes; how many each design has, last those of none."
     places, nodes, _, _, design, *_ = still.parts.border
@@ -270,12 +261,14 @@ def _make_finish(measures: Callable) -> Callable:
         *energies, sigma22, corner = measures(now.u[:, parts.conn], *parts.geometry, *now.state)
         lost, spring = ~torch.isfinite(now.u).all(0), 0.5 * (now.low ** 2 + now.high ** 2) / parts.penalty
         mean, kinetic = now.reaction.double() / BLOCK, 0.5 * still.mass * (now.v * now.v).sum(0)
-        values = [lost, now.damped, spring, kinetic, now.low, now.high, *energies, torch.where(parts.top, mean, 0.0), mean]
+        upper = torch.where(parts.top, mean, 0.0)
+        values = [lost, now.damped, spring, kinetic, now.low, now.high, *energies, upper, mean]
         lengths, rub = [nodes] * 6 + [elements] * 3 + [held] * 2, now.rub
         if still.candidates is not None:
             rub, more, count = _touch(now, still)
             values, lengths = values + more, lengths + [count] * 3
-        sums = torch.segment_reduce(torch.cat([value.double() for value in values]), "sum", lengths=torch.cat(lengths), unsafe=True)
+        values, lengths = torch.cat([value.double() for value in values]), torch.cat(lengths)
+        sums = torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True)
         least = torch.segment_reduce(corner, "min", lengths=elements, initial=9.0, unsafe=True)
         return drift, rub, sigma22, torch.cat([sums, least.double()])
     return finish
@@ -300,6 +293,7 @@ def _make_picture(force: Callable) -> Callable:
 class Kernel(NamedTuple):
     "What runs on the device."
     step: Callable     # (now, still) -> now
+    search: Callable   # for candidates, `list_candidates`
     begin: Callable    # a block
     finish: Callable   # a block
     picture: Callable  # of a frame
@@ -312,14 +306,19 @@ def _constants(compiled: bool) -> AbstractContextManager:
 
 def _functions(material: Material, unrolled: bool) -> Kernel:
     force, measures = make_element(material, unrolled=unrolled)
-    return Kernel(_make_step(force), _make_begin(make_bound(material)), _make_finish(measures), _make_picture(force))
+    begin, finish = _make_begin(make_bound(material)), _make_finish(measures)
+
+    def search(boundary: Boundary, x: Tensor, places: int) -> Candidates:
+        return list_candidates(boundary, x, places=places)
+    return Kernel(_make_step(force), search, begin, finish, _make_picture(force))
 
 
 _kernels: dict = {}
 
 
 def _kernel(material: Material, compiled: bool, device: torch.device) -> Kernel:
-    "Kept, since compiling takes a minute, once for all sizes; where a compiler fails once, all goes on without."
+    """Kept, since compiling takes a minute: once for all sizes, and once more for what follows a single design or finds
+    no candidate; where a compiler fails once, all goes on without."""
     key = (material, compiled, device.type)
     if key not in _kernels:
         # on a CPU only the step, its element as one loop and as few other loops as can be
@@ -335,8 +334,43 @@ def _kernel(material: Material, compiled: bool, device: torch.device) -> Kernel:
         _kernels[key] = kernel
     return _kernels[key]
 
+# %% ../../nbs/cellular/motion.ipynb #a4e01e0c
+def _block_of(step: Callable) -> Callable:
+    "All steps of a block."
+    def block(now: Moving, still: Still) -> Moving:
+        for _ in range(BLOCK):
+            now = step(now, still)
+        return now
+    return block
 
-# ## Speed of the platens
+# %% ../../nbs/cellular/motion.ipynb #9cc4b3d8
+@checked
+class Graph:
+    """A block as one CUDA graph for as long as no size changes; it has not run on a device yet.
+
+    The first block of some sizes runs step by step, which compiles; the second is captured.
+    """
+
+    def __init__(
+        self,
+        block: Callable,  # (now, still) -> now
+    ):
+        self.block, self.sizes, self.graph = block, None, None
+
+    def __call__(self, now: Moving, still: Still) -> Moving:
+        sizes = [part.shape for part in tree_leaves((now, still)) if part is not None]
+        if sizes != self.sizes:
+            self.sizes, self.graph = sizes, None
+            return self.block(now, still)
+        if self.graph is None:
+            self.graph, self.own = torch.cuda.CUDAGraph(), tree_map_only(Tensor, torch.clone, (now, still))
+            with torch.cuda.graph(self.graph):
+                self.out = self.block(*self.own)
+        for own, part in zip(tree_leaves(self.own), tree_leaves((now, still))):
+            if own is not None:
+                own.copy_(part)
+        self.graph.replay()
+        return tree_map_only(Tensor, torch.clone, self.out)  # the next replay writes over it
 
 # %% ../../nbs/cellular/motion.ipynb #3c1b7e66
 @checked
@@ -403,8 +437,7 @@ class State:
         self.rub = torch.zeros(batch.x.shape[1], dtype=dtype, device=device)  # friction forces of boundary nodes
         self.at, self.factor, self.steps = np.zeros(n), np.ones(n), np.zeros(n, int)
         self.frame, self.alive = np.zeros(n, int), np.ones(n, bool)
-        self.blocks = np.zeros(n, int)    # since the last frame
-        self.left = np.zeros(n, int)      # blocks to the next frame, once it is near
+        self.blocks, self.left = np.zeros((2, n), int)  # since the last frame; to the next one, once it is near
         self.snapped = np.zeros(n, bool)  # since the last frame
         self.kinetic = np.zeros((0, n))   # of the last blocks
         self.work, self.damping, self.friction = (torch.zeros(n, dtype=torch.float64) for _ in range(3))
@@ -423,11 +456,12 @@ class State:
             getattr(state, name)[..., :len(nodes)] = getattr(self, name)[..., nodes]
         for mine, part in zip(state.material, self.material):
             mine[:, :len(elements)] = part[:, elements]
-        for name in ("at", "factor", "steps", "frame", "alive", "blocks", "left", "snapped", "work", "damping", "friction"):
+        sums, places = ("work", "damping", "friction"), ("at", "factor", "frame", "left")
+        for name in (*sums, *places, "steps", "alive", "blocks", "snapped"):
             getattr(state, name)[:n] = getattr(self, name)[keep]
         # of those at rest no kinetic energy is known
-        state.kinetic = np.full((len(self.kinetic), new.n), np.inf)
-        state.places, state.recent = np.zeros((len(self.places), new.n)), self.recent.new_zeros(len(self.recent), 2, new.n)
+        state.kinetic, state.places = np.full((len(self.kinetic), new.n), np.inf), np.zeros((len(self.places), new.n))
+        state.recent = self.recent.new_zeros(len(self.recent), 2, new.n)
         for name in ("kinetic", "places", "recent"):
             getattr(state, name)[..., :n] = getattr(self, name)[..., keep]
         return state
@@ -444,8 +478,11 @@ class State:
 
     def watch(self, kinetic: NDArray) -> None:
         "Notes a snap when the kinetic energy (B,) leaves its running median behind."
-        if len(self.kinetic) >= 10:
-            self.snapped |= kinetic > SNAP * np.median(self.kinetic, axis=0)
+        if len(self.kinetic):
+            known = np.isfinite(self.kinetic).sum(0)
+            middle = np.stack([np.maximum(known - 1, 0) // 2, known // 2])
+            median = np.take_along_axis(np.sort(self.kinetic, axis=0), middle, 0).mean(0)
+            self.snapped |= (known >= 10) & (kinetic > SNAP * median)
         self.kinetic = np.concatenate([self.kinetic, kinetic[None]])[-RUNNING:]
 
 # %% ../../nbs/cellular/motion.ipynb #de8fce54
@@ -476,7 +513,8 @@ class Step(NamedTuple):
 # %% ../../nbs/cellular/motion.ipynb #a2b093aa
 def _begin(batch: Batch, state: State, plan: Plan, speed: NDArray, kernel: Kernel) -> tuple[Moving, Still]:
     "What moves and what is fixed in the next block."
-    candidates = None if batch.boundary is None else list_candidates(batch.boundary, batch.x + state.u)
+    places = 64 * batch.n if batch.marching.graph else 64  # with a graph sizes change seldom
+    candidates = None if batch.boundary is None else kernel.search(batch.boundary, batch.x + state.u, places)
     platen = torch.tensor(np.stack([speed, batch.ny - state.at]), dtype=batch.x.dtype, device=batch.x.device)
     mass, inverse, affine, drift, pace, ceiling, rub = kernel.begin(
         state.u, state.drift, state.rub, platen, batch.parts, candidates)
@@ -508,7 +546,7 @@ def _finish(batch: Batch, state: State, now: Moving, still: Still, kernel: Kerne
         tally = _tally(sums, batch.n)
     return now, sigma22, tally
 
-
+# %% ../../nbs/cellular/motion.ipynb #53ff3bed
 def _scalars(batch: Batch, state: State, tally: dict, way: NDArray) -> tuple[dict, Tensor]:
     "Energies and the like (B,) at the end of a block; mean forces (2, B) of the upper and the lower platen [MPa]."
     upper = tally["high"] - tally["upper"]
@@ -525,14 +563,13 @@ def _scalars(batch: Batch, state: State, tally: dict, way: NDArray) -> tuple[dic
     return same | sums, forces
 
 
-def _advance(batch: Batch, state: State, plan: Plan, kernel: Kernel) -> Step:
+def _advance(batch: Batch, state: State, plan: Plan, kernel: Kernel, block: Callable) -> Step:
     "Moves a batch by `BLOCK` steps."
     active = state.active(plan)
     speed, state.left = plan.speed(state.at, state.factor, state.left, state.frame, active)
     arrive = active & (state.left == 1)
     now, still = _begin(batch, state, plan, speed, kernel)
-    for _ in range(BLOCK):
-        now = kernel.step(now, still)
+    now = block(now, still)
     now, sigma22, tally = _finish(batch, state, now, still, kernel)
     state.at, state.steps = state.at + speed * BLOCK, state.steps + BLOCK
     scalars, forces = _scalars(batch, state, tally, speed * BLOCK)
@@ -550,12 +587,6 @@ def _advance(batch: Batch, state: State, plan: Plan, kernel: Kernel) -> Step:
     state.factor, state.left = plan.adapt(state.at, state.factor, state.left, ratio, np.nan_to_num(uneven))
     return Step(arrive & state.alive, scalars, sigma22, now, still)
 
-
-# ## Frames
-#
-# `P22` of a pixel is the force that its lower row of nodes takes over from the upper one, per undeformed width: with it, minus the mean of `P22 + contact22` over any row of pixels is the
-# effective stress, but for inertia and damping.
-
 # %% ../../nbs/cellular/motion.ipynb #83be1afb
 PICTURES = ("u1", "u2", "P22", "contact22", "sigma22", "plastic_strain")
 
@@ -564,8 +595,13 @@ PICTURES = ("u1", "u2", "P22", "contact22", "sigma22", "plastic_strain")
 class Record:
     "Frames of a batch: numbers (B, F) and pictures (B, F, 6, ny, nx); NaN where a design did not get that far."
 
-    def __init__(self, batch: Batch, plan: Plan):
-        shape = batch.n, len(plan.marks)
+    def __init__(
+        self,
+        batch: Batch,
+        plan: Plan,
+        more: int = 0,  # designs that come later
+    ):
+        shape = batch.n + more, len(plan.marks)
         numbers = (*ENERGIES, "top", "bottom", "penetration", "min_jacobian", "snapped", "steps")
         self.numbers = {name: np.full(shape, np.nan) for name in numbers}
         self.pictures = np.full((*shape, len(PICTURES), batch.ny, batch.nx), np.nan, np.float32)
@@ -618,31 +654,34 @@ def _contact_field(mesh: Mesh, first: int, platens: tuple, carried: tuple) -> ND
     start[platen] = np.stack([end[platen, 0], np.where(i[platen] == -1, 0.0, mesh.shape[0])], -1)
     return spread(start, end, force, mesh.shape)
 
-
-# ## The march
-
 # %% ../../nbs/cellular/motion.ipynb #ee8eb22c
 @checked
 def march(
     batch: Batch,            # designs and their loading
     plan: Plan,              # steps, frames and damping, of `make_plan`
     *,
-    compiled: bool = False,  # use torch.compile
-    progress: bool = False,  # show a progress bar
+    waiting: Sequence[Mesh] = (),  # further designs, which take the places of those that are done
+    compiled: bool = False,        # use torch.compile
+    progress: bool = False,        # show a progress bar
 ) -> Record:
-    "Compresses a batch once. Designs that are done are taken out as soon as they make up a fifth of the elements."
-    kernel, record = _kernel(batch.material, compiled, batch.x.device), Record(batch, plan)
-    state, rows, done = State(batch), np.arange(batch.n), np.zeros(batch.n)
+    """Compresses a batch once. Designs that are done are taken out as soon as they make up a fifth of the elements, and
+    those that wait get their places."""
+    kernel, places, total = _kernel(batch.material, compiled, batch.x.device), batch.n, batch.n + len(waiting)
+    record, block = Record(batch, plan, len(waiting)), _block_of(kernel.step)
+    block = Graph(block) if batch.marching.graph and batch.x.is_cuda else block
+    state, rows, done = State(batch), np.arange(places), np.zeros(total)
     bar = tqdm(total=100.0, desc="compress", unit="%", disable=not progress,
                bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
     with torch.no_grad(), _constants(compiled), bar:
-        while (active := state.active(plan)).any():
+        while (active := state.active(plan)).any() or waiting:
             sizes = np.diff(batch.first_element)
             if sizes[active].sum() <= 0.8 * sizes.sum():
                 keep = np.nonzero(active)[0]
-                fewer = batch.take(keep)
-                state, batch, rows = state.take(keep, batch, fewer), fewer, rows[keep]
-            step = _advance(batch, state, plan, kernel)
+                fresh, waiting = waiting[:places - len(keep)], waiting[places - len(keep):]
+                renewed = batch.take(keep, fresh)
+                state, batch = state.take(keep, batch, renewed), renewed
+                rows = np.concatenate([rows[keep], total - len(waiting) - np.arange(len(fresh), 0, -1)])
+            step = _advance(batch, state, plan, kernel, block)
             if step.arrive.any():
                 record.write(batch, state, step, kernel, rows)
             done[rows] = np.where(state.alive, state.at, plan.travel)
