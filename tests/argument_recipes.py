@@ -393,6 +393,14 @@ def octant_domain():
 
 
 @cache
+def small_diffusion():
+    from metanb.core.diffusion import Diffusion
+    from metanb.core.schedules import cosine_schedule
+    from metanb.core.unet import UNet
+    return Diffusion(UNet(1, 1, 1, widths=(8,)), cosine_schedule(10), shape=(1, 4))
+
+
+@cache
 def voxel_task():
     from metanb.voxel.optimize import Task
     return Task("bulk", 0.4, octant=4, stage_steps=1, sharpness=(1,))
@@ -614,7 +622,7 @@ RECIPES = {
     "core.coverage.nearest.targets": lambda: np.full((3, 2), 0.5), "core.coverage.*.x": lambda: "x", "core.coverage.*.y": lambda: "y",
     "core.device.*.shape": lambda: (2,),
     "core.diffusion.*.denoise": denoiser, "core.diffusion.*.x": lambda: torch.ones(2, 1, 4), "core.diffusion.*.x0": lambda: torch.ones(2, 1, 4),
-    "core.diffusion.*.grid": lambda: [2, 10], "core.diffusion.*.schedule": schedule, "core.diffusion.*.network": lambda: lambda x, t, condition: x,
+    "core.diffusion.for_sampling.model": lambda: small_diffusion(), "core.diffusion.*.grid": lambda: [2, 10], "core.diffusion.*.schedule": schedule, "core.diffusion.*.network": lambda: lambda x, t, condition: x,
     "core.diffusion.drop_condition.condition": lambda: torch.ones(3, 2), "core.diffusion.DenoisingModel.network": lambda: torch.nn.Linear(2, 2),
     "core.elasticity.*.R": lambda: np.eye(3), "core.elasticity.*.constants": lambda: np.array([1.0, 0.2, 0.2, 1, 0.2, 1, 0.3, 0.3, 0.3]),
     "core.elasticity.to_matrix.constants": lambda: np.arange(21.0), "core.elasticity.axis_angle.axis": lambda: np.array([0.0, 0.0, 1.0]), "core.elasticity.axis_angle.angle": lambda: 0.5,
@@ -765,7 +773,7 @@ RECIPES |= {
     "voxel.operators.energies.domain": lambda: octant_domain(), "voxel.operators.energies.displacement": lambda: {0: torch.zeros(1, 3, 5, 5, 5, dtype=torch.float64)}, "voxel.operators.energies.pairs": lambda: [(0, 0)],
     "voxel.optimize.*.task": lambda: voxel_task(), "voxel.optimize.*.run": lambda: voxel_run(), "voxel.optimize.save_state.path": lambda: Path("state.npz"), "voxel.optimize.restore_state.path": lambda: voxel_state(), "voxel.train.*.name": lambda: "bits_16",
     "voxel.train.accuracy.targets": lambda: cell_constants(), "voxel.train.accuracy.n_candidates": lambda: 1, "voxel.train.*.result": lambda: fitted(), "voxel.train.lessons.sets": lambda: (voxel_cells(),),
-    "voxel.optimize.optimize.octant": lambda: 4,
+    "voxel.optimize.optimize.octant": lambda: 4, "voxel.optimize.optimize_together.runs": lambda: [voxel_run()],
     "voxel.macro.cubic_times.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.element_energies.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.*.constants": lambda: block_constants(), "voxel.macro.element_energies.v": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64),
     "voxel.macro.*.case": lambda: small_block(), "voxel.multiscale.*.case": lambda: small_block(), "voxel.macro.block.shape": lambda: (2, 2, 2), "voxel.macro.Case.fixed": lambda: small_block().fixed, "voxel.macro.Case.given": lambda: small_block().given,
     "voxel.macro.Case.force": lambda: small_block().force, "voxel.macro.Equilibrium.u": lambda: torch.ones(1, 3, 4, 3, 3, dtype=torch.float64), "voxel.macro.Equilibrium.iterations": lambda: torch.ones(1), "voxel.macro.Equilibrium.residual": lambda: torch.ones(1),

@@ -574,8 +574,8 @@ class Recorder:
             self.copied += sum(x.nbytes for x in outputs)
             return
         boolean = name in _INDEXING and any(isinstance(x, Tensor) and x.dtype in (torch.bool, torch.uint8) for x in args[1])
-        spared = name == "segment_reduce" and kwargs.get("unsafe")  # does not look at the lengths
-        if name in _SYNCS and not spared or boolean or (name == "repeat_interleave" and kwargs.get("output_size") is None):
+        asks = name in _SYNCS and not (name == "segment_reduce" and kwargs.get("unsafe"))  # which looks at the lengths otherwise
+        if asks or boolean or (name == "repeat_interleave" and kwargs.get("output_size") is None):
             self.events["sync", name, line] += 1
         if name in _FREE:
             return

@@ -40,10 +40,11 @@ from metanb.truss.inverse import design_for, nmse, random_proposer, refine
 from metanb.truss.mechanics import effective_stiffness
 from metanb.voxel.families import random_cells
 from metanb.voxel.gradation import between, sequence, to_noise
-from metanb.voxel.mechanics import conjugate_gradients
+from metanb.voxel.mechanics import conjugate_gradients, homogenize
 from metanb.voxel.model import CellDiffusion
 from metanb.voxel.objectives import reach, youngs
 from metanb.voxel.operators import Octant
+from metanb.voxel.optimize import InverseHomogenization, _step_together
 from metanb.voxel.train import TRAININGS
 from pretend_device import cuda, pretend_cuda, write_hook  # noqa: F401  the first is a fixture
 from safetensors.torch import load_file
@@ -448,12 +449,31 @@ def test_a_graph_of_steps_gives_what_the_steps_give(quick, monkeypatch):
     assert len(made) >= 2 and all(graph.calls for graph in made)
 
 
-def test_designs_of_trusses_cost_one_upload_for_a_topology_and_one_wait():
+def test_symmetries_of_voxel_cells_are_looked_at_once_for_a_batch():
+    with pretend_cuda() as gpu:
+        cells = torch.ones(8, 8, 8, 8, device="cuda")
+        cells[:, 2:6, 2:6, 2:6] = 0.5
+        one, eight = (_counted(gpu, lambda c=c: homogenize(c, dtype=torch.float32)) for c in (cells[:1], cells))
+    assert (one == eight).all() and one[1] <= 8
+
+
+def test_optimisations_side_by_side_wait_as_often_as_one():
+    def begun(n):
+        settings = dict(octant=4, sharpness=(1,), device="cuda", rtol=0.5)  # which takes no more than eight iterations
+        return [InverseHomogenization("bulk", 0.4, seed=seed, **settings).way for seed in range(n)]
+
+    with pretend_cuda() as gpu:
+        one, six = (_counted(gpu, lambda n=n: _step_together(begun(n))) for n in (1, 6))
+    assert (one == six).all() and one[0] > 100
+
+
+def test_designs_of_trusses_cost_few_uploads_and_one_wait():
     few, many = (random_designs(n, seed=1) for n in (10, 40))
-    groups = [len(np.unique(np.sort(2 * d.types + d.tessellations, axis=1), axis=0)) for d in (few, many)]
     with pretend_cuda() as gpu:
         less, more = (_counted(gpu, lambda d=d: effective_stiffness(d, device="cuda")) for d in (few, many))
-    assert (more - less)[2] <= groups[1] - groups[0] and more[1] <= 2
+        both = _counted(gpu, lambda: effective_stiffness(many, frame="both", device="cuda"))  # in one pass
+    assert more[0] > 3 * less[0] and (more[1:] == less[1:]).all() and (more[1:] <= (2, 3)).all()  # whatever the topologies
+    assert both[0] < 1.05 * more[0] and both[1] == more[1] and both[2] <= more[2] + 1
 
 
 def test_a_call_of_the_voxel_network_in_half_precision_launches_little():

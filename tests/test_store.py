@@ -1300,6 +1300,25 @@ def test_a_data_set_travels_to_another_process(tmp_path, whole):
         np.testing.assert_array_equal(pool.submit(ds.rows, "angle", [49, 0, 7]).result(), whole["angle"][[49, 0, 7]])
 
 
+def _seen(x):
+    "The GPU that a worker sees, when both are at work."
+    time.sleep(0.3)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize("visible, shares", [(None, {"0", "1"}), ("3,GPU-a7", {"3", "GPU-a7"})])
+def test_each_worker_sees_one_gpu_of_several(monkeypatch, visible, shares):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with monkeypatch.context() as several:
+        several.setattr(torch.cuda, "device_count", lambda: 2)
+        with workers.processes(2) as pool:
+            assert {*pool.map(_seen, range(8))} == shares
+    with workers.processes(1) as pool:  # on a machine without any, nothing is chosen
+        assert torch.cuda.device_count() or pool.submit(_seen, 0).result() == visible
+
+
 def test_import_does_not_load_torch():
     code = "import sys, metanb.core.store as s; s.datasets(); print([m for m in ('torch', 'safetensors', 'nbdev', 'fastcore') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

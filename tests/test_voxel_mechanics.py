@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from metanb.core.elasticity import axis_angle, base_stiffness, hashin_shtrikman, isotropic_moduli, rotate_stiffness
+from metanb.voxel.design import family
+from metanb.voxel.kernels import gathered_times
 from metanb.voxel.mechanics import effective_stiffness, homogenize, solve, stiffness_of
+from metanb.voxel.operators import stiffness_times
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = json.loads((Path(__file__).parent / "data/voxel_cells.json").read_text())["cells"]
@@ -497,3 +500,32 @@ def test_views_with_negative_strides_are_cells():
 def test_arguments_of_wrong_kinds_are_named(cell, options, name):
     with pytest.raises(ValueError, match=name):
         effective_stiffness(cell, **options)
+
+
+@pytest.fixture
+def interpreter(monkeypatch):
+    "Triton's, which runs the kernel for GPUs on the CPU."
+    pytest.importorskip("triton", reason="Triton is not installed; it has wheels for Linux alone")
+    from metanb.voxel.kernels import _kernel
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    _kernel.cache_clear()
+    yield
+    _kernel.cache_clear()
+
+
+@pytest.mark.parametrize("dtype, most", [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+def test_the_kernel_for_gpus_gathers_what_elements_scatter(interpreter, dtype, most):
+    generator = torch.Generator().manual_seed(0)
+    E = torch.rand(2, 3, 6, 5, generator=generator, dtype=dtype)
+    E[0, 1] = 0
+    u = torch.randn(2, 3, 4, 7, 6, generator=generator, dtype=dtype)
+    k = torch.randn(24, 24, generator=generator, dtype=dtype)  # any matrix, so that no symmetry hides a wrong index
+    expected = stiffness_times(E, u, k)
+    assert (gathered_times(E, u, k) - expected).abs().max() < most * expected.abs().max()
+
+
+@pytest.mark.parametrize("symmetry, N", [("cubic", 4), ("none", 2)])
+def test_a_cell_is_homogenised_by_the_kernel_for_gpus(interpreter, symmetry, N):
+    cell = np.random.default_rng(0).random((N, N, N)) if symmetry == "none" else family("schwarz_p", N, 0.5)
+    plain, quick = (homogenize(cell, symmetry=symmetry, rtol=1e-3, gpu=gpu) for gpu in ((), ("gathered",)))
+    assert torch.equal(plain.iterations, quick.iterations) and (plain.C - quick.C).abs().max() < 1e-9

@@ -30,7 +30,7 @@ PLOTS = ("truss-explore",)  # with a plotly figure each from the beginning
 CELLS = ["from metanb.kirigami.explore import cut_explorer, generator_explorer, pair_explorer, rotation_explorer",
          "pair_explorer()", "cut_explorer()", "rotation_explorer()", "generator_explorer({folders})",
          "generator_explorer([])",
-         "from metanb.cellular.explore import explore", "explore(quarter=6)",
+         "from metanb.cellular.explore import compress_live, explore", "explore(quarter=6, solve=compress_live)",  # in a thread, uncompiled
          "from metanb.truss.explore import explore, target_explorer", "explore()", "target_explorer(n_candidates=40, keep=2)"]
 VOXEL = ["from metanb.voxel.explore import family_explorer, optimiser_explorer", "family_explorer()",
          "optimiser_explorer(stage_steps=50, tolerance=1e-9)"]  # 300 steps, so that there is time to pause
@@ -258,6 +258,26 @@ def test_compress_a_cell_and_scrub_through_its_frames(page):
     page.wait_for_timeout(200)
     assert new_picture(page, "cellular-explore", last) != old
     assert control(page, "cellular-explore", "frame").locator(".widget-readout").inner_text() == "15"
+
+
+def test_a_compression_is_stopped_and_the_canvas_has_an_undo(page):
+    app, name = page.locator(".metanb-cellular-explore"), "cellular-explore"
+    old, drawn = picture(page, name), app.locator("canvas").evaluate("c => c.toDataURL()")
+    control(page, name, "begin with").locator("select").select_option("diamonds")
+    assert new_picture(page, name, old) != old
+    app.locator("button", has_text="compress").click()
+    app.get_by_text("of the way").wait_for()
+    app.locator("button", has_text="stop").click()
+    app.get_by_text("not compressed yet").wait_for()
+    app.locator("button", has_text="clear").click()
+    wait_for(page, lambda: "not compressed yet" not in app.inner_text() and "solid" in app.inner_text())
+    app.locator("button", has_text="fill").click()
+    app.get_by_text("100% solid").wait_for()
+    for _ in range(3):
+        app.locator("button", has_text="undo").click()
+    wait_for(page, lambda: app.locator("canvas").evaluate("c => c.toDataURL()") == drawn)
+    control(page, name, "begin with").locator("select").select_option("random field")
+    assert "Traceback" not in page.content()
 
 
 def test_a_painted_cut_is_told_in_words(page):

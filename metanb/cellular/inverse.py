@@ -213,6 +213,14 @@ def promising(
     return np.stack([found[k] for k in chosen]) if chosen else np.zeros((0, *pool.shape[1:]), bool), before
 
 # %% ../../nbs/cellular/inverse.ipynb #66a67fdf
+def _after(watch: Callable[[str], Any] | None, words: str) -> Callable[[str], Any] | None:
+    "Tell these words, and a function that tells them with more behind them."
+    if watch is None:
+        return None
+    watch(words)
+    return lambda more: watch(f"{words}: {more}")
+
+
 @checked(seed=(0, None))
 def polish(
     known: Sequence[Known],    # verified cells of each target, changed in place
@@ -223,7 +231,7 @@ def polish(
     seed: int = 0,
     effort: Effort = Effort(),
     stop: float = 0.0,         # error from which on a target is left alone
-    watch: Callable[[str], Any] | None = None,  # told before each round; what it raises ends the search
+    watch: Callable[[str], Any] | None = None,  # told of each step; what it raises ends the search
     **options,                 # of `verify_into`
 ) -> list[list[float]]:        # of each target, the least error before and after each round
     "Look for better children of the best cells, compress them, and go on from there; for several targets together."
@@ -231,8 +239,7 @@ def polish(
     stop, seed = number("stop", stop, least=0), whole("seed", seed, 0)
     history = [[record.error] for record in known]
     for k in range(rounds):
-        if watch is not None:
-            watch(f"round {k + 1} of {rounds}: compressing {n_solves} children")
+        tell = _after(watch, f"round {k + 1} of {rounds}: compressing {n_solves} children")
         proposed, before = [], []
         for t, record in enumerate(known):
             rng = np.random.default_rng([seed, t, k])
@@ -241,7 +248,7 @@ def polish(
             part = (np.zeros(size, bool), np.zeros(0)) if done else promising(record, network, n_solves, rng, effort)
             proposed.append(part[0])
             before.append(part[1])
-        verify_into(known, proposed, ORIGIN.index("polished"), before, **options)
+        verify_into(known, proposed, ORIGIN.index("polished"), before, watch=tell, **options)
         for line, record in zip(history, known):
             line.append(record.error)
     return history
@@ -438,7 +445,7 @@ def design_for(
     if near.error[0, 0] > FAR:
         warn(f"target is {near.error[0, 0]:.0%} away from the nearest of {len(tools.cells)} cells: "
              "what is found may stay far from it")
-    known, tell = [Known(wanted)], watch or (lambda words: None)
+    known = [Known(wanted)]
     proposed, origin = tools.cells.quarters[near.index[0]], [0] * near.index.shape[1]
     words, films = "compressing the nearest data", {}
     if tools.model is not None:
@@ -446,8 +453,8 @@ def design_for(
         drawn = propose(filled(wanted, tools.cells)[None], n_candidates, seed)[0]
         proposed, origin = np.concatenate([proposed, drawn]), origin + [1] * len(drawn)
         words += f" and {len(drawn)} generated cells"
-    tell(words)
-    verify_into(known, [proposed], [origin], **options)  # in one batch, which is what takes the time
+    # in one batch, which is what takes the time
+    verify_into(known, [proposed], [origin], watch=_after(watch, words), **options)
     history = _polish(known, tools.network, rounds=rounds, n_solves=n_solves, seed=seed, watch=watch, **options)
     rows = _ranked(known[0], different(known[0], keep), second, slack)
     if not len(rows):

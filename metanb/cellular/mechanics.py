@@ -6,6 +6,7 @@
 __all__ = ['compress']
 
 # %% ../../nbs/cellular/mechanics.ipynb #e3c603a4
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -22,17 +23,17 @@ from ..core.checks import checked, number, warn
 from ..core.device import can_compile, pick_device
 
 # %% ../../nbs/cellular/mechanics.ipynb #ff24db3b
-def _run(meshes: list[Mesh], material: Material, loading: Loading, marching: Marching, level: int, progress: bool):
+def _run(meshes: list[Mesh], material: Material, loading: Loading, marching: Marching, level: int, seen: dict):
     "One run of a batch."
     compiled = marching.compiled
     if compiled is None:
         compiled = can_compile(marching.device) and sum(mesh.conn.shape[1] for mesh in meshes) >= 2000
     first, waiting = meshes[:marching.places], meshes[marching.places or len(meshes):]
     batch = Batch(first, material, loading, marching)
-    return march(batch, make_plan(batch, level), waiting=waiting, compiled=compiled, progress=progress)
+    return march(batch, make_plan(batch, level), waiting=waiting, compiled=compiled, **seen)
 
 
-def _repeat(record: Record, meshes: list[Mesh], settings: tuple, exempt: int, progress: bool) -> NDArray:
+def _repeat(record: Record, meshes: list[Mesh], settings: tuple, exempt: int, seen: dict) -> NDArray:
     "Runs designs that break a rule again, more slowly, and keeps the better answers; how often each was repeated (B,)."
     done = np.zeros(len(meshes), int)
     for level in range(1, settings[-1].repeats + 1):
@@ -41,7 +42,7 @@ def _repeat(record: Record, meshes: list[Mesh], settings: tuple, exempt: int, pr
         again = np.nonzero(np.any(list(broken.values()), axis=0))[0]
         if len(again) == 0:
             break
-        second = _run([meshes[i] for i in again], *settings, level, progress)
+        second = _run([meshes[i] for i in again], *settings, level, seen)
         first = {name: value[again] for name, value in record.numbers.items()}
         better = badness(second.numbers, exempt) < badness(first, exempt)
         for name, value in second.numbers.items():
@@ -60,6 +61,7 @@ def compress(
     marching: Marching = Marching(),  # speed, damping, repetitions, number format, device, compilation
     connected: bool = True,           # False: a design may be in pieces, such as one with a slit from side to side
     progress: bool = False,
+    watch: Callable[[str], Any] | None = None,  # told of each block of steps; what it raises ends the compression
     **changes: Any,                   # single entries of the three, such as friction=0.0, refine=2
 ) -> CompressionResult:
     "Compress cells between rigid platens (Bastek and Kochmann 2023, Sec. 4.2); ValueError for what is out of range."
@@ -70,8 +72,9 @@ def compress(
     meshes = [pixel_mesh(design, **asdict(meshing)) for design in designs]
     strain = np.array(loading.frames) * loading.max_strain
     exempt = int(np.searchsorted(strain, 0.01 + 1e-9))  # frames up to one per cent of strain
-    record = _run(meshes, material, loading, marching, 0, progress)
-    repeats = _repeat(record, meshes, (material, loading, marching), exempt, progress)
+    seen = {"progress": progress, "watch": watch}
+    record = _run(meshes, material, loading, marching, 0, seen)
+    repeats = _repeat(record, meshes, (material, loading, marching), exempt, seen)
     out, flags = record.numbers, broken_rules(record.numbers, exempt)
     if flags["unfinished"].any():
         stopped = np.nonzero(flags["unfinished"])[0].tolist()

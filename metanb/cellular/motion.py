@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -663,9 +663,13 @@ def march(
     waiting: Sequence[Mesh] = (),  # further designs, which take the places of those that are done
     compiled: bool = False,        # use torch.compile
     progress: bool = False,        # show a progress bar
+    watch: Callable[[str], Any] | None = None,  # told of each block of steps; what it raises ends the march
 ) -> Record:
     """Compresses a batch once. Designs that are done are taken out as soon as they make up a fifth of the elements, and
     those that wait get their places."""
+    tell = watch or (lambda words: None)
+    if compiled and (batch.material, compiled, batch.x.device.type) not in _kernels:
+        tell("compiling once, a minute or more")
     kernel, places, total = _kernel(batch.material, compiled, batch.x.device), batch.n, batch.n + len(waiting)
     record, block = Record(batch, plan, len(waiting)), _block_of(kernel.step)
     block = Graph(block) if batch.marching.graph and batch.x.is_cuda else block
@@ -685,5 +689,7 @@ def march(
             if step.arrive.any():
                 record.write(batch, state, step, kernel, rows)
             done[rows] = np.where(state.alive, state.at, plan.travel)
-            bar.update(100 * done.mean() / plan.travel - bar.n)
+            share = done.mean() / plan.travel
+            bar.update(100 * share - bar.n)
+            tell(f"{share:.0%} of the way")
     return record

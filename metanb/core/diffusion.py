@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PREDICTIONS', 'LOSSES', 'Denoiser', 'clamp_x0', 'dynamic_threshold', 'sign_below', 'diffusion_loss', 'sample_ddpm',
-           'sample_ddim', 'invert_ddim', 'drop_condition', 'DenoisingModel', 'Diffusion']
+           'sample_ddim', 'invert_ddim', 'drop_condition', 'DenoisingModel', 'Diffusion', 'for_sampling']
 
 # %% ../../nbs/core/diffusion.ipynb #29c71fea
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -369,3 +370,28 @@ class Diffusion(DenoisingModel):
         x0 = self.noise(len(x0), None, None, x0)
         denoise = self.denoiser(condition, guidance_scale=guidance_scale)
         return invert_ddim(denoise, x0, grid, iterations=iterations, progress=progress)
+
+# %% ../../nbs/core/diffusion.ipynb #ed59923f
+@checked
+def for_sampling(
+    model: Diffusion,  # with a U-Net, of grids or of films
+    *,
+    dtype: torch.dtype = torch.bfloat16,  # of the weights of the U-Net: torch.bfloat16, float16 or float32
+    compiled: bool = False,               # by `torch.compile`, on a GPU into CUDA graphs, which no GPU has shown yet
+) -> Diffusion:
+    "A copy that draws and does not learn; raises ValueError for a network without a U-Net: dense ones are small."
+    choice("dtype", dtype, (torch.bfloat16, torch.float16, torch.float32))
+    twin = copy.deepcopy(model).eval().requires_grad_(False)
+    nets = [part for part in twin.modules() if getattr(part, "takes_half", False)]
+    if not nets:
+        raise refused("network of the model", type(model.network).__name__, "a network with a UNet or a VideoUNet")
+    for net in nets:
+        net.to(dtype)
+        for part in net.modules():
+            if isinstance(part, (nn.Conv2d, nn.Conv3d)):
+                three = isinstance(part, nn.Conv3d)
+                part.to(memory_format=torch.channels_last_3d if three else torch.channels_last)
+        if compiled:
+            on_gpu = next(net.parameters()).is_cuda
+            net.compile(mode="reduce-overhead" if on_gpu else "default", dynamic=False)
+    return twin

@@ -9,6 +9,7 @@ __all__ = ['CYCLE', 'COLORMAPS', 'STYLE', 'VIEW', 'PLANES', 'colormap', 'use_hou
 # %% ../../nbs/core/plotting.ipynb #16360393
 import io
 import string
+import threading
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -80,14 +81,17 @@ def use_house_style() -> None:
     plt.close(plt.figure())  # the first figure loads the backend, and a notebook shows figures as pictures from then on
 
 # %% ../../nbs/core/plotting.ipynb #37059717
+_settings = threading.RLock()  # those of matplotlib are of all threads
+
+
 @checked
 def in_house_style(
     draw: Callable[..., Any],  # a function that makes a figure
 ) -> Callable[..., Any]:
-    "Decorator: draw in the house style and leave matplotlib's settings as they were."
+    "Decorator: draw in the house style and leave matplotlib's settings as they were; threads take turns."
     @wraps(draw)
     def styled(*args: Any, **kwargs: Any) -> Any:
-        with mpl.rc_context(STYLE):
+        with _settings, mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
     return styled
 

@@ -317,6 +317,7 @@ def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None)
 @checked(blocks=(1, 1000), n_conditions=(0, 1000))
 class UNet(nn.Module):
     "U-Net of residual blocks; called as model(x, t, condition=None) with t in [0, 1]."
+    takes_half = True  # weights in half precision: see `for_sampling`
 
     def __init__(
         self,

@@ -225,6 +225,8 @@ def _check_input(net: nn.Module, x: Tensor, t: Tensor, condition: Tensor | None)
 class VideoUNet(nn.Module):
     "U-Net over space and frames; called as network(x, t, condition=None) with t in [0, 1]."
 
+    takes_half = True  # weights in half precision: see `for_sampling`
+
     def __init__(
         self,
         channels_in: int,   # channels of the input

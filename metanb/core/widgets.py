@@ -358,7 +358,7 @@ class Work:
         refuse: Callable[[str], None],           # in words, why there is none
     ):
         self.work, self.tell, self.done, self.refuse = work, tell, done, refuse
-        self.stop, self.thread, self.warned = threading.Event(), None, []
+        self.stop, self.thread, self.warned, self.told = threading.Event(), None, [], ""
 
     @property
     def busy(self) -> bool:
@@ -369,6 +369,7 @@ class Work:
         "Begin, unless it runs already."
         if not self.busy:
             self.stop.clear()
+            self.told = ""
             self.thread = threading.Thread(target=self.run, args=arguments, kwargs=options, daemon=True)
             self.thread.start()
 
@@ -376,7 +377,9 @@ class Work:
         "What the work tells of each step; here it ends when it is to stop."
         if self.stop.is_set():
             raise Stopped
-        self.tell(words)
+        if words != self.told:
+            self.told = words
+            self.tell(words)
 
     def run(self, *arguments: Any, **options: Any) -> None:
         "The work; whatever becomes of it is told. Warnings stand in `warned` for the app to say."

@@ -30,17 +30,33 @@ import metanb
 from .checks import checked, refused, warn, whole
 
 # %% auto #0
-__all__ = ['TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'as_completed', 'workers']
+__all__ = ['PATIENCE', 'TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'Background', 'as_completed', 'workers']
 
 # %% ../../nbs/core/workers.ipynb #e33c283f
 _left: Any = None  # in a worker: the event that says that calls which have not begun are no longer wanted
 
 
-def _start_worker(left: Any) -> None:
-    "Let a worker finish its shard at Ctrl-C, and end it when its parent is gone."
+def _start_worker(left: Any, begun: Any, gpus: list[str]) -> None:
+    "Let a worker finish its shard at Ctrl-C, end it when its parent is gone, and give it one GPU of several."
     global _left
     _left = left
+    if gpus:
+        with begun.get_lock():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[begun.value % len(gpus)]  # read when CUDA is first used
+            begun.value += 1
+    _settle()
 
+
+def _gpus() -> list[str]:
+    "Names of the GPUs that PyTorch sees, for CUDA_VISIBLE_DEVICES; none where it was not loaded."
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    n = cuda.device_count() if cuda else 0
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:n] if len(named) >= n else [str(i) for i in range(n)]
+
+
+def _settle() -> None:
+    "Leave Ctrl-C to the parent, and end with it."
     def watch() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)
@@ -63,7 +79,7 @@ class _Processes(ProcessPoolExecutor):
     def __init__(self, n: int):
         context = multiprocessing.get_context("spawn")
         self.n, self.left = n, context.Event()
-        super().__init__(n, context, _start_worker, (self.left,))
+        super().__init__(n, context, _start_worker, (self.left, context.Value("i"), _gpus()))
 
     def submit(self, function: Callable, /, *arguments, **named) -> Future:
         "A call; one that has not begun when `left` is set gives a CancelledError."
@@ -96,6 +112,109 @@ def processes(
 ) -> ProcessPoolExecutor:
     "A pool of local processes of one thread each, for `with processes(4) as pool: generate(..., executor=pool)`."
     return _Processes(whole("n", n, 1))
+
+# %% ../../nbs/core/workers.ipynb #3ba6c028
+PATIENCE = 2.0  # [s] that a call has to end by itself
+
+
+class Background:
+    "A process beside this one that does one call after the other."
+
+    def __init__(self):
+        self.process = self.pipe = None
+        self.lock = threading.Lock()  # one call at a time
+
+    def call(
+        self,
+        function: Callable,   # of a module; called with watch= besides the rest
+        *arguments: Any,
+        watch: Callable[[str], Any],  # told of each step and ten times a second; what it raises ends the call
+        **options: Any,
+    ) -> Any:
+        "What the function returns or raises."
+        while not self.lock.acquire(timeout=0.1):
+            watch("waiting for another calculation")
+        try:
+            if self.process is None or not self.process.is_alive():
+                self.start()
+            self.pipe.send((function, arguments, options))
+            kind, found = _answer(self.pipe, watch)
+        except BaseException:
+            if not _left_alone(self.pipe):
+                self.close()
+            raise
+        finally:
+            self.lock.release()
+        if kind == "failed":
+            raise found
+        return found
+
+    def start(self) -> None:
+        "Another process."
+        context = multiprocessing.get_context("spawn")
+        self.pipe, end = context.Pipe()
+        self.process = context.Process(target=_serve_calls, args=(end,), daemon=True)
+        self.process.start()
+        end.close()  # here, so that its end is noticed
+
+    def close(self) -> None:
+        "End the process."
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.process = None
+
+# %% ../../nbs/core/workers.ipynb #3e004791
+def _answer(pipe: Any, watch: Callable[[str], Any]) -> tuple[str, Any]:
+    "The end of the call that runs."
+    kind, found = "step", "starting"
+    while kind == "step":
+        watch(found)
+        try:
+            if pipe.poll(0.1):
+                kind, found = pipe.recv()
+        except (EOFError, OSError):
+            raise RuntimeError("the process that computed this has ended, perhaps for want of memory") from None
+    return kind, found
+
+
+def _left_alone(pipe: Any) -> bool:
+    "Ask the call that runs to end; whether it does."
+    with suppress(OSError, EOFError):
+        pipe.send(None)
+        end = time.monotonic() + PATIENCE
+        while pipe.poll(max(0.0, end - time.monotonic())):
+            if pipe.recv()[0] != "step":
+                return True
+    return False
+
+# %% ../../nbs/core/workers.ipynb #7df68fcc
+class _Left(Exception):
+    "The call is not wanted any more."
+
+
+def _serve_calls(pipe: Any) -> None:
+    "What the process of `Background` does."
+    _settle()
+
+    def watch(words: str) -> None:
+        if pipe.poll() and pipe.recv() is None:
+            raise _Left
+        pipe.send(("step", words))
+
+    while True:
+        message = pipe.recv()
+        if message is None:  # it came too late for its call
+            continue
+        function, arguments, options = message
+        try:
+            answer = "done", function(*arguments, watch=watch, **options)
+        except Exception as error:
+            answer = "failed", error
+        try:
+            pipe.send(answer)
+        except Exception as error:  # of pickle
+            pipe.send(("failed", RuntimeError(f"{type(answer[1]).__name__} cannot be sent: {error}")))
 
 # %% ../../nbs/core/workers.ipynb #c1107fdb
 class _Interrupt:

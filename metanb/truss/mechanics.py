@@ -67,8 +67,8 @@ class _Graph:
     weights: Tensor   # (m,)
     sign: Tensor      # (2, m) of the displacements
     ends: Tensor      # (2, m) classes of the ends
-    place: Tensor     # (entries,) row-major positions in the stiffness matrix
-    column: Tensor    # (rows,) positions in the load matrix
+    matrix: tuple[Tensor, Tensor]  # entries of the blocks in the order of their row-major positions, how many at each
+    load: tuple[Tensor, Tensor]    # likewise of the load matrix
     moving: int       # displacement unknowns
     size: int         # all unknowns
     cells: int        # primitive cells in the cube
@@ -101,9 +101,22 @@ def _graph(r: Reduced, dtype: torch.dtype, device: torch.device | str) -> _Graph
 
     def tensor(values, kind=dtype):
         return torch.as_tensor(np.ascontiguousarray(values), dtype=kind, device=device)
-    sign = tensor(np.stack([r.sign_a, r.sign_b]))
-    ends, place, column = (tensor(x, torch.long) for x in (np.stack([r.a, r.b]), place, column))
-    return _Graph(tensor(r.vectors), tensor(r.weights), sign, ends, place, column, moving, size, r.cells)
+    sign, ends = tensor(np.stack([r.sign_a, r.sign_b])), tensor(np.stack([r.a, r.b]), torch.long)
+    matrix, load = ([tensor(x, torch.long) for x in _sorted(places, n)]
+                    for places, n in ((place, size * size), (column, size)))
+    return _Graph(tensor(r.vectors), tensor(r.weights), sign, ends, matrix, load, moving, size, r.cells)
+
+
+def _sorted(places: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    "Entries in the order of their places below n, each place's in the order they came, and how many it has."
+    order, counts = np.argsort(places, kind="stable"), np.bincount(places, minlength=n + 1)[:n]
+    return order[:counts.sum()], counts
+
+# %% ../../nbs/truss/mechanics.ipynb #2d3c1c8f
+def _gathered(entries: Tensor, where: tuple[Tensor, Tensor]) -> Tensor:  # (places, B)
+    "Sums of entries (n, B) at their places, in an order that never changes: atomics of a GPU have none."
+    order, counts = where
+    return torch.segment_reduce(entries[order], "sum", lengths=counts, axis=0, unsafe=True)
 
 
 @cache
@@ -127,12 +140,10 @@ def _system(graph: _Graph, v: Tensor, K: Tensor, R: Tensor) -> tuple[Tensor, Ten
     plus, minus, across = SKS + R, SKS - R, -(sa * sb) * K
     blocks = [sa * sa * K, sb * sb * K, across, across, plus, plus, minus, minus, -sa * SK, sb * SK, -sa * SK, sb * SK]
     n, batch = graph.size, v.shape[-1]
-    matrix = torch.zeros(n * n + 1, batch, dtype=v.dtype, device=v.device)
-    matrix = matrix.index_add(0, graph.place, torch.cat([x.reshape(-1, batch) for x in blocks]))
-    matrix = matrix[:-1].reshape(n, n, batch).permute(2, 0, 1).contiguous()
+    matrix = _gathered(torch.cat([x.reshape(-1, batch) for x in blocks]), graph.matrix)
+    matrix = matrix.reshape(n, n, batch).permute(2, 0, 1).contiguous()
     loads = [x.transpose(1, 2).reshape(-1, 6, batch) for x in (-sa * KE, sb * KE, SKE, SKE)]
-    load = torch.zeros(n + 1, 6, batch, dtype=v.dtype, device=v.device)
-    load = load.index_add(0, graph.column, torch.cat(loads))[:-1].permute(2, 0, 1)
+    load = _gathered(torch.cat(loads).reshape(-1, 6 * batch), graph.load).reshape(n, 6, batch).permute(2, 0, 1)
     return matrix, load, _product(E.transpose(0, 1), KE).sum(2).permute(2, 0, 1)
 
 # %% ../../nbs/truss/mechanics.ipynb #fc8b34f9
@@ -216,12 +227,35 @@ def _check_beam(poisson: float, shear_factor: float) -> tuple[float, float]:
     return number("poisson", poisson, above=-1, most=0.5), number("shear_factor", shear_factor, above=0)
 
 
-def _check_held(singular: Tensor, rows: np.ndarray, groups: dict) -> None:
-    "ValueError where there is a mechanism."
+def _check_held(singular: Tensor, designs: TrussDesign) -> None:
+    "ValueError where there is a mechanism; (frames * B,)."
     if bool(singular.any()):
-        row = int(rows[int(singular.int().argmax())])
-        slots = next(slots for slots, some in groups.items() if row in some)
+        row = int(singular.int().argmax()) % len(designs)
+        slots = next(slots for slots, some in _groups(designs).items() if row in some)
         raise refused(f"slots of designs[{row}]", slots, "rigid-jointed connected trusses, no mechanism, none in parts")
+
+# %% ../../nbs/truss/mechanics.ipynb #d446d98e
+def _homogenized(
+    designs: TrussDesign, F: Tensor, memory: float, poisson: float, shear_factor: float, rigid_ends: float,
+) -> tuple[Tensor, Tensor]:  # stiffness (frames * B, 6, 6), and whether there is a mechanism
+    "Designs deformed by F (frames * B, 3, 3), the frames of a topology together."
+    frames, graphs, pieces = len(F) // len(designs), [], []
+    density, radii, moves = (x if x is None else torch.cat([x.to(F.device, F.dtype)] * frames)
+                             for x in (designs.relative_density, designs.radii, designs.moves))
+    for slots, rows in _groups(designs).items():
+        graph = _kept_graph(reduced(slots) if designs.plain else _whole(slots), F.dtype, str(F.device))
+        rows = np.concatenate([rows + i * len(designs) for i in range(frames)])
+        n = min(len(rows), max(1, -(-len(rows) * graph.size ** 2 // int(memory))))
+        graphs, pieces = graphs + [graph] * n, pieces + np.array_split(rows, n)
+    order, found = torch.as_tensor(np.concatenate(pieces), device=F.device), []
+    for graph, index in zip(graphs, order.split([len(rows) for rows in pieces])):
+        own = {name: x[index] for name, x in (("radii", radii), ("moves", moves)) if x is not None}
+        one = _solve(graph, F[index], density[index], poisson, shear_factor, rigid_ends=rigid_ends, **own)
+        found.append((one.stiffness, one.singular))  # not the factors, which are large
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(F), device=F.device)
+    stiffness, singular = (torch.cat(parts)[back] for parts in zip(*found))
+    return stiffness, singular
 
 # %% ../../nbs/truss/mechanics.ipynb #d94a728c
 BEAMS_UP_TO = 0.3  # relative density beyond which struts are too stout to be beams; the paper's designs end at 0.1
@@ -233,40 +267,30 @@ def effective_stiffness(
     *,
     poisson: float = 0.3,       # of the base material
     shear_factor: float = 0.9,  # of the Timoshenko beam
-    frame: str = "full",        # or "orthotropic": F = U alone, the paper's C_ort
+    frame: str = "full",        # or "orthotropic": F = U alone, the paper's C_ort; "both": (orthotropic, full)
     rigid_ends: float = 0.0,    # length that is rigid at both ends of a strut [its radius], at most 45 % of the strut
     dtype: torch.dtype = torch.float64,
     memory: float | None = None,  # entries of stiffness matrices at a time; None: what suits the device
     device: str = "auto",
-) -> Tensor:  # (B, 6, 6) per Young's modulus of the base material, on the device of the designs
+) -> Tensor:  # (B, 6, 6) per Young's modulus of the base material, on the device of the designs; "both": (2, B, 6, 6)
     "Homogenised stiffness (Bastek et al. 2022, SI Sec. 2); ValueError for mechanisms, a warning above `BEAMS_UP_TO`."
     check_designs(designs)
     if len(thick := (designs.relative_density.detach() > BEAMS_UP_TO).nonzero()):
         warn(f"designs {thick.flatten().tolist()[:5]} have a relative density above {BEAMS_UP_TO}: such struts are no "
              "beams, see truss.solid for the solid itself")
-    choice("frame", frame, ("full", "orthotropic"))
+    choice("frame", frame, ("full", "orthotropic", "both"))
     poisson, shear_factor = _check_beam(poisson, shear_factor)
     rigid_ends = number("rigid_ends", rigid_ends, least=0)
     device = pick_device(device)
-    density = designs.relative_density.to(device, dtype)
-    F = torch.diag_embed(designs.U) if frame == "orthotropic" else designs.deformation_gradient()
-    F = F.to(device, dtype)
+    F = {"orthotropic": lambda: torch.diag_embed(designs.U), "full": designs.deformation_gradient}
+    F = [make().to(device, dtype) for name, make in F.items() if frame in (name, "both")]
+    # on the CPU one frame after the other: a cache holds no more, and the bits are those of a frame alone
+    passes = F if device.type == "cpu" else [torch.cat(F)]
     memory = memory or (2.0**18 if device.type == "cpu" else 2.0**27)
-    parts, order, groups, singular = [], [], _groups(designs), []
-    radii, moves = (None if x is None else x.to(device, dtype) for x in (designs.radii, designs.moves))
-    for slots, rows in groups.items():
-        graph = _kept_graph(reduced(slots) if designs.plain else _whole(slots), dtype, str(device))
-        for some in np.array_split(rows, -(-len(rows) * graph.size ** 2 // int(memory)) or 1):
-            index = torch.as_tensor(some, device=device)
-            own = {name: x[index] for name, x in (("radii", radii), ("moves", moves)) if x is not None}
-            solution = _solve(graph, F[index], density[index], poisson, shear_factor, rigid_ends=rigid_ends, **own)
-            parts.append(solution.stiffness)
-            singular.append(solution.singular)
-            order.append(index)
-    _check_held(torch.cat(singular), np.concatenate(list(groups.values())), groups)  # once: a GPU waits for the answer
-    back = torch.empty(len(density), dtype=torch.long, device=device)
-    back[torch.cat(order)] = torch.arange(len(density), device=device)
-    return torch.cat(parts)[back].to(designs.relative_density.device)
+    found = [_homogenized(designs, some, memory, poisson, shear_factor, rigid_ends) for some in passes]
+    _check_held(torch.cat([singular for _, singular in found]), designs)  # once: a GPU waits for the answer
+    C = torch.cat([C for C, _ in found]).to(designs.relative_density.device)
+    return C.unflatten(0, (2, -1)) if frame == "both" else C
 
 # %% ../../nbs/truss/mechanics.ipynb #a183a80f
 def _check_graded(graph: Compound, F: Tensor, areas: Tensor) -> None:
@@ -339,7 +363,7 @@ def deformation_modes(
     own = {name: getattr(design, name) for name in ("radii", "moves")}
     own = {name: None if x is None else x.detach().cpu().double() for name, x in own.items()}
     solution = _solve(graph, F, density, poisson, shear_factor, **own)
-    _check_held(solution.singular, np.zeros(1, int), {slots: [0]})
+    _check_held(solution.singular, design)
     unknowns = -torch.linalg.solve_triangular(solution.factor.mT, solution.half, upper=True)[0].T.reshape(6, -1, 3)
     moves, moving = torch.as_tensor(cell.sign != 0), graph.moving // 3
     displacements = torch.zeros(6, len(cell.sign), 3, dtype=torch.float64)

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 import metanb
 from ..core.checks import checked, choice, number, refused, shaped, whole
 from ..core.coverage import Coverage
+from ..core.device import pick_device
 from ..core.elasticity import base_stiffness, bounds
 from ..core.files import data_root, number_name, write_file
 from ..core.plotting import CYCLE
@@ -35,7 +36,7 @@ from ..core.workers import Jobs, Scheduler, workers
 from .design import pack, unpack
 from .families import KINDS, TOLERANCE, label, random_cells
 from .octants import from_wedge, is_heldout, to_wedge, wedge_size
-from .optimize import optimize
+from .optimize import InverseHomogenization, optimize_together
 
 # %% ../../nbs/voxel/data.ipynb #48213ad7
 GOALS = {"bulk": 5_000, "shear": 5_000, "poisson": 4_396}  # objectives and how many of each the paper has
@@ -45,7 +46,7 @@ RANGES = np.array([  # of the paper's initial data
     [0.01180194, 1.3425704], [-0.09242404, 0.5749314], [0.00043353, 0.3837908], [0.05, 1.0]])
 
 
-@checked(seed=(0, None), n=(1, None), low=(0, 1), high=(0, 1))
+@checked(seed=(0, None), n=(1, None), low=(0, 1), high=(0, 1), together=(1, None))
 def make_shard(
     n: int,       # cells in this shard
     seed: int,    # of this shard
@@ -57,17 +58,19 @@ def make_shard(
     stage_steps: int = 25,  # see `Task` of `voxel.optimize`
     sharpness: Sequence[float] = (1, 2, 4, 8, 16, 32),
     device: str = "cpu",
+    together: int | None = None,  # optimised side by side; None: one on the CPU, as its caches like, all on a GPU
 ) -> dict[str, NDArray]:    # arrays with n rows
     "Optimise cells from random starts; on one kind of device a shard is the same wherever it is made."
     rng, rows = np.random.default_rng(seed), []
     share = np.array(list(GOALS.values())) / sum(GOALS.values())
     settings = {"octant": octant, "poisson": poisson, "stage_steps": stage_steps, "sharpness": tuple(sharpness),
-                "method": "oc"}  # for Poisson's ratio, too: the sets made so far stay what they are
-    for _ in range(n):
-        goal = int(rng.choice(len(GOALS), p=share))
-        wanted = float(rng.uniform(low, high))
-        start = int(rng.integers(2**31))
-        best = optimize(list(GOALS)[goal], wanted, seed=start, device=device, **settings)
+                "device": device, "method": "oc"}  # for Poisson's ratio, too: the sets made so far stay what they are
+    asked = [(int(rng.choice(len(GOALS), p=share)), float(rng.uniform(low, high)), int(rng.integers(2**31)))
+             for _ in range(n)]
+    runs = [InverseHomogenization(list(GOALS)[goal], wanted, seed=start, **settings) for goal, wanted, start in asked]
+    together = together or (1 if pick_device(device).type == "cpu" else n)
+    found = [best for i in range(0, n, together) for best in optimize_together(runs[i:i + together])]
+    for (goal, wanted, _), best in zip(asked, found):
         C = best.C.numpy(force=True)
         rows.append({
             "octant": pack(best.octant), "stiffness": np.array([C[0, 0], C[0, 1], C[3, 3]], np.float32),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..core.checks import checked
 from ..core.elasticity import PAIRS, base_stiffness
+from .kernels import can_gather, gathered_times
 
 # %% ../../nbs/voxel/operators.ipynb #6c91b629
 CORNERS = tuple((i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1))
@@ -234,8 +235,12 @@ def _free(n: int, case: int, dtype: torch.dtype, device: torch.device) -> Tensor
 class _Elements:
     "Moduli of the elements, their unit stiffness, and the affine displacements of the load cases."
 
-    def __init__(self, E: Tensor, cases: Sequence[int], poisson: float, spacing: Sequence[float] = UNIT):
+    def __init__(
+        self, E: Tensor, cases: Sequence[int], poisson: float, spacing: Sequence[float] = UNIT, gathered: bool = False,
+    ):
         self.E, self.poisson, self.spacing = E, poisson, tuple(map(float, spacing))
+        self.gathered = gathered and can_gather(E.device)
+        self.stiffness_times = gathered_times if self.gathered else stiffness_times
         self.k = _element(poisson, self.spacing, E.dtype, E.device)
         self.affine = torch.stack([_affine(case, self.spacing, E.dtype, E.device) for case in cases])
 
@@ -250,9 +255,10 @@ class Octant(_Elements):
         cases: Sequence[int],  # S Voigt load cases
         poisson: float,
         spacing: Sequence[float] = UNIT,  # the octant of a cube has no other
+        gathered: bool = False,  # by the kernel of `voxel.kernels` where it runs
     ):
         n, like = E.shape[-1], (E.dtype, E.device)
-        super().__init__(E, cases, poisson)
+        super().__init__(E, cases, poisson, gathered=gathered)
         series = [_series(n, case, *like) for case in cases]
         self.forth = torch.stack([forth for forth, _ in series], 1)  # (3 axes, S, 3, n+1, n+1)
         self.back = torch.stack([back for _, back in series], 1)
@@ -263,7 +269,7 @@ class Octant(_Elements):
 
     def times(self, u: Tensor) -> Tensor:
         "K u."
-        return stiffness_times(self.E, u, self.k).mul_(self.free)
+        return self.stiffness_times(self.E, u, self.k).mul_(self.free)
 
     def green(self, f: Tensor) -> Tensor:
         "The homogeneous K, inverted, times f."
@@ -307,14 +313,15 @@ class Periodic(_Elements):
         cases: Sequence[int],  # S Voigt load cases
         poisson: float,
         spacing: Sequence[float] = UNIT,  # edges of a voxel along x, y, z
+        gathered: bool = False,  # by the kernel of `voxel.kernels` where it runs
     ):
-        super().__init__(E, cases, poisson, spacing)
+        super().__init__(E, cases, poisson, spacing, gathered)
         self.green_tensor = _green_periodic(tuple(E.shape[1:]), poisson, self.spacing, E.dtype, E.device)
         self.shape = (E.shape[0], 3, *E.shape[1:])
 
     def times(self, u: Tensor) -> Tensor:
         "K u."
-        return self._folded(stiffness_times(self.E, self.padded(u), self.k))
+        return self._folded(self.stiffness_times(self.E, self.padded(u), self.k))
 
     def green(self, f: Tensor) -> Tensor:
         "The homogeneous K, inverted, times f; rigid motions are taken out."

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['E_MIN', 'Task', 'Evaluation', 'GreyCell', 'OptimalityCriteria', 'MovingAsymptotes', 'Stages', 'Optimum',
-           'InverseHomogenization', 'save_state', 'restore_state', 'optimize', 'draw_progress', 'LivePlot']
+           'InverseHomogenization', 'save_state', 'restore_state', 'optimize', 'optimize_together', 'draw_progress',
+           'LivePlot']
 
 # %% ../../nbs/voxel/optimize.ipynb #cb01044e
 import hashlib
@@ -31,7 +32,7 @@ from ..core.elasticity import base_stiffness, bounds
 from ..core.files import user_path, write_file
 from .auxetic import AuxeticSearch, Effort, auxetic_state, auxetic_take, present, scaleless
 from .design import check_designs, is_connected, percolates, unfold, wedge
-from .mechanics import solve, stiffness_of
+from .mechanics import Solution, solve, stiffness_of
 from .objectives import OBJECTIVES, Objective, filter_matrix, project, random_start, threshold
 
 # %% ../../nbs/voxel/optimize.ipynb #c7ef26c7
@@ -166,28 +167,26 @@ class GreyCell:
         rho = self.densities(x, sharpness)[0].clip(0, 1)  # rounding may leave them by 1e-16
         return rho[self.number_of].reshape((self.n,) * 3)
 
-    def _constants(self, rho: NDArray) -> tuple[Tensor, NDArray, int, float]:
-        "C11, C12, C44, their derivatives (3, W) by the densities, and how the solver fared."
-        task, p = self.task, self.task.penalty
-        E = torch.as_tensor(E_MIN + (1 - E_MIN) * rho**p)[self.number_of].reshape(1, *(self.n,) * 3)
-        solution = solve(
-            E.to(task.dtype).to(self.device), symmetry="cubic", poisson=task.poisson, rtol=task.rtol,
-            preconditioner="scaled", guess=self.displacement, max_iterations=300, strict=False)
-        self.displacement = solution.displacement
-        by_voxel = solution.sensitivity[0].cpu().reshape(3, -1).numpy() / self.n**3
-        by_density = self.times * by_voxel[:, self.images[0]] * (1 - E_MIN) * p * rho ** (p - 1)
-        return solution.constants[0].cpu(), by_density, int(solution.iterations.max()), float(solution.residual.max())
+    def moduli(self, x: NDArray, sharpness: float) -> Tensor:  # (n, n, n)
+        "What is homogenised at variables (W,)."
+        rho = self.densities(x, sharpness)[0]
+        E = torch.as_tensor(E_MIN + (1 - E_MIN) * rho**self.task.penalty)[self.number_of]
+        return E.reshape((self.n,) * 3).to(self.task.dtype)
 
     def evaluate(
         self,
         x: NDArray,        # (W,)
         sharpness: float,  # of the projection
         step: int,         # that the objective is told
+        solution: Solution | None = None,  # of the moduli, where they were homogenised with others
     ) -> Evaluation:
         "Objective, constraints, volume, and the derivatives of all by the variables."
-        rho, slope = self.densities(x, sharpness)
-        constants, by_density, iterations, residual = self._constants(rho)
-        constants.requires_grad_()
+        (rho, slope), p = self.densities(x, sharpness), self.task.penalty
+        found = _homogenized([self], [self.moduli(x, sharpness)])[0] if solution is None else solution
+        self.displacement = found.displacement
+        by_voxel = found.sensitivity[0].reshape(3, -1).numpy() / self.n**3
+        by_density = self.times * by_voxel[:, self.images[0]] * (1 - E_MIN) * p * rho ** (p - 1)
+        constants = found.constants[0].requires_grad_()
         C = stiffness_of(constants)
         values = [f(C, step) for f in self.task.functions]
         if not all(bool(torch.isfinite(value)) for value in values):
@@ -197,7 +196,23 @@ class GreyCell:
         gradients = (torch.stack(by_constants).numpy() @ by_density * slope) @ self.H
         return Evaluation(
             [float(value.detach()) for value in values], gradients, C.detach(), float(self.share @ rho),
-            (self.share * slope) @ self.H, float(4 * self.share @ (rho * (1 - rho))), iterations, residual)
+            (self.share * slope) @ self.H, float(4 * self.share @ (rho * (1 - rho))), int(found.iterations.max()),
+            float(found.residual.max()))
+
+
+
+# %% ../../nbs/voxel/optimize.ipynb #04adee5d
+def _homogenized(cells: Sequence[GreyCell], moduli: Sequence[Tensor]) -> list[Solution]:
+    "Grey cells of one task's settings, homogenised at once; all but displacements on the CPU, copied once."
+    task, before = cells[0].task, [cell.displacement for cell in cells]
+    some = next((guess for guess in before if guess is not None), None)
+    guess = None if some is None else torch.cat([torch.zeros_like(some) if u is None else u for u in before])
+    solution = solve(torch.stack([*moduli]).to(cells[0].device), symmetry="cubic", poisson=task.poisson, rtol=task.rtol,
+                     preconditioner="scaled", guess=guess, max_iterations=300, strict=False)
+    there = {name: getattr(solution, name).cpu() for name in ("constants", "sensitivity", "iterations", "residual")}
+    there["displacement"] = solution.displacement
+    return [Solution(**{name: x[i:i + 1] for name, x in there.items()}, pairs=solution.pairs)
+            for i in range(len(cells))]
 
 # %% ../../nbs/voxel/optimize.ipynb #0dc2830e
 @checked
@@ -391,8 +406,8 @@ class _Descent:
     def _volume(self, x: NDArray) -> float:
         return self.cell.share @ self.cell.densities(x, self.sharpness)[0]
 
-    def step(self) -> None:
-        found = self.cell.evaluate(self.x, self.sharpness, len(self.history))
+    def step(self, solution: Solution | None = None) -> None:
+        found = self.cell.evaluate(self.x, self.sharpness, len(self.history), solution)
         self.history.append({
             "objective": found.values[0], "volume_fraction": found.volume_fraction,
             "C11": float(found.C[0, 0]), "C12": float(found.C[0, 1]), "C44": float(found.C[3, 3]),
@@ -577,6 +592,39 @@ def optimize(
             if checkpoint is not None and (run.finished or len(run.history) % checkpoint_every == 0):
                 save_state(run, checkpoint)
     return run.result()
+
+# %% ../../nbs/voxel/optimize.ipynb #f5f3f9cd
+def _step_together(ways: Sequence[_Descent]) -> None:
+    "A step of each."
+    moduli = [way.cell.moduli(way.x, way.sharpness) for way in ways]
+    for way, solution in zip(ways, _homogenized([way.cell for way in ways], moduli)):
+        way.step(solution)
+
+
+_SHARED = ("octant", "poisson", "rtol", "dtype", "device")  # settings of a homogenisation
+
+
+@checked
+def optimize_together(
+    runs: Sequence[InverseHomogenization],  # begun or not; they are gone on with to their ends
+    *,
+    progress: bool = False,                 # show a bar
+) -> list[Optimum]:
+    """Go on with several optimisations, a step of all at a time; as `optimize`, but for rounding.
+
+    ValueError for settings of the solver that differ, and for cells of blocks, which are searched for by themselves.
+    """
+    for i, run in enumerate(runs):
+        if run.task.uses_blocks:
+            raise refused(f"method of runs[{i}]", "blocks", "'oc' or 'mma'")
+        for name in _SHARED:
+            if (mine := getattr(run.task, name)) != (first := getattr(runs[0].task, name)):
+                raise refused(f"{name} of runs[{i}]", mine, f"{first}, that of runs[0]")
+    with tqdm(total=sum(run.task.max_steps for run in runs), disable=not progress) as bar:
+        while left := [run.way for run in runs if not run.finished]:
+            _step_together(left)
+            bar.update(len(left))
+    return [run.result() for run in runs]
 
 # %% ../../nbs/voxel/optimize.ipynb #908bf585
 @checked
