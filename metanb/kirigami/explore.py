@@ -298,7 +298,7 @@ def surroundings(
     seed: int,             # of the cell
 ) -> NDArray[np.float64]:  # (6, 6) an admissible cell without a limit to the rotations [degrees]
     "The cell that a single cut is looked at in."
-    return admissible_designs(1, beta_max=90, sweeps=30, seed=seed)[0]
+    return admissible_designs(1, beta_max=90, sweeps=12, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #0e42cf83
 @checked
