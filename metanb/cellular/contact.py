@@ -370,9 +370,10 @@ def overlap(
     dx = p[0, i] - middle[e]
     dx -= width * np.round(dx / width)
     box = (np.abs(dx) <= 0.5 * (high[0] - low[0])[e]) & (p[1, i] <= high[1, e])
-    box &= ~(conn[:, e] == nodes[i]).any(0)  # foreign ones
     i, e, dx = i[box], e[box], dx[box]
-    px, py, inside = middle[e] + dx, p[1, i], np.ones(len(i), bool)
+    foreign = ~(conn[:, e] == nodes[i]).any(0)
+    i, e = i[foreign], e[foreign]
+    px, py, inside = middle[e] + dx[foreign], p[1, i], np.ones(len(i), bool)
     for k in range(4):
         (ax, ay), (bx, by) = corner[:, k, e], corner[:, (k + 1) % 4, e]
         inside &= (bx - ax) * (py - ay) - (by - ay) * (px - ax) > 0
