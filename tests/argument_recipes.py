@@ -457,6 +457,12 @@ def motion():
     return batch, make_plan(batch)
 
 
+@cache
+def bound():
+    from metanb.cellular.element import make_bound
+    return make_bound(material())
+
+
 def motion_x():
     return torch.zeros(2, len(mesh().X))
 
@@ -805,9 +811,10 @@ RECIPES |= {
     "voxel.benchmark.in_hull.constants": lambda: lessons().properties[:, :3], "voxel.data.load.path": lambda: voxel_cells().dataset.path, "voxel.data.Cells.volume_fraction": lambda: np.ones(2), "voxel.optimize.Optimum.wanted": lambda: 0.3,
     "voxel.train.lessons.sets": lambda: (voxel_cells(), voxel_cells()), "voxel.train.accuracy.n_steps": lambda: 2, "voxel.cycles.make_perturbed.parents": lambda: perturbed_parents(),
     # cellular
-    **{f"cellular.contact.{one}.{key}": (lambda value: lambda: torch.tensor(value))(value) for one in ("contact_forces", "transfers") for key, value in (("width", 16.0), ("distance", 0.1), ("friction", 0.4), ("stiffness", 1.0))},
+    **{f"cellular.contact.{one}.{key}": (lambda value: lambda: torch.tensor(value))(value) for one in ("contact_forces",) for key, value in (("width", 16.0), ("distance", 0.1), ("friction", 0.4), ("stiffness", 1.0))},
     **{f"cellular.contact.{one}.{key}": lambda: ring()[1] for one in ("contact_forces", "transfers") for key in ("x", "velocity")}, **{f"cellular.contact.{one}.rub": lambda: torch.zeros(4) for one in ("contact_forces", "transfers")},
-    "cellular.contact.contact_forces.chain": lambda: (boundary().previous, boundary().following, boundary().inset),
+    **{f"cellular.contact.{one}.chain": lambda: (boundary().previous, boundary().following, boundary().inset) for one in ("contact_forces", "touched", "transfers")},
+    "cellular.contact.touched.local": lambda: boundary().local, "cellular.contact.transfers.numbers": lambda: tuple(map(torch.tensor, (1.0, 0.4, 16.0, 0.1))),
     "cellular.data.dataset.n": lambda: 1, "cellular.data.dataset.quarter": lambda: 8,
     "cellular.*.design": lambda: pixels()[0], "cellular.*.designs": pixels, "cellular.*.quarters": quarters, "cellular.*.quarter": lambda: 8, "cellular.*.n": lambda: 2, "cellular.*.result": compressed, "cellular.*.data": lambda: responses(), "cellular.*.shape": lambda: (16, 16),
     "cellular.*.mesh": lambda: deck_mesh(), "cellular.*.batch": lambda: motion()[0], "cellular.*.plan": lambda: motion()[1], "cellular.*.boundary": lambda: boundary(), "cellular.*.material": lambda: material(), "cellular.*.mat": lambda: material(),
@@ -836,7 +843,8 @@ RECIPES |= {
     "core.bits.bit_loss.model": lambda: bit_model(), "core.bits.bit_loss.x0": lambda: torch.ones(2, 1, 144), "core.bits.bit_loss.condition": lambda: torch.ones(2, 11),
     "cellular.contact.contact_forces.rub": lambda: torch.zeros(len(candidates().node)), "cellular.contact.transfers.rub": lambda: torch.zeros(len(candidates().node)),
     "cellular.films.drawn_film.fields": lambda: np.ones((3, len(catalogue().strain), 8, 8)), "cellular.films.draw_pair.target": lambda: film().stress[0], "cellular.films.draw_pair.drawn": lambda: film(), "cellular.films.draw_pair.verified": lambda: film(),
-    **{f"cellular.generator.{one}.n_steps": lambda: 2 for one in ("generate", "refresh", "draw_valid")}, "cellular.motion.nodal_masses.height": lambda: torch.full((1,), 16.0), "cellular.motion.at_end.means": lambda: torch.ones(3, 2, dtype=torch.float64), "cellular.motion.at_end.x": lambda: np.arange(6.0).reshape(3, 2), "cellular.motion.at_end.window": lambda: np.array([2, 2]),
+    **{f"cellular.generator.{one}.n_steps": lambda: 2 for one in ("generate", "refresh", "draw_valid")}, "cellular.motion.*.parts": lambda: motion()[0].parts, "cellular.motion.nodal_masses.ceiling": lambda: torch.full((len(mesh().X),), 16.0), "cellular.motion.nodal_masses.candidates": lambda: None,
+    "cellular.motion.nodal_masses.bound": lambda: bound(), "cellular.motion.at_end.means": lambda: torch.ones(3, 2, dtype=torch.float64), "cellular.motion.at_end.x": lambda: np.arange(6.0).reshape(3, 2), "cellular.motion.at_end.window": lambda: np.array([2, 2]),
     **{f"cellular.result.{one}.out": lambda: {key: np.ones((2, 3)) for key in ("kinetic", "elastic", "plastic", "artificial", "contact", "damping", "friction", "work", "top", "bottom", "penetration", "snapped")} for one in ("broken_rules", "badness")},
     "core.elasticity.youngs_modulus.direction": lambda: np.array([[1.0, 0, 0]]), "core.plotting.save_gif.path": lambda: Path("a.gif"), "core.plotting.save_gif.figures": lambda: [axes().figure], "core.recipes.check_command.recipes": lambda: {"one": None}, "core.batch.copy_notebook.name": lambda: "truss", "core.store.shipped.name": lambda: "voxel_32_n3210_seed0",
     **{f"core.{one}.notebook": lambda: first_notebook() for one in ("batch.notebook_parameters", "batch.usual_seconds", "runs.usual_time")}, "core.store.missing.call": lambda: never_computed,
@@ -870,7 +878,7 @@ RECIPES |= {
 }
 INNER = {  # not asked
     "truss.forward.ExactLinear",  # its constructor is that of torch.nn.Linear
-    *(f"cellular.contact.{one}" for one in ("Candidates",)), *(f"cellular.motion.{one}" for one in ("Moving", "Still", "Step")),  # tuples of a compiled step
+    *(f"cellular.contact.{one}" for one in ("Candidates",)), *(f"cellular.motion.{one}" for one in ("Parts", "Moving", "Still", "Kernel", "Step")),  # tuples of a compiled step
     "core.device.pick_device", "core.device.device_kind",  # call their argument "device", as their callers do
     *(f"core.signatures.{one}" for one in ("short_type", "short_signature", "comments_of", "Documented", "described", "lazy")),  # read functions for `help`, before the front door is there
     *(f"core.notebooks.{one}" for one in ("stripped", "packed_notebooks", "standing_alone")),  # read by setup.py before the package is there

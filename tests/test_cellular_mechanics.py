@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from metanb.cellular import motion
+from metanb.cellular.contact import overlap
 from metanb.cellular.design import random_designs
 from metanb.cellular.material import Material, homogeneous_block
 from metanb.cellular.mechanics import compress
+from metanb.cellular.mesh import pixel_mesh
 from metanb.cellular.motion import PENALTY
 
 STORED = json.loads((Path(__file__).parent / "data" / "cellular_calculix.json").read_text())
@@ -93,11 +95,40 @@ def test_an_answer_is_the_same_twice_and_in_any_batch(cells):
     np.testing.assert_allclose(alone.u1[0], together.u1[1, :2], atol=1e-3 * abs(alone.u1).max())
 
 
+def test_places_that_become_free_are_taken_by_others():
+    "Designs that are done make room one after the other; each answers as in a batch of all."
+    designs = random_designs(5, seed=5, quarter=5)
+    together, by_two = (compress(designs, imperfection=0.0, places=places, **SHORT) for places in (None, 2))
+    assert len(np.unique(together.steps)) > 1
+    np.testing.assert_array_equal(by_two.steps, together.steps)
+    np.testing.assert_array_equal(by_two.snapped, together.snapped)
+    np.testing.assert_allclose(by_two.stress, together.stress, rtol=1e-3)
+    np.testing.assert_allclose(by_two.u1, together.u1, atol=1e-3 * abs(together.u1).max())
+
+
+def test_the_depth_of_an_overlap_is_found_as_by_looking_at_all_pairs():
+    "Nodes of a torn mesh inside of elements that are not theirs, in any of the periodic images."
+    mesh, rng, found = pixel_mesh(random_designs(1, seed=1, quarter=6)[0]), np.random.default_rng(0), []
+    for amplitude in np.linspace(0, 3, 13):
+        x = mesh.X.T * [[1], [0.8]] + amplitude * rng.uniform(-0.5, 0.5, mesh.X.T.shape)
+        inside = 0
+        for element in mesh.conn.T:
+            corners = x[:, element] - [[12], [0]] * np.round((x[:, element] - x[:, element[:1]]) / [[12], [1e9]])
+            others = np.setdiff1d(mesh.seg, element)
+            for shift in (-12, 0, 12):
+                p = x[:, others] + [[shift], [0]]
+                sides = [np.roll(corners, -1, 1)[:, k] - corners[:, k] for k in range(4)]
+                inside += np.all([s[0] * (p[1] - corners[1, k]) - s[1] * (p[0] - corners[0, k]) > 0 for k, s in enumerate(sides)], axis=0).sum()
+        found.append(inside > 0)
+        assert (overlap(x, mesh.conn, mesh.seg, 12.0) > 0) == found[-1]
+    assert len(set(found)) == 2
+
+
 def test_a_design_that_fails_stays_alone(monkeypatch, cells):
     "One design loses its masses: it is flagged and warned of, its frames are NaN, and its neighbours answer as before."
     designs, sound = cells
     masses = motion.nodal_masses
-    monkeypatch.setattr(motion, "nodal_masses", lambda batch, *a: masses(batch, *a) * (1 - (1 - 1e-6) * (batch.design == 1) * (batch.n == 4)))
+    monkeypatch.setattr(motion, "nodal_masses", lambda bound, parts, *a: masses(bound, parts, *a) * (1 - (1 - 1e-6) * (parts.design == 1) * (len(parts.lengths[0]) == 4)))
     with pytest.warns(UserWarning, match=r"designs \[1\] did not reach"):
         spoiled = compress(designs, imperfection=0.0, **SHORT)
     assert spoiled.flags["unfinished"].tolist() == [False, True, False, False] and not spoiled.passed[1]

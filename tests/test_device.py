@@ -12,6 +12,8 @@ import json
 import os
 import subprocess
 import sys
+import warnings
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -20,6 +22,10 @@ import numpy as np
 import pytest
 import torch
 from metanb.cellular import motion
+from metanb.cellular.design import random_designs as random_pixels
+from metanb.cellular.material import Material
+from metanb.cellular.mesh import pixel_mesh
+from metanb.cellular.settings import Loading, Marching
 from metanb.core.batch import find_notebooks
 from metanb.core.device import device_kind
 from metanb.core.diffusion import Denoiser, invert_ddim, sample_ddim, sample_ddpm
@@ -43,6 +49,8 @@ from metanb.voxel.train import TRAININGS
 from pretend_device import cuda, pretend_cuda, write_hook  # noqa: F401  the first is a fixture
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = torch.cuda.is_available()  # then the package is tried on that one
@@ -336,6 +344,109 @@ def test_an_iteration_of_the_voxel_solver_launches_little_and_seldom_waits():
         less, more = (_counted(gpu, lambda n=n: conjugate_gradients(cell.times, cell.green, load, never, max_iterations=n))
                       for n in (16, 32))
     assert ((more - less) / 16 <= (45, 1 / 8, 0)).all() and more[0] > less[0] + 200
+
+
+SIMPLE = Material(plastic_strain=(0, 0.02, 0.1), yield_stress=(40, 50, 60))  # a short table is compiled in less time
+
+
+def a_batch(n, quarter, device):
+    "Cells under compression, and how a block of their motion begins."
+    meshes = [pixel_mesh(design) for design in random_pixels(n, seed=0, quarter=quarter)]
+    batch = motion.Batch(meshes, SIMPLE, Loading(), Marching(device=device))
+    return batch, motion.State(batch), motion.make_plan(batch), motion._functions(SIMPLE, False)
+
+
+def test_a_block_of_cells_waits_five_times_and_uploads_once():
+    "The search for candidates needs three sizes and a height; all else comes to the host at once. Of a frame only what has reached it."
+    with pretend_cuda() as gpu, torch.no_grad():
+        batch, state, plan, kernel = a_batch(2, 6, "cuda")
+        advance = lambda: motion._advance(batch, state, plan, kernel, lambda now, still: now)  # without the steps
+        kernels, syncs, uploads = _counted(gpu, advance)
+        assert (syncs, uploads) == (5, 1) and kernels < 1200
+        step = advance()._replace(arrive=np.array([True, False]))
+        gpu.clear()
+        motion.Record(batch, plan).write(batch, state, step, kernel, np.arange(2))
+        assert (gpu.syncs, gpu.uploads) == (5, 2) and gpu.copied < 40 * (len(batch.meshes[0].X) + batch.meshes[0].conn.shape[1])
+
+
+def test_compiled_parts_of_a_compression_launch_little():
+    "As Inductor writes them for an H200, for any sizes; bytes are those of a batch of 256 cells of 96 x 96 pixels."
+    pytest.importorskip("triton", reason="compiled code for a GPU is counted where the triton wheel is installed")
+    from lowering import lowered, pretend_h200
+
+    B = 3
+    batch, state, plan, kernel = a_batch(B, 6, "cpu")
+    now, still = motion._begin(batch, state, plan, np.zeros(B), kernel)
+    parts = batch.parts
+    sizes = {parts.x: 4408, parts.conn: 4016, batch.boundary.nodes: 704, now.rub: 64, parts.held: 91, torch.zeros(B): 1}
+    sizes = {tensor.shape[-1]: 256 * each for tensor, each in sizes.items()}
+    assert len(sizes) == 6  # no two are equal
+    moving = state.u, state.drift
+    calls = {"step": (now, still), "begin": (*moving, state.rub, torch.zeros(2, B), parts, still.candidates), "finish": (*moving, now, still)}
+    with pretend_h200():
+        found = {name: lowered(getattr(kernel, name), given, sizes) for name, given in calls.items()}
+    assert found["step"].launches <= 30 and found["step"].bytes <= 256 * 7e6
+    assert found["begin"].launches + found["finish"].launches <= 40 and found["begin"].bytes + found["finish"].bytes <= 256 * 7e6
+
+
+def test_one_compilation_serves_batches_of_all_sizes(quick, monkeypatch):
+    "Of each part, without a break but those of the search. The numbers are those of plain code."
+    graphs, real, compress = [], torch.compile, room("cellular", "mechanics").compress
+
+    def compile(function, **settings):
+        return real(function, dynamic=True, backend=lambda graph, given: graphs.append(function.__name__) or graph)
+    monkeypatch.setattr(torch, "compile", compile)
+    monkeypatch.setattr(motion, "_kernels", {})
+    motion._kernels[SIMPLE, True, "cpu"] = motion._kernel(SIMPLE, True, torch.device("cuda"))  # there all parts are compiled
+    found = []
+    for n, quarter in ((5, 6), (3, 7), (7, 5)):
+        designs, options = random_pixels(n, 0, quarter=quarter), dict(max_strain=1e-3, frames=(1.0,), repeats=0, device="cpu")
+        plain = compress(designs, SIMPLE, compiled=False, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what is said where a compiler fails
+            assert all(np.array_equal(x, y) for x, y in zip(parts(plain), parts(compress(designs, SIMPLE, compiled=True, **options))))
+        found.append(Counter(graphs))
+    assert found == found[:1] * 3 and found[0].pop("search") < 15 and found[0] == dict(step=1, begin=1, finish=1, picture=1)
+
+
+class Replayed:
+    "A CUDA graph on the CPU: the same operators, on the same memory."
+
+    def __init__(self):
+        self.calls = []
+
+    def replay(self):
+        for function, given, options, out in self.calls:
+            for old, new in zip(tree_leaves(out), tree_leaves(function(*given, **options))):
+                old.copy_(new)
+
+
+class Capture(TorchDispatchMode):
+    "Stands for `torch.cuda.graph`."
+
+    def __init__(self, graph):
+        super().__init__()
+        self.graph = graph
+
+    def __torch_dispatch__(self, function, types, given=(), options=None):
+        out = function(*given, **(options or {}))
+        self.graph.calls.append((function, given, options or {}, out))
+        return out
+
+
+def test_a_graph_of_steps_gives_what_the_steps_give(quick, monkeypatch):
+    "Its memory is written over by each replay, which must not reach what is kept."
+    made, compress = [], room("cellular", "mechanics").compress
+    monkeypatch.setattr(motion, "BLOCK", 1)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: made.append(Replayed()) or made[-1])
+    monkeypatch.setattr(torch.cuda, "graph", Capture)
+    designs, options = random_pixels(2, 0, quarter=5), dict(max_strain=1e-3, frames=(1.0,), repeats=0, compiled=False)
+    for more in ({}, {"contact": False}):
+        here = compress(designs, device="cpu", **options, **more)
+        with pretend_cuda():
+            there = compress(designs, device="cuda", graph=True, **options, **more)
+        assert all(np.array_equal(x, y) for x, y in zip(parts(here), parts(there)))
+    assert len(made) >= 2 and all(graph.calls for graph in made)
 
 
 def test_symmetries_of_voxel_cells_are_looked_at_once_for_a_batch():

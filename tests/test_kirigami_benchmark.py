@@ -108,3 +108,12 @@ def test_the_command_line_scores_a_module_of_the_user(tmp_path):
                          env=os.environ | {"METANB_DATA": str(tmp_path / "data")})
     assert run.returncode == 0, run.stderr
     assert "mine:generate" in run.stdout and json.loads(out.read_text())[0]["mean_intersections"] > 10
+
+
+def test_a_plan_comes_first(tmp_path, capsys):
+    file = tmp_path / "scores.json"
+    benchmark.command(names=["vae"], beta_max=[60], n=1000, out=file, dry_run=True)
+    said = capsys.readouterr().out
+    assert "1 score of 1,000 cells" in said and str(file) in said and "nothing was done" in said and not file.exists()
+    benchmark.command(module=["metanb.kirigami.design:random_designs"], n=1000, dry_run=True)
+    assert "without the time that metanb.kirigami.design:random_designs takes" in capsys.readouterr().out

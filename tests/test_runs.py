@@ -1,9 +1,12 @@
 "Batches from the command line: what ends well, fails, is killed, resumed or refused. The notebooks are small and made here."
 import base64
+import contextlib
+import importlib.util
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -576,3 +579,29 @@ print("HEAVY", sorted({{"torch", "papermill", "matplotlib", "numpy", "zarr", "IP
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.stdout.rstrip().endswith("HEAVY []"), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM")
+@pytest.mark.skipif(importlib.util.find_spec("voila") is None, reason="not installed: voila")
+def test_an_app_that_is_told_to_end_takes_voila_along(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = f"import sys; from metanb.core.apps import serve; sys.exit(serve('kirigami', {port}, browser=False))"
+    app = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def answers():
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        end = time.monotonic() + 300
+        while not answers():
+            assert app.poll() is None and time.monotonic() < end
+            time.sleep(0.2)
+        app.terminate()
+        assert app.wait(60) == 128 + signal.SIGTERM
+        assert not answers()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(app.pid, signal.SIGKILL)

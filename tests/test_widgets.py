@@ -477,6 +477,11 @@ def test_cells_for_a_stiffness_are_drawn_verified_and_offered(browser, tmp_path)
         app = page.locator(".metanb-voxel-target")
         app.locator(".js-plotly-plot .main-svg").first.wait_for()
         assert app.locator("a[download]").count() == 0
+        app.get_by_text("polish").click()
+        app.get_by_role("button", name="four cells").click()
+        app.get_by_role("button", name="stop").click()
+        app.get_by_text("stopped", exact=True).wait_for()
+        app.get_by_text("polish").click()
         app.get_by_role("button", name="four cells").click()
         app.locator(".metanb-found").wait_for()
         rows = [[float(x) for x in row.split("\t")[1:] if x.strip()] for row in app.locator(".metanb-found tr").all_inner_texts()[1:]]

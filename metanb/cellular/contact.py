@@ -35,14 +35,13 @@ def gather_table(
 ) -> Tensor:            # (R, n) positions in `target`, padded with M
     "Positions of the contributions to each node, so that `append(values, 0)[table].sum(0)` is their sum."
     order = torch.argsort(target, stable=True)
-    node = target[order]
-    order, node = order[node < n], node[node < n]
-    start = torch.searchsorted(node, torch.arange(n, device=node.device))
-    rank = torch.arange(len(node), device=node.device) - start[node]
+    node = target[order].clamp(max=n)
+    start = torch.searchsorted(node, torch.arange(n + 1, device=node.device))
+    rank = (torch.arange(len(node), device=node.device) - start[node]) * (node < n)
     height = int(rank.max()) + 1 if len(node) else 1
-    table = torch.full((rows * -(-height // rows), n), len(target), device=target.device)
-    table[rank, node] = order
-    return table
+    table = torch.full((rows * -(-height // rows) * n + 1,), len(target), device=target.device)
+    table[torch.where(node < n, rank * n + node, len(table) - 1)] = order  # the last place is for what is dropped
+    return table[:-1].reshape(-1, n)
 
 # %% ../../nbs/cellular/contact.ipynb #57ab0386
 @checked
@@ -133,18 +132,15 @@ def _near(boundary: Boundary, y: Tensor) -> tuple[Tensor, Tensor]:
     column, row = put(y[:, a] + 0.5 * boundary.wrap(y[:, b] - y[:, a]))
     key, order = torch.sort((boundary.design[a] * ny + row) * nx + column, stable=True)
     column, row = put(y[:, boundary.free])
-    nodes, segments = [], []
-    for dy in (-1, 0, 1):
-        for dx in sorted({d % nx for d in (-1, 0, 1)}):
-            inside = (row + dy >= 0) & (row + dy < ny)
-            k = (boundary.design[boundary.free] * ny + (row + dy).clamp(0, ny - 1)) * nx + (column + dx) % nx
-            low = torch.searchsorted(key, k)
-            count = torch.where(inside, torch.searchsorted(key, k, right=True) - low, 0)
-            which = torch.repeat_interleave(torch.arange(len(k), device=y.device), count)
-            within = torch.arange(len(which), device=y.device) - (torch.cumsum(count, 0) - count)[which]
-            nodes.append(which)
-            segments.append(order[within + low[which]])
-    return torch.cat(nodes), torch.cat(segments)
+    row = row + torch.arange(-1, 2, device=y.device)[:, None, None]
+    right = torch.arange(min(nx, 3), device=y.device)
+    column = (column + torch.where(right == 2, nx - 1, right)[:, None]) % nx  # with fewer columns some are the same
+    k = (boundary.design[boundary.free] * ny + row.clamp(0, ny - 1)) * nx + column
+    low = torch.searchsorted(key, k)
+    count = ((torch.searchsorted(key, k, right=True) - low) * ((row >= 0) & (row < ny))).reshape(-1)
+    which = torch.repeat_interleave(count)
+    within = torch.arange(len(which), device=y.device) - (torch.cumsum(count, 0) - count)[which]
+    return which % k.shape[-1], order[within + low.reshape(-1)[which]]
 
 
 def _within_reach(boundary: Boundary, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,17 +151,19 @@ def _within_reach(boundary: Boundary, y: Tensor) -> tuple[Tensor, Tensor]:
     edge, r = boundary.wrap(y[:, b] - y[:, a])[:, segment], boundary.wrap(y[:, node] - y[:, a[segment]])
     t = ((r * edge).sum(0) / (edge * edge).sum(0).clamp(min=1e-12)).clamp(0, 1)
     distance = (r - t * edge).norm(dim=0)
-    keep = (distance < boundary.distance + REACH) & (a[segment] != node) & (b[segment] != node)
-    node, segment, distance = node[keep], segment[keep], distance[keep]
-    order = torch.argsort(distance, stable=True)
+    near = (distance < boundary.distance + REACH) & (a[segment] != node) & (b[segment] != node)
+    order = torch.nonzero(near)[:, 0]
+    order = order[torch.argsort(distance[order], stable=True)]
     order = order[torch.argsort(node[order], stable=True)]
     return node[order], segment[order]
 
 # %% ../../nbs/cellular/contact.ipynb #796de498
-@checked
+@checked(places=(2, None))
 def list_candidates(
     boundary: Boundary,
-    x: Tensor,  # (2, N) positions of all nodes [pixel]
+    x: Tensor,         # (2, N) positions of all nodes [pixel]
+    *,
+    places: int = 64,  # the length P of the lists is rounded up to a multiple of this
 ) -> Candidates:
     "The nearest segments of each node within reach."
     n, device = len(boundary.nodes), x.device
@@ -173,11 +171,10 @@ def list_candidates(
     node, segment = _within_reach(boundary, boundary.places(x[:, boundary.nodes].double()))
     present, index, count = torch.unique_consecutive(node, return_inverse=True, return_counts=True)
     rank = torch.arange(len(node), device=device) - (torch.cumsum(count, 0) - count)[index]
-    size = 64 * max(-(-len(present) // 64), 1)  # never 0 or 1, for which a compiler would begin anew
-    listed = torch.full((NEAREST, size), -1, device=device)
-    first = rank < NEAREST
-    listed[rank[first], index[first]] = segment[first]
-    valid, listed = listed >= 0, listed.clamp(min=0)
+    size = places * max(-(-len(present) // places), 1)  # never 0 or 1, for which a compiler would begin anew
+    listed = torch.full((NEAREST + 1, size), -1, device=device)
+    listed[rank.clamp(max=NEAREST), index] = segment  # the last row is for those that are farther
+    valid, listed = listed[:NEAREST] >= 0, listed[:NEAREST].clamp(min=0)
     ends_at = torch.full((n,), -1, device=device)
     ends_at[b] = torch.arange(len(b), device=device)
     before = ends_at[a[listed]]
@@ -191,18 +188,17 @@ def list_candidates(
 # %% ../../nbs/cellular/contact.ipynb #29f16cd6
 @checked
 def touched(
-    boundary: Boundary,      # of N nodes
+    local: Tensor,           # (N,) of `Boundary`
+    chain: tuple,            # previous, following, inset of `Boundary`, each (n,)
     candidates: Candidates,  # pairs that may touch
 ) -> Tensor:                 # (N,) bool
     "Nodes that take part in a candidate pair, or turn the place of one that does."
-    n = len(boundary.nodes)
-    mask = torch.zeros(n + 1, dtype=torch.bool, device=boundary.nodes.device)
-    mask[candidates.node[candidates.valid[0]]] = True
-    for end in (candidates.a, candidates.b):
-        mask[end[candidates.valid]] = True
-    mask[:n] |= mask[boundary.previous] | mask[boundary.following]
-    mask[n] = False
-    return mask[boundary.local]
+    (previous, following, _), (node, a, b, valid, _, _) = chain, candidates
+    n = len(previous)
+    part = torch.cat([torch.where(valid[0], node, n), *(torch.where(valid, end, n).reshape(-1) for end in (a, b))])
+    mask = torch.zeros(n + 1, dtype=torch.bool, device=node.device).index_fill(0, part, True)[:n]
+    mask = mask | mask[previous] | mask[following]
+    return torch.cat([mask, mask[:1] & False])[local]
 
 # %% ../../nbs/cellular/contact.ipynb #f3142c50
 class _Pairs(NamedTuple):
@@ -309,26 +305,21 @@ def contact_forces(
 # %% ../../nbs/cellular/contact.ipynb #f4ac34b1
 @checked
 def transfers(
-    boundary: Boundary,
-    x: Tensor,               # (2, n) positions of the boundary nodes [pixel]
+    x: Tensor,               # (2, n), this and all others as of `contact_forces`
     velocity: Tensor,        # (2, n)
+    chain: tuple,            # (n,) each
     candidates: Candidates,
     rub: Tensor,             # (P,)
-    stiffness: Tensor,       # [MPa]
-    friction: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:  # i, j (T,) among the N nodes, force in y on j (T,) [MPa pixel]; -force on i
+    numbers: tuple,          # stiffness, friction, width, distance
+) -> tuple[Tensor, Tensor, Tensor]:  # i, j (T,) positions, force in y on j (T,) [MPa pixel], -force on i; many are 0
     "The forces of contact in y as taken from a node i to a node j."
-    chain = boundary.previous, boundary.following, boundary.inset.to(x.dtype)
-    width, distance = (torch.tensor(float(value), dtype=x.dtype, device=x.device)
-                       for value in (boundary.width, boundary.distance))
-    f = _place_forces(x, velocity, chain, candidates, rub, stiffness, friction, width, distance)
-    turning = -chain[2] * _gathered(f, candidates.table)[0]  # a place hangs on its neighbours, too
+    previous, following, inset = chain
+    f = _place_forces(x, velocity, chain, candidates, rub, *numbers)
+    turning = -inset * _gathered(f, candidates.table)[0]  # a place hangs on its neighbours, too
     node = candidates.node.expand_as(candidates.a)
-    i = torch.cat([node.reshape(-1), node.reshape(-1), boundary.previous])
-    j = torch.cat([candidates.a.reshape(-1), candidates.b.reshape(-1), boundary.following])
-    force = torch.cat([f.on_a[1].reshape(-1), f.on_b[1].reshape(-1), turning])
-    there = force != 0
-    return boundary.nodes[i[there]], boundary.nodes[j[there]], force[there]
+    i = torch.cat([node.reshape(-1), node.reshape(-1), previous])
+    j = torch.cat([candidates.a.reshape(-1), candidates.b.reshape(-1), following])
+    return i, j, torch.cat([f.on_a[1].reshape(-1), f.on_b[1].reshape(-1), turning])
 
 # %% ../../nbs/cellular/contact.ipynb #c5b4f309
 @checked(start=["T", 2], end=["T", 2], force=["T"])
@@ -364,19 +355,25 @@ def overlap(
     seg: NDArray,    # (2, s) nodes of its boundary segments
     width: float,    # period in x [pixel]
 ) -> float:          # [pixel]
-    "Depth of the boundary node that is farthest inside a foreign element, 0 where none is; by looking at every pair."
+    "Depth of the boundary node that is farthest inside a foreign element, 0 where none is; no pair is left out."
     nodes = np.unique(seg)
     corner = x[:, conn]
     corner = np.stack([corner[0] - width * np.round((corner[0] - corner[0, :1]) / width), corner[1]])
     low, high = corner.min(1), corner.max(1)
     middle, p = 0.5 * (low[0] + high[0]), x[:, nodes]
-    dx = p[0][:, None] - middle
+    # only elements that begin not too far below the node
+    order = np.argsort(low[1])
+    first, last = (np.searchsorted(low[1], y, side, sorter=order)
+                   for y, side in ((p[1] - (high[1] - low[1]).max(initial=0.0) - 1e-9, "left"), (p[1], "right")))
+    i = np.repeat(np.arange(len(nodes)), last - first)
+    e = order[np.arange(len(i)) - np.repeat(np.cumsum(last - first) - last, last - first)]
+    dx = p[0, i] - middle[e]
     dx -= width * np.round(dx / width)
-    box = (np.abs(dx) <= 0.5 * (high[0] - low[0])) & (p[1][:, None] >= low[1]) & (p[1][:, None] <= high[1])
-    i, e = np.nonzero(box)
+    box = (np.abs(dx) <= 0.5 * (high[0] - low[0])[e]) & (p[1, i] <= high[1, e])
+    i, e, dx = i[box], e[box], dx[box]
     foreign = ~(conn[:, e] == nodes[i]).any(0)
     i, e = i[foreign], e[foreign]
-    px, py, inside = middle[e] + dx[i, e], p[1, i], np.ones(len(i), bool)
+    px, py, inside = middle[e] + dx[foreign], p[1, i], np.ones(len(i), bool)
     for k in range(4):
         (ax, ay), (bx, by) = corner[:, k, e], corner[:, (k + 1) % 4, e]
         inside &= (bx - ax) * (py - ay) - (by - ay) * (px - ax) > 0

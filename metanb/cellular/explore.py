@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from .design import check_designs, random_designs, relative_density
 from .mechanics import compress
 from .result import CompressionResult
-from .plotting import draw_result
+from .plotting import Panels
 from ..core.checks import checked, choice, refused, whole
 from ..core.device import can_compile
-from ..core.widgets import Work, app_box, image_box, menu, message, png, slider
+from ..core.widgets import Work, app_box, image_box, menu, message, pixels, png, slider
 from ..core.workers import Background
 
 # %% ../../nbs/cellular/explore.ipynb #82921fad
@@ -206,7 +206,9 @@ class _Film:
                           width="17em", label_width="8.5em")
         self.copies = slider("cells", 2, 1, 3, **_LOOK)
         self.image, self.design, self.result = image_box(), None, None
-        for control in (self.frame, self.field, self.copies):
+        self.panels = self.ground = None  # what does not follow the frame
+        self.field.observe(self.renew, "value")
+        for control in (self.frame, self.copies):
             control.observe(self.draw, "value")
 
     def show(self, design: NDArray[np.bool_], result: CompressionResult | None) -> None:
@@ -215,16 +217,22 @@ class _Film:
         if result is not None:
             self.frame.max = len(result.strain) - 1
             self.frame.value = self.frame.max
+        self.renew()
+
+    def renew(self, change=None) -> None:
+        "Another picture; a design that is not allowed leaves the old one."
+        try:
+            self.panels = Panels(self.design, self.result, field=self.field.value)
+        except ValueError:
+            return  # the words beside the canvas say why
+        self.ground = pixels(self.panels.still())
         self.draw()
 
     def draw(self, change=None) -> None:
-        "The picture of the present frame; a design that is not allowed leaves the old one."
-        try:
+        "The present frame."
+        if self.panels is not None:
             frame = min(self.frame.value, self.frame.max)
-            self.image.value = png(draw_result(self.design, self.result, frame=frame, field=self.field.value,
-                                               copies=self.copies.value))
-        except ValueError:
-            pass  # the words beside the canvas say why
+            self.image.value = png(self.panels.moving(frame, self.copies.value), self.ground)
 
 # %% ../../nbs/cellular/explore.ipynb #9ae79cbd
 _beside = Background()  # for all apps of a session, so that what is compiled is compiled once

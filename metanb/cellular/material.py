@@ -60,10 +60,11 @@ class Hardening:
     def work(self, p: Tensor) -> Tensor:
         "Integral of the yield stress from 0 to `p` (...) [MPa], the work done on a unit volume; 0 without a table."
         work = torch.zeros_like(p)
-        ends = (*self.plastic_strain[1:], math.inf)
-        for start, end, stress, slope in zip(self.plastic_strain, ends, self.yield_stress, self.lines()[1]):
+        table = [*zip(self.plastic_strain, self.yield_stress)]
+        for (start, stress), (end, last) in zip(table, [*table[1:], (math.inf, 0.0)]):
+            slope = (last - stress) / (end - start) if end < math.inf else 0.0  # as of `lines`, for compilers
             part = torch.clamp(torch.clamp(p, max=end) - start, min=0)
-            work = work + stress * part + 0.5 * float(slope) * part * part
+            work = work + stress * part + 0.5 * slope * part * part
         return work
 
 # %% ../../nbs/cellular/material.ipynb #6be1d097

@@ -28,8 +28,9 @@ def _run(meshes: list[Mesh], material: Material, loading: Loading, marching: Mar
     compiled = marching.compiled
     if compiled is None:
         compiled = can_compile(marching.device) and sum(mesh.conn.shape[1] for mesh in meshes) >= 2000
-    batch = Batch(meshes, material, loading, marching)
-    return march(batch, make_plan(batch, level), compiled=compiled, **seen)
+    first, waiting = meshes[:marching.places], meshes[marching.places or len(meshes):]
+    batch = Batch(first, material, loading, marching)
+    return march(batch, make_plan(batch, level), waiting=waiting, compiled=compiled, **seen)
 
 
 def _repeat(record: Record, meshes: list[Mesh], settings: tuple, exempt: int, seen: dict) -> NDArray:

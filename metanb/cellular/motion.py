@@ -4,23 +4,26 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'WINDOW', 'SAFETY', 'PENALTY', 'DISTANCE', 'MEMORY', 'SNAP', 'RUNNING', 'UNEVEN', 'SLACK', 'APPROACH',
-           'RESTLESS', 'SLOWEST', 'PICTURES', 'Batch', 'nodal_masses', 'Moving', 'Still', 'Plan', 'make_plan', 'State',
-           'at_end', 'Step', 'Record', 'march']
+           'RESTLESS', 'SLOWEST', 'PICTURES', 'Parts', 'Batch', 'nodal_masses', 'Moving', 'Still', 'Kernel', 'Graph',
+           'Plan', 'make_plan', 'State', 'at_end', 'Step', 'Record', 'march']
 
 # %% ../../nbs/cellular/motion.ipynb #f2a57e27
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 from tqdm.auto import tqdm
 
 from metanb.cellular.contact import (
-    Candidates, contact_forces, gather_table, list_candidates, make_boundary, overlap, spread, touched, transfers,
+    Boundary, Candidates, contact_forces, gather_table, list_candidates, make_boundary, overlap, spread, touched,
+    transfers,
 )
 from .element import make_bound, make_element, reference
 from .material import Material
@@ -44,6 +47,24 @@ SLACK = 1e-4  # mean reaction over Young's modulus below which there is nothing 
 APPROACH = 4  # on the last blocks to a frame the speed is constant: a jump of speed is a wave
 RESTLESS = 2.0  # what the speed control steers, over its aim, from which on a design takes more blocks to a frame
 SLOWEST = 0.02  # least factor on the nominal speed
+
+# %% ../../nbs/cellular/motion.ipynb #90bca786
+class Parts(NamedTuple):
+    "Tensors of a batch that do not change during the motion."
+    geometry: tuple      # of the elements
+    conn: Tensor         # (4, E)
+    table: Tensor        # (R, N) sums at the nodes
+    lengths: tuple       # numbers (B,) of nodes, elements and held nodes of each design
+    design: Tensor       # (N,) index of the design
+    x: Tensor            # (2, N) undeformed places
+    rows: Tensor         # height of a cell [pixel]
+    fixed_x: Tensor      # (N,) bool
+    fixed_y: Tensor      # (N,) bool
+    held: Tensor         # (H,) nodes of the platens
+    top: Tensor          # (H,) bool, those of the upper one
+    surface: Tensor      # (N,) 1 for free boundary nodes, which a platen may meet
+    penalty: Tensor      # [MPa]
+    border: tuple | None  # places, nodes, local, chain, design, friction, width, distance
 
 # %% ../../nbs/cellular/motion.ipynb #4c97e591
 def _flat(parts: list, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
@@ -73,58 +94,68 @@ class Batch:
         (self.ny, self.nx), self.refine = meshes[0].shape, meshes[0].refine
         self.first_node = _edges_of([len(m.X) for m in meshes])
         self.first_element = _edges_of([m.conn.shape[1] for m in meshes])
-        owner = torch.arange(self.n, device=device)
-        self.nodes = torch.tensor(np.diff(self.first_node), device=device)
-        self.elements = torch.tensor(np.diff(self.first_element), device=device)
-        self.design, self.element_design = owner.repeat_interleave(self.nodes), owner.repeat_interleave(self.elements)
-        self.conn = _flat([m.conn + o for m, o in zip(meshes, self.first_node)], device)
-        corners = _flat([m.Xe.transpose(2, 0, 1) for m in meshes], device)
-        self.geometry = [t.to(dtype).contiguous() for t in reference(corners)]
-        self.table = gather_table(self.conn.reshape(-1), int(self.first_node[-1]))
-        x = _flat([m.X.T for m in meshes], device)
-        self.x = x.to(dtype).contiguous()
-        bottom, self.top = (_flat([getattr(m, side) for m in meshes], device) for side in ("bottom", "top"))
-        self.fixed_y = bottom | self.top
-        self.fixed_x = self.fixed_y if loading.platens == "attached" else torch.zeros_like(bottom)
-        self.held = torch.nonzero(self.fixed_y)[:, 0]
+        x, bottom, top = (_flat(part, device) for part in zip(*((m.X.T, m.bottom, m.top) for m in meshes)))
         segments = _flat([m.seg + o for m, o in zip(meshes, self.first_node)], device)
-        surface = torch.zeros_like(bottom)
-        surface[segments.reshape(-1)] = True
-        self.surface = (surface & ~self.fixed_y).to(dtype)  # free nodes that a platen may meet
-        self.penalty, self.bound = PENALTY * material.young, make_bound(material)
-        self.boundary = None
+        self.x = x.to(dtype).contiguous()
+        lengths = [torch.tensor(np.diff(n), device=device) for n in (self.first_node, self.first_element)]
+        self.design = torch.arange(self.n, device=device).repeat_interleave(lengths[0])
+        self.boundary = border = None
         if loading.contact and segments.shape[1]:  # a solid block has no boundary but the platens
-            self.boundary = make_boundary(segments, x, self.design, ~self.fixed_y, width=self.nx, height=self.ny,
+            self.boundary = make_boundary(segments, x, self.design, ~(bottom | top), width=self.nx, height=self.ny,
                                           distance=DISTANCE / self.refine)
+            border = self._border(self.boundary)
+        surface = torch.zeros_like(bottom).index_fill(0, segments.reshape(-1), True)
+        self.parts = self._parts(bottom, top, surface, lengths, border)
 
-    def take(self, keep: NDArray) -> "Batch":
-        "The same with the designs of index `keep` only."
-        return Batch([self.meshes[i] for i in keep], self.material, self.loading, self.marching)
+    def _scalar(self, value: float) -> Tensor:
+        return torch.full((), value, dtype=self.x.dtype, device=self.x.device)
 
-    def parts(self, keep: NDArray, first: NDArray) -> Tensor:
+    def _border(self, b: Boundary) -> tuple:
+        "See `Parts`."
+        numbers = (self._scalar(value) for value in (self.loading.friction, b.width, b.distance))
+        chain = b.previous, b.following, b.inset.to(self.x.dtype)
+        return self.x[:, b.nodes], b.nodes, b.local, chain, b.design, *numbers
+
+    def _parts(self, bottom: Tensor, top: Tensor, surface: Tensor, lengths: list, border: tuple | None) -> Parts:
+        device, dtype = self.x.device, self.x.dtype
+        conn = _flat([m.conn + o for m, o in zip(self.meshes, self.first_node)], device)
+        corners = _flat([m.Xe.transpose(2, 0, 1) for m in self.meshes], device)
+        fixed = bottom | top
+        held, free = torch.nonzero(fixed)[:, 0], self.loading.platens == "lubricated"
+        return Parts(
+            tuple(t.to(dtype).contiguous() for t in reference(corners)), conn,
+            gather_table(conn.reshape(-1), len(self.design)),
+            (*lengths, torch.bincount(self.design[held], minlength=self.n)), self.design, self.x,
+            self._scalar(self.ny), torch.zeros_like(fixed) if free else fixed, fixed, held, top[held],
+            (surface & ~fixed).to(dtype), self._scalar(PENALTY * self.material.young), border)
+
+    def take(self, keep: NDArray, more: Sequence[Mesh] = ()) -> "Batch":
+        "The same with the designs of index `keep` only, and with more behind them."
+        return Batch([*(self.meshes[i] for i in keep), *more], self.material, self.loading, self.marching)
+
+    def parts_of(self, keep: NDArray, first: NDArray) -> Tensor:
         "Numbers of the nodes, or elements, of the designs `keep`; `first` is `first_node` or `first_element`."
-        return torch.tensor(np.concatenate([np.arange(first[i], first[i + 1]) for i in keep]), device=self.x.device)
-
-    def sums(self, values: Tensor, lengths: Tensor) -> Tensor:  # (B,) in double precision
-        "Sums over the parts of each design, in a fixed order on every device."
-        return torch.segment_reduce(values.double(), "sum", lengths=lengths)
+        numbers = [np.arange(first[i], first[i + 1]) for i in keep]
+        return torch.tensor(np.concatenate([np.zeros(0, int), *numbers]), device=self.x.device)
 
 # %% ../../nbs/cellular/motion.ipynb #0cedabfb
 @checked
 def nodal_masses(
-    batch: Batch,
-    u: Tensor,            # (2, N) displacements
-    height: Tensor,       # (B,) of the upper platen
-    near: Tensor | None,  # (N,) bool, nodes that may touch
-) -> Tensor:              # (N,)
+    bound: Callable,                 # of `make_bound`
+    parts: Parts,
+    u: Tensor,                       # (2, N) displacements
+    ceiling: Tensor,                 # (N,) height of the upper platen
+    candidates: Candidates | None,   # nodes that may touch
+) -> Tensor:                         # (N,)
     "Masses that make a step of 1 stable."
-    node = batch.bound(u[:, batch.conn], *batch.geometry) / (4 * SAFETY ** 2)
-    mass = torch.cat([node.expand(4, -1).reshape(-1), node[:1] * 0])[batch.table].sum(0)
-    if near is not None:  # two facing nodes push each other, each twice, and have dashpots
-        mass = mass + near.to(mass.dtype) * 3 * batch.penalty
-    y = batch.x[1] + u[1]
-    beside = ((y < 2) | (y > height.to(mass.dtype)[batch.design] - 2)) & (batch.surface > 0)
-    return mass + beside.to(mass.dtype) * 0.5 * batch.penalty
+    node = bound(u[:, parts.conn], *parts.geometry) / (4 * SAFETY ** 2)
+    mass = torch.cat([node.expand(4, -1).reshape(-1), node[:1] * 0])[parts.table].sum(0)
+    if candidates is not None:  # two facing nodes push each other, each twice, and have dashpots
+        _, _, local, chain, *_ = parts.border
+        mass = mass + touched(local, chain, candidates).to(mass.dtype) * 3 * parts.penalty
+    y = parts.x[1] + u[1]
+    beside = ((y < 2) | (y > ceiling - 2)) & (parts.surface > 0)
+    return mass + beside.to(mass.dtype) * 0.5 * parts.penalty
 
 # %% ../../nbs/cellular/motion.ipynb #bc34221a
 class Moving(NamedTuple):
@@ -143,21 +174,19 @@ class Moving(NamedTuple):
 # %% ../../nbs/cellular/motion.ipynb #263a08ea
 class Still(NamedTuple):
     "What is fixed during a block."
-    geometry: tuple       # of the elements
-    conn: Tensor          # (4, E)
-    table: Tensor         # (R, N) sums at the nodes
+    parts: Parts
+    mass: Tensor          # (N,)
     inverse_mass: Tensor  # (N,)
     affine: Tensor        # (N,) velocity in y of the affine motion
     drift: Tensor         # (2, N) running mean of the velocity
     pace: Tensor          # (N,) of the platen
-    fixed_x: Tensor       # (N,) bool
-    fixed_y: Tensor       # (N,) bool
-    y: Tensor             # (N,) undeformed
-    held: Tensor          # (H,) nodes of the platens
-    surface: Tensor       # (N,) 1 for free boundary nodes
-    penalty: Tensor       # [MPa]
     loss: Tensor          # part of the relative velocity lost in a step
-    touching: tuple | None  # places, nodes, local, chain, candidates, friction, width, distance
+    candidates: Candidates | None
+
+    def contact(self, now: Moving) -> tuple:
+        "Arguments of `contact_forces`."
+        places, nodes, _, chain, _, *numbers = self.parts.border
+        return places + now.u[:, nodes], now.v[:, nodes], chain, self.candidates, now.rub, self.parts.penalty, *numbers
 
 # %% ../../nbs/cellular/motion.ipynb #8e9269ab
 def _four(t):
@@ -168,53 +197,180 @@ def _four(t):
 def _make_step(force: Callable) -> Callable:
     "One time step as a pure function of tensors."
     def step(now: Moving, still: Still) -> Moving:
-        fx, fy, *state = force(now.u[:, still.conn], *still.geometry, *now.state)
+        parts, rub, dissipated = still.parts, now.rub, now.dissipated
+        fx, fy, *state = force(now.u[:, parts.conn], *parts.geometry, *now.state)
         zero = torch.zeros_like(fx[0, :1])
-        fx, fy = (_four(torch.cat([f.reshape(-1), zero])[still.table]) for f in (fx, fy))
-        rub, dissipated = now.rub, now.dissipated
-        if still.touching is not None:
-            x, nodes, local, chain, candidates, *numbers = still.touching
-            g, _, rub, work = contact_forces(x + now.u[:, nodes], now.v[:, nodes], chain, candidates, rub,
-                                             still.penalty, *numbers)
-            dissipated = dissipated + work
+        fx, fy = (_four(torch.cat([f.reshape(-1), zero])[parts.table]) for f in (fx, fy))
+        if still.candidates is not None:
+            g, _, rub, work = contact_forces(*still.contact(now))
+            dissipated, local = dissipated + work, parts.border[2]
             fx, fy = (f - torch.cat([part, zero])[local] for f, part in zip((fx, fy), g))
-        y = still.y + now.u[1]
-        low = still.penalty * torch.clamp(-y, min=0) * still.surface
-        high = still.penalty * torch.clamp(y - now.ceiling, min=0) * still.surface
+        y = parts.x[1] + now.u[1]
+        low = parts.penalty * torch.clamp(-y, min=0) * parts.surface
+        high = parts.penalty * torch.clamp(y - now.ceiling, min=0) * parts.surface
         fy = fy - low + high
         wx, wy = now.v[0] - still.drift[0], now.v[1] - still.drift[1]
-        vx = torch.where(still.fixed_x, torch.zeros_like(wx), now.v[0] - still.loss * wx - fx * still.inverse_mass)
-        vy = torch.where(still.fixed_y, still.affine, now.v[1] - still.loss * wy - fy * still.inverse_mass)
+        vx = torch.where(parts.fixed_x, torch.zeros_like(wx), now.v[0] - still.loss * wx - fx * still.inverse_mass)
+        vy = torch.where(parts.fixed_y, still.affine, now.v[1] - still.loss * wy - fy * still.inverse_mass)
         power = 0.5 * (wx * (vx + now.v[0]) + wy * (vy + now.v[1]))
-        power = torch.where(still.fixed_y, torch.zeros_like(power), power)
+        power = torch.where(parts.fixed_y, torch.zeros_like(power), power)
         damped = now.damped + still.loss / still.inverse_mass * power
         v = torch.stack([vx, vy])
-        return Moving(now.u + v, v, tuple(state), now.ceiling - still.pace, now.reaction + fy[still.held], damped,
+        return Moving(now.u + v, v, tuple(state), now.ceiling - still.pace, now.reaction + fy[parts.held], damped,
                       low, high, rub, dissipated)
     return step
 
+# %% ../../nbs/cellular/motion.ipynb #5097bc41
+def _shear(affine: Tensor) -> Tensor:
+    "The affine motion as velocities (2, N)."
+    return torch.stack([torch.zeros_like(affine), affine])
 
+
+def _make_begin(bound: Callable) -> Callable:
+    "What a block begins with, as a pure function of tensors; `platen` (2, B) holds its speed and height."
+    def begin(u: Tensor, drift: Tensor, rub: Tensor, platen: Tensor, parts: Parts, candidates: Candidates | None):
+        pace, ceiling = platen[0][parts.design], platen[1][parts.design]
+        affine = -pace * parts.x[1] / parts.rows
+        mass = nodal_masses(bound, parts, u, ceiling, candidates)
+        if candidates is not None:
+            rub = rub[parts.border[1]][candidates.node] * candidates.valid[0]
+        return mass, 1 / mass, affine, drift + _shear(affine), pace, ceiling, rub
+    return begin
+
+# %% ../../nbs/cellular/motion.ipynb #9737e698
+def _touch(now: Moving, still: Still) -> tuple[Tensor, list, Tensor]:
+    "Friction forces of all nodes (N,); values (P,) of the listed nodes; how many each design has, last those of none."
+    places, nodes, _, _, design, *_ = still.parts.border
+    there, node = still.candidates.valid[0], still.candidates.node
+    N, n = now.u.shape[1], len(still.parts.lengths[0])
+    rub = now.u.new_zeros(N + 1).index_put((torch.where(there, nodes[node], N),), now.rub)[:N]
+    edges = torch.searchsorted(torch.where(there, design[node], n), torch.arange(n + 2, device=node.device))
+    return rub, [*now.dissipated, contact_forces(*still.contact(now))[1]], edges.diff()
+
+
+_SUMS = ("lost", "damped", "spring", "kinetic", "low", "high", "elastic", "plastic", "artificial", "upper", "held",
+         "friction", "dashpot", "stored")
+
+
+def _make_finish(measures: Callable) -> Callable:
+    "What a block ends with, as a pure function of tensors."
+    def finish(before: Tensor, drift: Tensor, now: Moving, still: Still):
+        "Running mean of the velocity, friction forces (N,), Cauchy stress (E,), sums and least corner (15, B)."
+        parts, (nodes, elements, held) = still.parts, still.parts.lengths
+        drift = drift + ((now.u - before) / BLOCK - _shear(still.affine) - drift) / MEMORY
+        *energies, sigma22, corner = measures(now.u[:, parts.conn], *parts.geometry, *now.state)
+        lost, spring = ~torch.isfinite(now.u).all(0), 0.5 * (now.low ** 2 + now.high ** 2) / parts.penalty
+        mean, kinetic = now.reaction.double() / BLOCK, 0.5 * still.mass * (now.v * now.v).sum(0)
+        upper = torch.where(parts.top, mean, 0.0)
+        values = [lost, now.damped, spring, kinetic, now.low, now.high, *energies, upper, mean]
+        lengths, rub = [nodes] * 6 + [elements] * 3 + [held] * 2, now.rub
+        if still.candidates is not None:
+            rub, more, count = _touch(now, still)
+            values, lengths = values + more, lengths + [count] * 3
+        values, lengths = torch.cat([value.double() for value in values]), torch.cat(lengths)
+        sums = torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True)
+        least = torch.segment_reduce(corner, "min", lengths=elements, initial=9.0, unsafe=True)
+        return drift, rub, sigma22, torch.cat([sums, least.double()])
+    return finish
+
+
+def _make_picture(force: Callable) -> Callable:
+    "What frames show of some elements and nodes, as a pure function of tensors; contact is that of the whole batch."
+    def picture(now: Moving, still: Still, sigma22: Tensor, elements: Tensor, nodes: Tensor):
+        "Displacements, upper forces, stress and plastic strain (5, e); places and platen's forces (4, n); transfers."
+        parts = still.parts
+        ue, state = now.u[:, parts.conn[:, elements]], [part[:, elements] for part in now.state]
+        upper = force(ue, *(part[..., elements] for part in parts.geometry), *state)[1][2:].sum(0)  # on the upper nodes
+        values = torch.cat([ue.mean(1), torch.stack([upper, sigma22[elements], state[3].mean(0)])])
+        places = torch.cat([(parts.x + now.u)[:, nodes], torch.stack([now.low[nodes], now.high[nodes]])])
+        if still.candidates is None:
+            return values, places, None
+        *moving, penalty, friction, width, distance = still.contact(now)
+        return values, places, transfers(*moving, (penalty, friction, width, distance))
+    return picture
+
+# %% ../../nbs/cellular/motion.ipynb #8c449a80
+class Kernel(NamedTuple):
+    "What runs on the device."
+    step: Callable     # (now, still) -> now
+    search: Callable   # for candidates, `list_candidates`
+    begin: Callable    # a block
+    finish: Callable   # a block
+    picture: Callable  # of a frame
+
+# %% ../../nbs/cellular/motion.ipynb #0754d85d
 def _constants(compiled: bool) -> AbstractContextManager:
     "Where the compiler takes Python's numbers for constants, not for arguments, which are new tensors each time."
     return torch._dynamo.config.patch(specialize_float=True) if compiled else nullcontext()
 
 
+def _functions(material: Material, unrolled: bool) -> Kernel:
+    force, measures = make_element(material, unrolled=unrolled)
+    begin, finish = _make_begin(make_bound(material)), _make_finish(measures)
+
+    def search(boundary: Boundary, x: Tensor, places: int) -> Candidates:
+        return list_candidates(boundary, x, places=places)
+    return Kernel(_make_step(force), search, begin, finish, _make_picture(force))
+
+
 _kernels: dict = {}
 
 
-def _kernel(material: Material, compiled: bool, device: torch.device) -> tuple[Callable, Callable, Callable]:
-    "The step, and `force` and `measures` of `make_element`; kept, since compiling takes a minute, once for all sizes."
+def _kernel(material: Material, compiled: bool, device: torch.device) -> Kernel:
+    """Kept, since compiling takes a minute: once for all sizes, and once more for what follows a single design or finds
+    no candidate; where a compiler fails once, all goes on without."""
     key = (material, compiled, device.type)
     if key not in _kernels:
-        # on a CPU: the element as one loop, as few other loops as can be
+        # on a CPU only the step, its element as one loop and as few other loops as can be
         one_loop = compiled and device.type == "cpu"
-        force, measures = make_element(material, unrolled=one_loop)
-        step = _make_step(force)
+        kernel = _functions(material, one_loop)
         if compiled:
-            fast = torch.compile(step, dynamic=True, options={"max_fusion_size": 2000} if one_loop else None)
-            step = or_plain(fast, _make_step(make_element(material)[0]))
-        _kernels[key] = step, force, measures
+            options = {"max_fusion_size": 2000} if one_loop else None
+            fast = {name: torch.compile(getattr(kernel, name), dynamic=True, options=options)
+                    for name in (("step",) if one_loop else Kernel._fields)}
+            plain = _functions(material, False)
+            call = or_plain(lambda name, *given: fast[name](*given), lambda name, *given: getattr(plain, name)(*given))
+            kernel = kernel._replace(**{name: partial(call, name) for name in fast})
+        _kernels[key] = kernel
     return _kernels[key]
+
+# %% ../../nbs/cellular/motion.ipynb #a4e01e0c
+def _block_of(step: Callable) -> Callable:
+    "All steps of a block."
+    def block(now: Moving, still: Still) -> Moving:
+        for _ in range(BLOCK):
+            now = step(now, still)
+        return now
+    return block
+
+# %% ../../nbs/cellular/motion.ipynb #9cc4b3d8
+@checked
+class Graph:
+    """A block as one CUDA graph for as long as no size changes; it has not run on a device yet.
+
+    The first block of some sizes runs step by step, which compiles; the second is captured.
+    """
+
+    def __init__(
+        self,
+        block: Callable,  # (now, still) -> now
+    ):
+        self.block, self.sizes, self.graph = block, None, None
+
+    def __call__(self, now: Moving, still: Still) -> Moving:
+        sizes = [part.shape for part in tree_leaves((now, still)) if part is not None]
+        if sizes != self.sizes:
+            self.sizes, self.graph = sizes, None
+            return self.block(now, still)
+        if self.graph is None:
+            self.graph, self.own = torch.cuda.CUDAGraph(), tree_map_only(Tensor, torch.clone, (now, still))
+            with torch.cuda.graph(self.graph):
+                self.out = self.block(*self.own)
+        for own, part in zip(tree_leaves(self.own), tree_leaves((now, still))):
+            if own is not None:
+                own.copy_(part)
+        self.graph.replay()
+        return tree_map_only(Tensor, torch.clone, self.out)  # the next replay writes over it
 
 # %% ../../nbs/cellular/motion.ipynb #3c1b7e66
 @checked
@@ -270,39 +426,44 @@ def make_plan(
 # %% ../../nbs/cellular/motion.ipynb #9410dae2
 @checked
 class State:
-    "What moves: nodes, material, platens, and the sums over time of each design."
+    "What moves: nodes, material, platens, and the sums over time of each design, which stay on the host."
 
     def __init__(self, batch: Batch):
         n, device, dtype = batch.n, batch.x.device, batch.x.dtype
         # drift: running mean of the velocity, relative to the affine motion
         self.u, self.v, self.drift = (torch.zeros_like(batch.x) for _ in range(3))
-        zero = torch.zeros(4, batch.conn.shape[1], dtype=dtype, device=device)
+        zero = torch.zeros(4, batch.parts.conn.shape[1], dtype=dtype, device=device)
         self.material = (torch.ones_like(zero), zero, zero.clone(), zero.clone())
         self.rub = torch.zeros(batch.x.shape[1], dtype=dtype, device=device)  # friction forces of boundary nodes
-        self.at, self.factor = np.zeros(n), np.ones(n)
+        self.at, self.factor, self.steps = np.zeros(n), np.ones(n), np.zeros(n, int)
         self.frame, self.alive = np.zeros(n, int), np.ones(n, bool)
-        self.blocks = np.zeros(n, int)    # since the last frame
-        self.left = np.zeros(n, int)      # blocks to the next frame, once it is near
+        self.blocks, self.left = np.zeros((2, n), int)  # since the last frame; to the next one, once it is near
         self.snapped = np.zeros(n, bool)  # since the last frame
         self.kinetic = np.zeros((0, n))   # of the last blocks
-        self.work, self.damping, self.friction = (torch.zeros(n, dtype=torch.float64, device=device) for _ in range(3))
-        self.recent = torch.zeros(0, 2, n, dtype=torch.float64, device=device)  # reactions of the last blocks
+        self.work, self.damping, self.friction = (torch.zeros(n, dtype=torch.float64) for _ in range(3))
+        self.recent = torch.zeros(0, 2, n, dtype=torch.float64)  # reactions of the last blocks
         self.places = np.zeros((0, n))  # of the platen in the middle of these
 
     def active(self, plan: Plan) -> NDArray:
         "(B,) bool: designs that still move."
-        return self.alive & (self.frame < len(plan.marks))
+        return self.alive & (self.frame < len(plan.marks)) & (self.steps < 400 * plan.nominal)
 
     def take(self, keep: NDArray, old: Batch, new: Batch) -> "State":
-        "The state of the designs `keep`, in the arrays of the batch `new`."
-        state = State(new)
-        nodes, elements = old.parts(keep, old.first_node), old.parts(keep, old.first_element)
+        "The state of the designs `keep`, in the arrays of the batch `new`, in which those behind them are at rest."
+        state, n = State(new), len(keep)
+        nodes, elements = old.parts_of(keep, old.first_node), old.parts_of(keep, old.first_element)
         for name in ("u", "v", "drift", "rub"):
-            setattr(state, name, getattr(self, name)[..., nodes])
-        state.material = tuple(part[:, elements] for part in self.material)
-        for name in ("at", "factor", "frame", "alive", "blocks", "left", "snapped", "work", "damping", "friction"):
-            setattr(state, name, getattr(self, name)[keep])
-        state.kinetic, state.recent, state.places = self.kinetic[:, keep], self.recent[:, :, keep], self.places[:, keep]
+            getattr(state, name)[..., :len(nodes)] = getattr(self, name)[..., nodes]
+        for mine, part in zip(state.material, self.material):
+            mine[:, :len(elements)] = part[:, elements]
+        sums, places = ("work", "damping", "friction"), ("at", "factor", "frame", "left")
+        for name in (*sums, *places, "steps", "alive", "blocks", "snapped"):
+            getattr(state, name)[:n] = getattr(self, name)[keep]
+        # of those at rest no kinetic energy is known
+        state.kinetic, state.places = np.full((len(self.kinetic), new.n), np.inf), np.zeros((len(self.places), new.n))
+        state.recent = self.recent.new_zeros(len(self.recent), 2, new.n)
+        for name in ("kinetic", "places", "recent"):
+            getattr(state, name)[..., :n] = getattr(self, name)[..., keep]
         return state
 
     def drop(self, batch: Batch, finite: NDArray) -> None:
@@ -311,14 +472,17 @@ class State:
         dead = torch.tensor(~self.alive, device=self.u.device)
         for part in (self.u, self.v, self.drift, self.rub):
             part[..., dead[batch.design]] = 0
-        gone, virgin = dead[batch.element_design], (1.0, 0.0, 0.0, 0.0)
+        gone, virgin = dead.repeat_interleave(batch.parts.lengths[1]), (1.0, 0.0, 0.0, 0.0)
         self.material = tuple(torch.where(gone, torch.full_like(part, value), part)
                               for part, value in zip(self.material, virgin))
 
     def watch(self, kinetic: NDArray) -> None:
         "Notes a snap when the kinetic energy (B,) leaves its running median behind."
-        if len(self.kinetic) >= 10:
-            self.snapped |= kinetic > SNAP * np.median(self.kinetic, axis=0)
+        if len(self.kinetic):
+            known = np.isfinite(self.kinetic).sum(0)
+            middle = np.stack([np.maximum(known - 1, 0) // 2, known // 2])
+            median = np.take_along_axis(np.sort(self.kinetic, axis=0), middle, 0).mean(0)
+            self.snapped |= (known >= 10) & (kinetic > SNAP * median)
         self.kinetic = np.concatenate([self.kinetic, kinetic[None]])[-RUNNING:]
 
 # %% ../../nbs/cellular/motion.ipynb #de8fce54
@@ -338,132 +502,90 @@ def at_end(
     return (means * weight.reshape(len(x), *[1] * (means.dim() - 2), -1)).sum(0)
 
 # %% ../../nbs/cellular/motion.ipynb #7d4d73e5
-def _still(batch: Batch, state: State, plan: Plan, speed: NDArray, candidates: Candidates | None):
-    "What is fixed during the next block, and the masses."
-    device, dtype, border = batch.x.device, batch.x.dtype, batch.boundary
-
-    def scalar(value):
-        return torch.tensor(value, dtype=dtype, device=device)
-    pace = torch.tensor(speed, dtype=dtype, device=device)[batch.design]
-    affine = -pace * batch.x[1] / batch.ny
-    touching = None
-    if border is not None:
-        chain = border.previous, border.following, border.inset.to(dtype)
-        touching = (batch.x[:, border.nodes], border.nodes, border.local, chain, candidates,
-                    scalar(batch.loading.friction), scalar(float(border.width)), scalar(border.distance))
-    height = torch.tensor(batch.ny - state.at, device=device)
-    mass = nodal_masses(batch, state.u, height, None if border is None else touched(border, candidates))
-    drift = state.drift + torch.stack([torch.zeros_like(affine), affine])
-    return Still(tuple(batch.geometry), batch.conn, batch.table, 1 / mass, affine, drift, pace,
-                 batch.fixed_x, batch.fixed_y, batch.x[1], batch.held, batch.surface,
-                 scalar(batch.penalty), scalar(plan.loss), touching), mass
-
-
-def _moving(batch: Batch, state: State, candidates: Candidates | None) -> Moving:
-    "The state as a step takes it."
-    zero = torch.zeros_like(batch.x[0])
-    ceiling = torch.tensor(batch.ny - state.at, dtype=zero.dtype, device=zero.device)[batch.design]
-    rub = zero[:0] if candidates is None else state.rub[batch.boundary.nodes][candidates.node] * candidates.valid[0]
-    reaction, dissipated = zero[:len(batch.held)].clone(), torch.stack([rub, rub]) * 0
-    damped, low, high = zero, zero.clone(), zero.clone()  # one tensor in three places would be compiled for itself
-    return Moving(state.u, state.v, state.material, ceiling, reaction, damped, low, high, rub, dissipated)
-
-
-def _keep(batch: Batch, state: State, now: Moving, still: Still, candidates: Candidates | None) -> None:
-    "Writes what has moved back to the state."
-    before, state.u, state.v, state.material = state.u, now.u, now.v, now.state
-    relative = (now.u - before) / BLOCK - torch.stack([torch.zeros_like(still.affine), still.affine])
-    state.drift = state.drift + (relative - state.drift) / MEMORY
-    if candidates is not None:
-        there = candidates.valid[0]
-        state.rub = torch.zeros_like(state.rub)
-        state.rub[batch.boundary.nodes[candidates.node[there]]] = now.rub[there]
-
-
-def _touch_lengths(batch: Batch, candidates: Candidates) -> tuple[int, Tensor]:
-    "How many nodes are listed, and how many of each design."
-    design = batch.boundary.design[candidates.node[candidates.valid[0]]]
-    return len(design), torch.bincount(design, minlength=batch.n)
-
-# %% ../../nbs/cellular/motion.ipynb #a2b093aa
-def _scalars(batch: Batch, state: State, now: Moving, mass: Tensor, touch: tuple, measures: Callable):
-    "Energies and the like (B,) at the end of a block, and the stress and plastic strain of all elements."
-    candidates, energy = touch
-    elastic, plastic, artificial, sigma22, jacobian = measures(now.u[:, batch.conn], *batch.geometry, *now.state)
-    state.damping += torch.nan_to_num(batch.sums(now.damped, batch.nodes))
-    spring = batch.sums(0.5 * (now.low ** 2 + now.high ** 2) / batch.penalty, batch.nodes)
-    if candidates is not None:
-        count, lengths = _touch_lengths(batch, candidates)
-        friction, dashpot, stored = (batch.sums(part[:count], lengths) for part in (*now.dissipated, energy))
-        state.friction += torch.nan_to_num(friction)
-        state.damping += torch.nan_to_num(dashpot)
-        spring = spring + stored
-    values = {"kinetic": batch.sums(0.5 * mass * (now.v * now.v).sum(0), batch.nodes), "contact": spring,
-              "work": state.work, "damping": state.damping, "friction": state.friction}
-    for key, value in (("elastic", elastic), ("plastic", plastic), ("artificial", artificial)):
-        values[key] = batch.sums(value, batch.elements)
-    values["min_jacobian"] = torch.full((batch.n,), 9.0, dtype=jacobian.dtype, device=jacobian.device).scatter_reduce(
-        0, batch.element_design, jacobian, "amin")
-    return values, (sigma22, now.state[3])
-
-
-def _reactions(batch: Batch, now: Moving) -> Tensor:  # (2, B) [MPa]
-    "Mean forces of the block on the upper and the lower platen over the undeformed width."
-    mean, top = now.reaction.double() / BLOCK, batch.top[batch.held]
-    lengths = torch.bincount(batch.design[batch.held], minlength=batch.n)
-    upper, total = batch.sums(torch.where(top, mean, 0.0), lengths), batch.sums(mean, lengths)
-    upper_free, lower_free = batch.sums(now.high, batch.nodes), batch.sums(now.low, batch.nodes)
-    return torch.stack([upper_free - upper, total - upper + lower_free]) / batch.nx
-
-# %% ../../nbs/cellular/motion.ipynb #f17ec9c6
 class Step(NamedTuple):
     "What a block leaves behind."
     arrive: NDArray          # (B,) bool: designs at a frame
-    scalars: dict            # (B,) each
-    elements: tuple          # Cauchy stress (E,), plastic strain (4, E)
-    candidates: Candidates | None
+    scalars: dict            # (B,) each, on the host
+    sigma22: Tensor          # (E,) Cauchy stress
     now: Moving
+    still: Still
+
+# %% ../../nbs/cellular/motion.ipynb #a2b093aa
+def _begin(batch: Batch, state: State, plan: Plan, speed: NDArray, kernel: Kernel) -> tuple[Moving, Still]:
+    "What moves and what is fixed in the next block."
+    places = 64 * batch.n if batch.marching.graph else 64  # with a graph sizes change seldom
+    candidates = None if batch.boundary is None else kernel.search(batch.boundary, batch.x + state.u, places)
+    platen = torch.tensor(np.stack([speed, batch.ny - state.at]), dtype=batch.x.dtype, device=batch.x.device)
+    mass, inverse, affine, drift, pace, ceiling, rub = kernel.begin(
+        state.u, state.drift, state.rub, platen, batch.parts, candidates)
+    # one tensor in three places would be compiled for itself
+    damped, low, high = (torch.zeros_like(ceiling) for _ in range(3))
+    reaction, dissipated = rub.new_zeros(len(batch.parts.held)), rub.new_zeros(2, len(rub))
+    loss = torch.full_like(batch.parts.penalty, plan.loss)
+    return (Moving(state.u, state.v, state.material, ceiling, reaction, damped, low, high, rub, dissipated),
+            Still(batch.parts, mass, inverse, affine, drift, pace, loss, candidates))
 
 
-def _advance(batch: Batch, state: State, plan: Plan, kernel: tuple) -> Step:
-    "Moves a batch by `BLOCK` steps."
-    step, _, measures = kernel
-    border = batch.boundary
-    candidates = None if border is None else list_candidates(border, batch.x + state.u)
-    active = state.active(plan)
-    speed, state.left = plan.speed(state.at, state.factor, state.left, state.frame, active)
-    arrive = active & (state.left == 1)
-    still, mass = _still(batch, state, plan, speed, candidates)
-    now = _moving(batch, state, candidates)
-    for _ in range(BLOCK):
-        now = step(now, still)
-    _keep(batch, state, now, still, candidates)
-    state.at = state.at + speed * BLOCK
-    finite = batch.sums((~torch.isfinite(state.u).all(0)).double(), batch.nodes).cpu().numpy() == 0
+def _tally(sums: Tensor, n: int) -> dict[str, Tensor]:
+    "Sums (B,) by name, on the host."
+    sums, always = sums.cpu(), len(_SUMS) - 3
+    parts = [*sums[:always * n].reshape(always, n), *sums[always * n:-n].reshape(-1, n + 1)[:, :n]]
+    return dict(zip(_SUMS, parts)) | {"min_jacobian": sums[-n:]}
+
+
+def _finish(batch: Batch, state: State, now: Moving, still: Still, kernel: Kernel) -> tuple:
+    "Writes what has moved back to the state; what moved, the stress (E,), and sums (B,)."
+    before, drift, state.u, state.v, state.material = state.u, state.drift, now.u, now.v, now.state
+    state.drift, state.rub, sigma22, sums = kernel.finish(before, drift, now, still)
+    tally = _tally(sums, batch.n)
+    finite = tally["lost"].numpy() == 0
     if not finite[state.alive].all():
         state.drop(batch, finite)
         now = now._replace(u=state.u, v=state.v, state=state.material)
-    forces = _reactions(batch, now)
-    state.work += torch.nan_to_num(forces[0] * batch.nx * torch.tensor(speed * BLOCK, device=forces.device))
-    energy = None
-    if border is not None:
-        places, _, _, chain, _, *numbers = still.touching
-        x, v = places + now.u[:, border.nodes], now.v[:, border.nodes]
-        energy = contact_forces(x, v, chain, candidates, now.rub, still.penalty, *numbers)[1]
-    scalars, elements = _scalars(batch, state, now, mass, (candidates, energy), measures)
+        *_, sigma22, sums = kernel.finish(before, drift, now, still)
+        tally = _tally(sums, batch.n)
+    return now, sigma22, tally
+
+# %% ../../nbs/cellular/motion.ipynb #53ff3bed
+def _scalars(batch: Batch, state: State, tally: dict, way: NDArray) -> tuple[dict, Tensor]:
+    "Energies and the like (B,) at the end of a block; mean forces (2, B) of the upper and the lower platen [MPa]."
+    upper = tally["high"] - tally["upper"]
+    forces = torch.stack([upper, tally["held"] - tally["upper"] + tally["low"]]) / batch.nx
+    state.work += torch.nan_to_num(forces[0] * batch.nx * torch.tensor(way))
+    state.damping += torch.nan_to_num(tally["damped"])
+    contact = tally["spring"]
+    if "stored" in tally:
+        state.friction += torch.nan_to_num(tally["friction"])
+        state.damping += torch.nan_to_num(tally["dashpot"])
+        contact = contact + tally["stored"]
+    same = {name: tally[name] for name in ("kinetic", "elastic", "plastic", "artificial", "min_jacobian")}
+    sums = {"contact": contact, "work": state.work, "damping": state.damping, "friction": state.friction}
+    return same | sums, forces
+
+
+def _advance(batch: Batch, state: State, plan: Plan, kernel: Kernel, block: Callable) -> Step:
+    "Moves a batch by `BLOCK` steps."
+    active = state.active(plan)
+    speed, state.left = plan.speed(state.at, state.factor, state.left, state.frame, active)
+    arrive = active & (state.left == 1)
+    now, still = _begin(batch, state, plan, speed, kernel)
+    now = block(now, still)
+    now, sigma22, tally = _finish(batch, state, now, still, kernel)
+    state.at, state.steps = state.at + speed * BLOCK, state.steps + BLOCK
+    scalars, forces = _scalars(batch, state, tally, speed * BLOCK)
     state.recent = torch.cat([state.recent, forces[None]])[-WINDOW:]
     state.places = np.concatenate([state.places, (state.at - 0.5 * speed * BLOCK)[None]])[-WINDOW:]
     state.blocks += 1
     window = np.clip(state.blocks // 3, 2, WINDOW)
     scalars["top"], scalars["bottom"] = at_end(state.recent, state.places - state.at, window)
     internal = (scalars["elastic"] + scalars["plastic"] + scalars["artificial"]).clamp(min=1e-9)
-    kinetic = scalars["kinetic"].cpu().numpy()
-    ratio = kinetic / internal.cpu().numpy()
+    kinetic = scalars["kinetic"].numpy()
+    ratio = kinetic / internal.numpy()
     state.watch(np.nan_to_num(kinetic))
-    top, bottom = state.recent[-4:].mean(0).cpu().numpy()
+    top, bottom = state.recent[-4:].mean(0).numpy()
     uneven = np.abs(top - bottom) / np.maximum(0.5 * (top + bottom), SLACK * batch.material.young)
     state.factor, state.left = plan.adapt(state.at, state.factor, state.left, ratio, np.nan_to_num(uneven))
-    return Step(arrive & state.alive, scalars, elements, candidates, now)
+    return Step(arrive & state.alive, scalars, sigma22, now, still)
 
 # %% ../../nbs/cellular/motion.ipynb #83be1afb
 PICTURES = ("u1", "u2", "P22", "contact22", "sigma22", "plastic_strain")
@@ -473,94 +595,99 @@ PICTURES = ("u1", "u2", "P22", "contact22", "sigma22", "plastic_strain")
 class Record:
     "Frames of a batch: numbers (B, F) and pictures (B, F, 6, ny, nx); NaN where a design did not get that far."
 
-    def __init__(self, batch: Batch, plan: Plan):
-        shape = batch.n, len(plan.marks)
+    def __init__(
+        self,
+        batch: Batch,
+        plan: Plan,
+        more: int = 0,  # designs that come later
+    ):
+        shape = batch.n + more, len(plan.marks)
         numbers = (*ENERGIES, "top", "bottom", "penetration", "min_jacobian", "snapped", "steps")
         self.numbers = {name: np.full(shape, np.nan) for name in numbers}
         self.pictures = np.full((*shape, len(PICTURES), batch.ny, batch.nx), np.nan, np.float32)
 
-    def write(self, batch: Batch, state: State, step: Step, force: Callable, rows: NDArray, count: int) -> None:
+    def write(self, batch: Batch, state: State, step: Step, kernel: Kernel, rows: NDArray) -> None:
         "The designs that have reached a frame; `rows` are their places in this record."
-        sigma22, p = step.elements
-        upper = force(state.u[:, batch.conn], *batch.geometry, *state.material)[1][2:].sum(0)  # on the upper nodes
-        moved = state.u[:, batch.conn].mean(1) / batch.nx
-        values = torch.cat([moved, torch.stack([upper * batch.refine, sigma22, p.mean(0)])])
-        values = values.double().cpu().numpy() / batch.refine ** 2
-        table = {name: value.cpu().numpy() for name, value in step.scalars.items()}
-        carried = _carried(batch, state, step)
-        for i in np.nonzero(step.arrive)[0]:
+        arrived, firsts = np.nonzero(step.arrive)[0], (batch.first_element, batch.first_node)
+        elements, nodes = (batch.parts_of(arrived, first) for first in firsts)
+        values, places, carried = kernel.picture(step.now, step.still, step.sigma22, elements, nodes)
+        values, places, carried = values.cpu().numpy(), places.cpu().numpy(), _carried(batch, carried)
+        # u1, u2, P22, sigma22 and plastic strain, as sums over the elements of a pixel
+        values = np.concatenate([values[:2] / batch.nx, values[2:3] * batch.refine, values[3:]]).astype(float)
+        parts, ends = (np.cumsum(np.diff(first)[arrived])[:-1] for first in firsts)
+        parts, ends = np.split(values / batch.refine ** 2, parts, -1), np.split(places, ends, -1)
+        for i, part, (x, y, low, high) in zip(arrived, parts, ends):
             row, frame, mesh = rows[i], state.frame[i], batch.meshes[i]
-            part, nodes = (slice(first[i], first[i + 1]) for first in (batch.first_element, batch.first_node))
-            for name, value in table.items():
+            for name, value in step.scalars.items():
                 self.numbers[name][row, frame] = value[i]
-            self.numbers["steps"][row, frame], self.numbers["snapped"][row, frame] = count, state.snapped[i]
-            x, depth = (batch.x[:, nodes] + state.u[:, nodes]).double().cpu().numpy(), 0.0
-            if batch.boundary is not None:
-                depth = overlap(x, mesh.conn, mesh.seg, batch.nx)
+            self.numbers["steps"][row, frame], self.numbers["snapped"][row, frame] = state.steps[i], state.snapped[i]
+            touching = batch.boundary is not None
+            depth = overlap(np.stack([x, y]).astype(float), mesh.conn, mesh.seg, batch.nx) if touching else 0.0
             self.numbers["penetration"][row, frame] = depth
-            pixel = mesh.ey // batch.refine, mesh.ex // batch.refine
-            fields = np.zeros((len(PICTURES), batch.ny, batch.nx))
-            for k, value in zip((0, 1, 2, 4, 5), values[:, part]):
-                np.add.at(fields[k], pixel, value)
-            fields[3] = _contact_field(mesh, i, batch, carried)
+            pixel = (mesh.ey // batch.refine) * batch.nx + mesh.ex // batch.refine
+            fields = [np.bincount(pixel, value, batch.ny * batch.nx).reshape(batch.ny, batch.nx) for value in part]
+            fields.insert(PICTURES.index("contact22"), _contact_field(mesh, batch.first_node[i], (low, high), carried))
             self.pictures[row, frame] = fields
             state.frame[i], state.blocks[i], state.snapped[i] = frame + 1, 0, False
 
 # %% ../../nbs/cellular/motion.ipynb #a700cd22
-def _carried(batch: Batch, state: State, step: Step) -> tuple[NDArray, NDArray, NDArray]:
-    "Forces taken from node i to node j, as `transfers`; from a platen with i = -1 (the lower one) and -2."
-    parts = []
-    for i, force in ((-1, step.now.low), (-2, -step.now.high)):
-        met = torch.nonzero(force)[:, 0]
-        parts.append((torch.full_like(met, i), met, force[met]))
-    if batch.boundary is not None:
-        nodes = batch.boundary.nodes
-        numbers = (state.u.new_tensor(value) for value in (batch.penalty, batch.loading.friction))
-        x, v = (batch.x + state.u)[:, nodes], state.v[:, nodes]
-        parts.append(transfers(batch.boundary, x, v, step.candidates, step.now.rub, *numbers))
-    return tuple(torch.cat(column).cpu().numpy() for column in zip(*parts))
-
-
-def _contact_field(mesh: Mesh, index: int, batch: Batch, carried: tuple) -> NDArray:
-    "What contact carries in one design (ny, nx)."
+def _carried(batch: Batch, carried: tuple | None) -> tuple[NDArray, NDArray, NDArray]:
+    "What `transfers` says, on the host, by the numbers of nodes; without what is zero."
+    if carried is None:
+        return (np.zeros(0, int),) * 2 + (np.zeros(0),)
     i, j, force = carried
-    first, last = batch.first_node[index], batch.first_node[index + 1]
-    mine = (j >= first) & (j < last)
-    i, j, force = i[mine], j[mine] - first, force[mine].astype(float)
-    start, end = mesh.grid[np.maximum(i - first, 0)], mesh.grid[j]
-    platen = i < 0
-    start[platen] = np.stack([end[platen, 0], np.where(i[platen] == -1, 0.0, batch.ny)], -1)
+    there = torch.nonzero(force)[:, 0]
+    pair = batch.boundary.nodes[torch.stack([i, j])[:, there]]
+    return *pair.cpu().numpy(), force[there].cpu().numpy()
+
+
+def _contact_field(mesh: Mesh, first: int, platens: tuple, carried: tuple) -> NDArray:
+    "What contact carries in one design (ny, nx), whose nodes begin at `first`; from forces of the two platens (n,)."
+    i, j, force = carried
+    mine = (j >= first) & (j < first + len(mesh.X))
+    i, j, force = i[mine] - first, j[mine] - first, force[mine].astype(float)
+    (low, high), met = platens, [np.nonzero(part)[0] for part in platens]
+    # from a platen with i = -1 (the lower one) and -2
+    i = np.concatenate([np.full(len(met[0]), -1), np.full(len(met[1]), -2), i])
+    j, force = np.concatenate([*met, j]), np.concatenate([low[met[0]], -high[met[1]], force]).astype(float)
+    start, end, platen = mesh.grid[np.maximum(i, 0)], mesh.grid[j], i < 0
+    start[platen] = np.stack([end[platen, 0], np.where(i[platen] == -1, 0.0, mesh.shape[0])], -1)
     return spread(start, end, force, mesh.shape)
 
-# %% ../../nbs/cellular/motion.ipynb #79b976a1
+# %% ../../nbs/cellular/motion.ipynb #ee8eb22c
 @checked
 def march(
     batch: Batch,            # designs and their loading
     plan: Plan,              # steps, frames and damping, of `make_plan`
     *,
-    compiled: bool = False,  # use torch.compile
-    progress: bool = False,  # show a progress bar
+    waiting: Sequence[Mesh] = (),  # further designs, which take the places of those that are done
+    compiled: bool = False,        # use torch.compile
+    progress: bool = False,        # show a progress bar
     watch: Callable[[str], Any] | None = None,  # told of each block of steps; what it raises ends the march
 ) -> Record:
-    "Compresses a batch once. Designs that are done are taken out as soon as they make up a fifth of the elements."
+    """Compresses a batch once. Designs that are done are taken out as soon as they make up a fifth of the elements, and
+    those that wait get their places."""
     tell = watch or (lambda words: None)
     if compiled and (batch.material, compiled, batch.x.device.type) not in _kernels:
         tell("compiling once, a minute or more")
-    kernel, record = _kernel(batch.material, compiled, batch.x.device), Record(batch, plan)
-    state, rows, count, done = State(batch), np.arange(batch.n), 0, np.zeros(batch.n)
+    kernel, places, total = _kernel(batch.material, compiled, batch.x.device), batch.n, batch.n + len(waiting)
+    record, block = Record(batch, plan, len(waiting)), _block_of(kernel.step)
+    block = Graph(block) if batch.marching.graph and batch.x.is_cuda else block
+    state, rows, done = State(batch), np.arange(places), np.zeros(total)
     bar = tqdm(total=100.0, desc="compress", unit="%", disable=not progress,
                bar_format="{l_bar}{bar}| {elapsed}<{remaining}")
     with torch.no_grad(), _constants(compiled), bar:
-        while (active := state.active(plan)).any() and count < 400 * plan.nominal:
+        while (active := state.active(plan)).any() or waiting:
             sizes = np.diff(batch.first_element)
             if sizes[active].sum() <= 0.8 * sizes.sum():
                 keep = np.nonzero(active)[0]
-                fewer = batch.take(keep)
-                state, batch, rows = state.take(keep, batch, fewer), fewer, rows[keep]
-            step = _advance(batch, state, plan, kernel)
-            count += BLOCK
+                fresh, waiting = waiting[:places - len(keep)], waiting[places - len(keep):]
+                renewed = batch.take(keep, fresh)
+                state, batch = state.take(keep, batch, renewed), renewed
+                rows = np.concatenate([rows[keep], total - len(waiting) - np.arange(len(fresh), 0, -1)])
+            step = _advance(batch, state, plan, kernel, block)
             if step.arrive.any():
-                record.write(batch, state, step, kernel[1], rows, count)
+                record.write(batch, state, step, kernel, rows)
             done[rows] = np.where(state.alive, state.at, plan.travel)
             share = done.mean() / plan.travel
             bar.update(100 * share - bar.n)

@@ -63,6 +63,8 @@ class Marching:
     dtype: torch.dtype = torch.float32
     device: str = "auto"
     compiled: bool | None = None   # torch.compile; None: from 2000 elements on where there is a C++ compiler
+    places: int | None = None      # designs in a batch at a time, each place taken anew when it is free; None: all
+    graph: bool = False            # on a GPU: the steps of a block as a CUDA graph, which has not run on a device yet
 
     def __post_init__(self):
         if self.steps is not None:
@@ -72,6 +74,9 @@ class Marching:
         whole("repeats", self.repeats, least=0)
         choice("dtype", self.dtype, (torch.float32, torch.float64))
         choice("compiled", self.compiled, (True, False, None))
+        if self.places is not None:
+            whole("places", self.places, least=1)
+        choice("graph", self.graph, (True, False))
 
 # %% ../../nbs/cellular/settings.ipynb #6e2bf85e
 @checked

@@ -10,10 +10,13 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .batch import Notebook, environment, find_notebooks
@@ -109,15 +112,37 @@ def serve(
     *,
     browser: bool = True,
 ) -> int:                   # exit code
-    "Serve an app until Ctrl-C."
-    with tempfile.TemporaryDirectory(prefix="metanb-app-") as folder:
+    "Serve an app until Ctrl-C, or until this process is told to end (SIGTERM), which ends voila and its kernels, too."
+    with tempfile.TemporaryDirectory(prefix="metanb-app-") as folder, _ended_by_signal():
         server = app_server(write_app(name, Path(folder)), port, browser=browser)
         try:
             return server.wait()
         except KeyboardInterrupt:  # which voila has heard, too
-            try:
-                server.wait(15)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            _wait_for(server)
             return 0
+        finally:
+            if server.poll() is None:
+                server.terminate()
+                _wait_for(server)
+
+# %% ../../nbs/core/apps.ipynb #c353fb09
+def _wait_for(server: subprocess.Popen) -> None:
+    "Give voila the time to end its kernels."
+    try:
+        server.wait(15)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    "Within, SIGTERM is an exception, so that what was begun is ended; signals are heard in the main thread alone."
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

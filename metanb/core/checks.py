@@ -250,12 +250,14 @@ def alike(
     axes: tuple[int, int] = (0, 0),  # how many of the last axes of each are its own
 ) -> tuple[Any, Any]:  # float64 unless both are float32, where a is
     "Two tensors of one type in one place; ValueError where their leading axes do not fit together."
+    import numpy as np
     import torch
 
     shapes = tuple(a.shape), tuple(b.shape)
     try:
-        torch.broadcast_shapes(*(shape[:len(shape) - n] for shape, n in zip(shapes, axes)))
-    except RuntimeError:
+        # numpy's, since torch's loads an algebra system for a second
+        np.broadcast_shapes(*(shape[:len(shape) - n] for shape, n in zip(shapes, axes)))
+    except ValueError:
         raise refused(f"shapes of {names}", shapes, "the same leading axes, or none") from None
     dtype = torch.promote_types(a.dtype, b.dtype)
     return a.to(dtype), b.to(a.device, dtype)

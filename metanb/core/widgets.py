@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DARK', 'STILL', 'slider', 'menu', 'app_box', 'tabs', 'pixels', 'png', 'picture', 'image_box', 'text', 'message',
            'number_table', 'stiffness_table', 'download_link', 'surface_trace', 'scene', 'titles', 'figure_layout',
-           'figure_box', 'update_traces', 'Stopped', 'Work', 'show']
+           'figure_box', 'plotly_figure', 'update_traces', 'Stopped', 'Work', 'show']
 
 # %% ../../nbs/core/widgets.ipynb #883968ac
 import base64
@@ -18,9 +18,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
 from IPython.display import Image
@@ -87,10 +89,36 @@ def app_box(
 ) -> widgets.VBox:
     "Rows of controls and pictures as one app; rows go on in the next line where the page is narrow."
     rule = widgets.HTML(DARK, layout=widgets.Layout(display="none"))
-    box = widgets.VBox([*rows, rule]).add_class(f"metanb-{name}").add_class("metanb-app")
+    fit = [_Fit()] if any(map(_holds_plots, rows)) else []
+    box = widgets.VBox([*rows, rule, *fit]).add_class(f"metanb-{name}").add_class("metanb-app")
     _wrap(box)
     box.app = app
     return box
+
+class _Fit(anywidget.AnyWidget):
+    "Lets the plotly figures of an app follow its width: one that is drawn out of sight has a width of its own."
+    _esm = """
+    export default { render({ el }) {
+      let before = "", found = false;
+      const follow = new ResizeObserver(() => {
+        const app = el.closest(".metanb-app");
+        if (!app || !app.clientWidth) return;
+        if (!found) { found = true; follow.observe(app); }  // el has its width, but not its height
+        const now = `${app.clientWidth} ${app.querySelectorAll(".js-plotly-plot .main-svg").length}`;
+        if (now !== before) { before = now; window.dispatchEvent(new Event("resize")); }
+      });
+      follow.observe(el);
+      return () => follow.disconnect();
+    } };
+    """
+
+
+def _holds_plots(box: widgets.Widget) -> bool:
+    "Whether there is a place for plotly figures in it, which no app within it looks after."
+    classes = getattr(box, "_dom_classes", ())
+    return "metanb-plots" in classes or ("metanb-app" not in classes
+                                         and any(map(_holds_plots, getattr(box, "children", ()))))
+
 
 def _wrap(box: widgets.Widget) -> None:
     "Let all rows within a box break."
@@ -326,7 +354,20 @@ def figure_box(
     width: str = "960px",      # at most
 ) -> widgets.VBox:
     "A place for plotly figures that are as wide as the page lets them, up to a width."
-    return widgets.VBox(figures, layout=widgets.Layout(width="100%", max_width=width))
+    return widgets.VBox(figures, layout=widgets.Layout(width="100%", max_width=width)).add_class("metanb-plots")
+
+# %% ../../nbs/core/widgets.ipynb #648d2527
+@checked
+def plotly_figure(
+    traces: Sequence[Any],      # of plotly
+    layout: Mapping[str, Any],  # of `figure_layout`
+) -> Any:                       # a plotly `FigureWidget`
+    "A figure that follows the width of its place."
+    import plotly.graph_objects as go  # here, since not every explorer needs it
+
+    figure = go.FigureWidget(traces, layout)
+    figure._config = figure._config | {"responsive": True}
+    return figure
 
 # %% ../../nbs/core/widgets.ipynb #19a90d15
 @checked
@@ -348,7 +389,7 @@ class Stopped(Exception):
 
 # %% ../../nbs/core/widgets.ipynb #a4e11813
 class Work:
-    "Work in a thread of its own, which can be stopped at its next step."
+    "Work in a thread of its own, which can be stopped at its next step; of two that overlap the last one is told."
 
     def __init__(
         self,
@@ -368,32 +409,42 @@ class Work:
     def start(self, *arguments: Any, **options: Any) -> None:
         "Begin, unless it runs already."
         if not self.busy:
-            self.stop.clear()
-            self.told = ""
-            self.thread = threading.Thread(target=self.run, args=arguments, kwargs=options, daemon=True)
-            self.thread.start()
+            self.restart(*arguments, **options)
 
-    def watch(self, words: str) -> None:
-        "What the work tells of each step; here it ends when it is to stop."
-        if self.stop.is_set():
-            raise Stopped
-        if words != self.told:
-            self.told = words
-            self.tell(words)
+    def restart(self, *arguments: Any, **options: Any) -> None:
+        "Begin, after what runs has come to its next step and ended."
+        self.stop.set()
+        self.stop, self.told = threading.Event(), ""
+        run = partial(self._run, self.stop, self.thread, arguments, options)
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
 
-    def run(self, *arguments: Any, **options: Any) -> None:
+    def _run(self, stop: threading.Event, before: threading.Thread | None, arguments: tuple, options: dict) -> None:
         "The work; whatever becomes of it is told. Warnings stand in `warned` for the app to say."
+        def watch(words: str) -> None:
+            if stop.is_set():
+                raise Stopped
+            if words != self.told:
+                self.told = words
+                self.tell(words)
+
+        def ended(react: Callable, *answer: Any) -> None:
+            if stop is self.stop:  # else another one has begun
+                react(*answer)
+
+        if before is not None:
+            before.join()
         begin = time.perf_counter()
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = self.work(*arguments, watch=self.watch, **options)
+                found = self.work(*arguments, watch=watch, **options) if stop is self.stop else None
             self.warned = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-            self.done(found, time.perf_counter() - begin)
+            ended(self.done, found, time.perf_counter() - begin)
         except Stopped:
-            self.refuse("stopped")
+            ended(self.refuse, "stopped")
         except Exception as error:  # a thread that dies silently would look like work
-            self.refuse(str(error) or type(error).__name__)
+            ended(self.refuse, str(error) or type(error).__name__)
 
 # %% ../../nbs/core/widgets.ipynb #a64f91d2
 STILL = "METANB_STILL"

@@ -25,9 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.checks import checked, refused, shaped, whole
 from ..core.files import number_name, write_file
 from ..core.metrics import row
-from ..core.presets import DEFAULT
+from ..core.plans import DryRun, Plan, Yes, agreed
+from ..core.presets import DEFAULT, pick
 from ..core.weights import from_pretrained, weights
-from .data import initial_data
+from .data import SIZES, SWEEP_SECONDS, initial_data
 from .design import count_intersections
 from .metrics import evaluate
 from .model import generate as generate_cells
@@ -224,6 +225,25 @@ def leaderboard(
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 # %% ../../nbs/kirigami/benchmark.ipynb #350883ed
+# measured on one core [s]: a cell of each model, all metrics of a cell but the classifier's, and those
+_DRAWN = {"ddpm": 0.09, "torus": 0.0075, "jump": 0.0055, "line_cnn": 0.005, "torus_cnn": 0.005, "energy": 0.003,
+          "anyorder": 0.0027, "gan": 0.0003, "vae": 0.0003, "wgan": 0.0002}
+_MEASURED, _JUDGED = 0.0007, 0.033
+
+
+def _planned(plan: dict[float, list[str]], n: int, preset: str, classifier: bool, out: Path | None) -> Plan:
+    "What scoring these models in these ranges takes."
+    entries = [name for names in plan.values() for name in names]
+    sizes = pick(preset, **SIZES)
+    sets = 2 * len(plan) * sizes["n"] * sizes["sweeps"] * SWEEP_SECONDS  # at most: those that are there are kept
+    judged = min(n, sizes["n"]) if classifier else 0
+    seconds = sets + sum(n * (_DRAWN.get(name, 0) + _MEASURED) + judged * _JUDGED for name in entries)
+    own = sorted({name for name in entries if name not in _DRAWN})
+    note = f"without the time that {', '.join(own)} {'takes' if len(own) == 1 else 'take'} to generate" if own else ""
+    many = "1 score of" if len(entries) == 1 else f"{len(entries)} scores, each of"
+    return Plan(f"{many} {n:,} cells", out or "a table on the terminal", seconds, note=note)
+
+# %% ../../nbs/kirigami/benchmark.ipynb #0d80e234
 @checked
 def command(
     names: Annotated[list[str] | None, typer.Argument(
@@ -237,6 +257,8 @@ def command(
     device: Annotated[str, typer.Option(help="of the shipped models: auto, cpu or cuda")] = "auto",
     classifier: Annotated[bool, typer.Option(help="train the classifier that tells generated cells from data")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON file for all numbers")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     "Score generators of kirigami cells."
     sys.path.insert(0, "")  # a module in the folder one stands in
@@ -253,6 +275,8 @@ def command(
             known = sorted({limit for name in without or shipped for limit in ranges(name)}, key=float)
             of = f"{without[0]!r} has" if without else "a model has"
             raise refused("--beta-max", beta, f"those for which {of} weights: {', '.join(known) or 'none'}")
+    if not agreed([_planned(plan, whole("--n", n, 50), preset, classifier, out)], dry_run=dry_run, yes=yes):
+        return
     options = dict(n=n, seed=seed, preset=preset, classifier=classifier)
     scores = [{"name": name} | score(chosen[name], beta, **options) for beta in plan for name in plan[beta]]
     typer.echo(leaderboard(scores))

@@ -13,7 +13,7 @@ import html
 import math
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -28,11 +28,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle, Wedge
 from numpy.typing import NDArray
+from traitlets import HasTraits, Tuple
 
 from ..core.checks import checked, choice, number, shaped, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style
 from ..core.weights import card, from_pretrained, weights
-from ..core.widgets import app_box, download_link, menu, picture, slider, tabs, text
+from ..core.widgets import Work, app_box, download_link, menu, message, picture, slider, tabs, text
 from metanb.kirigami.design import (
     CUT_LENGTH, NEIGHBOURS, PERIOD, admissible_designs, admissible_share, blocked_arcs, count_intersections, cut_ends,
     cuts_cross, export_dxf, export_svg, free_share, pair_path, plot_cell, random_designs,
@@ -298,7 +299,7 @@ def surroundings(
     seed: int,             # of the cell
 ) -> NDArray[np.float64]:  # (6, 6) an admissible cell without a limit to the rotations [degrees]
     "The cell that a single cut is looked at in."
-    return admissible_designs(1, beta_max=90, sweeps=30, seed=seed)[0]
+    return admissible_designs(1, beta_max=90, sweeps=12, seed=seed)[0]
 
 # %% ../../nbs/kirigami/explore.ipynb #0e42cf83
 @checked
@@ -612,23 +613,57 @@ def generator_explorer(
     controls = {"model": menu("model", models, first[0]), "limit": menu("beta max", limits, first[1]),
                 "seed": slider("seed", 0, 0, 99), "chosen": slider("chosen cell", 1, 1, SHOWN)}
     controls["seed"].continuous_update = False  # some models take seconds; draw where the slider stops, not on the way
-    sheet = _sheet()
+    app = _Generator(found, {name: controls[name] for name in ("model", "limit", "seed")})
+    shown, sheet = {"batch": app.shown, "chosen": controls["chosen"]}, _sheet()
 
-    def following(make, controls):
-        return lambda **values: make(found, **values), controls
+    def cells(batch):
+        return draw_generator(found, *batch, None)
 
-    def cells(model, limit, seed):
-        return draw_generator(found, model, limit, seed, None)
-
-    def frame(model, limit, seed, chosen):
-        there = (model, limit) in found
+    def frame(batch, chosen):
+        there = batch[:2] in found
         empty = blank_figure(9.6, 5.4 if there else 1.0, by_hand=True, dpi=110)
         return _draw_frame(empty, chosen) if there else empty
 
-    image = picture(frame, controls, below=[cells])
-    about, links = text(*following(_about, controls)), text(*following(_links, controls | sheet))
+    image, about = picture(frame, shown, below=[cells]), text(partial(_about, found), {"batch": app.shown})
+    links = text(partial(_links, found), shown | sheet)
     rows = [widgets.HBox(list(controls.values())[k:k + 2]) for k in (0, 2)]
-    return app_box("kirigami-generator", *rows, about, image, widgets.HBox([*sheet.values(), links]))
+    return app_box("kirigami-generator", *rows, app.status, about, image, widgets.HBox([*sheet.values(), links]),
+                   app=app)
+
+# %% ../../nbs/kirigami/explore.ipynb #ff53d372
+class _Shown(HasTraits):
+    "The batch that is shown: model, limit, seed."
+    value = Tuple()
+
+
+class _Generator:
+    "Batches of cells, drawn beside the page; the last one that was asked for is shown when it is there."
+
+    def __init__(self, found, controls):
+        self.found, self.controls, self.status = found, controls, widgets.HTML()
+        self.shown, self.work = _Shown(value=self.wish), Work(self.draw, self.tell, self.show, self.refuse)
+        for control in controls.values():
+            control.observe(lambda change: self.work.restart(*self.wish), "value")
+
+    @property
+    def wish(self) -> tuple:
+        return tuple(control.value for control in self.controls.values())
+
+    def draw(self, model: str, limit: str, seed: int, watch: Callable[[str], None]) -> tuple:
+        "Have the cells drawn and kept."
+        watch(f"{model} draws {BATCH} cells")
+        if (model, limit) in self.found:
+            generated_cells(self.found[model, limit], seed=seed)
+        return model, limit, seed
+
+    def tell(self, words: str) -> None:
+        self.status.value = message(f"{words} ...")
+
+    def show(self, batch: tuple, seconds: float) -> None:
+        self.shown.value, self.status.value = batch, message(f"{seconds:.1f} s")
+
+    def refuse(self, words: str) -> None:
+        self.status.value = message(wrong=[words])
 
 
 def _sheet():
@@ -656,8 +691,9 @@ def draw_generator(
     return figure
 
 # %% ../../nbs/kirigami/explore.ipynb #8b0b68ac
-def _about(found: Mapping[tuple[str, str], str], model: str, limit: str, **rest: Any) -> str:
+def _about(found: Mapping[tuple[str, str], str], batch: tuple[str, str, int]) -> str:
     "What the card says of a model."
+    model, limit, _ = batch
     if (model, limit) not in found:
         return ""
     facts = card(found[model, limit])
@@ -670,9 +706,10 @@ def _about(found: Mapping[tuple[str, str], str], model: str, limit: str, **rest:
     return html.escape("; ".join(words))
 
 
-def _links(found: Mapping[tuple[str, str], str], model: str, limit: str, seed: int, chosen: int, edge: float,
+def _links(found: Mapping[tuple[str, str], str], batch: tuple[str, str, int], chosen: int, edge: float,
            copies: int) -> str:
     "Links to the chosen cell."
+    model, limit, seed = batch
     if (model, limit) not in found:
         return ""
     cell = generated_cells(found[model, limit], seed=seed)[chosen - 1]

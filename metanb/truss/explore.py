@@ -26,7 +26,7 @@ from ..core.plotting import CYCLE, PLANES, colormap, projections
 from ..core.search import Found
 from ..core.weights import weights
 from metanb.core.widgets import (
-    Work, app_box, download_link, figure_box, figure_layout, menu, message, number_table, scene, slider,
+    Work, app_box, download_link, figure_box, figure_layout, menu, message, number_table, plotly_figure, scene, slider,
     stiffness_table, surface_trace, titles, update_traces,
 )
 from .criteria import pore_size, smallest_diameter
@@ -90,7 +90,7 @@ def _explorer_figure(tube, edge, surface):
     shape = go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover,
                        colorbar=dict(thickness=10, len=0.7, tickformat=".2~e"), **surface)
     names = titles(("cell", 0.23), ("Young's modulus by direction, per E_base", 0.73))
-    return go.FigureWidget([*_cell_parts(tube, edge), shape],
+    return plotly_figure([*_cell_parts(tube, edge), shape],
                            figure_layout(scene=scene(0, 0.46, axes=False, distance=1.15),
                                          scene2=scene(0.46, 1, distance=1.25), annotations=names))
 
@@ -339,7 +339,7 @@ def _target_figure(unit, tube, edge, *outlines):
         for (name, color, dash), outline in zip(styles, outlines[2 * k:]):
             lines.append(go.Scatter(mode="lines", line=dict(color=color, width=2, dash=dash), name=name, xaxis=x,
                                     yaxis=y, showlegend=k == 0, hoverinfo="skip", **outline))
-    return go.FigureWidget([*_cell_parts(tube, edge), *lines], layout)
+    return plotly_figure([*_cell_parts(tube, edge), *lines], layout)
 
 
 def _ranking_table(found, shown):

@@ -11,8 +11,8 @@ import asyncio
 import math
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anywidget
@@ -28,7 +28,7 @@ from torch import Tensor
 from ..core.checks import checked, choice, number, refused, whole
 from ..core.plotting import CYCLE, blank_figure, in_house_style, plot_modulus
 from metanb.core.widgets import (
-    app_box, download_link, figure_box, figure_layout, menu, message, number_table, scene, slider,
+    Work, app_box, download_link, figure_box, figure_layout, menu, message, number_table, plotly_figure, scene, slider,
     stiffness_table, surface_trace, tabs, titles, update_traces,
 )
 from ..core.elasticity import bounds
@@ -70,16 +70,16 @@ def _family_figure(mesh, surface, bars):
     "Cell, elastic surface, and moduli beside the bounds. What a page shows first is what the constructor gets."
     hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
     shape = go.Surface(colorscale="Viridis", scene="scene2", hovertemplate=hover,
-                       colorbar=dict(thickness=10, len=0.7, x=0.7, tickformat=".2~g"), **surface)
+                       colorbar=dict(thickness=10, len=0.7, x=0.67, tickformat=".2~g"), **surface)
     columns = go.Bar(marker=dict(color=[CYCLE[0], CYCLE[2], CYCLE[1], CYCLE[4]]), texttemplate="%{y:.2f}",
                      hoverinfo="skip", **bars)
     bound = dict(type="line", xref="x domain", x0=0, x1=1, y0=1, y1=1, line=dict(color="black", dash="dot", width=1.5))
-    names = (("cell", 0.18), ("Young's modulus by direction, per E_base", 0.54),
-             ("share of the Hashin-Shtrikman bound", 0.885))
-    layout = figure_layout(scene=scene(0, 0.36, axes=False, limits=_SPACE), scene2=scene(0.38, 0.7), shapes=[bound],
-                           xaxis=dict(domain=[0.79, 1], tickangle=0), yaxis=dict(range=[0, 1.6], anchor="x"),
+    names = (("cell", 0.18), ("E by direction [E_base]", 0.54),
+             ("share of the bound", 0.885))
+    layout = figure_layout(scene=scene(0, 0.36, axes=False, limits=_SPACE), scene2=scene(0.38, 0.67), shapes=[bound],
+                           xaxis=dict(domain=[0.83, 1], tickangle=0), yaxis=dict(range=[0, 1.6], anchor="x"),
                            annotations=titles(*names))
-    return go.FigureWidget([_cell_mesh(mesh), shape, columns], layout)
+    return plotly_figure([_cell_mesh(mesh), shape, columns], layout)
 
 # %% ../../nbs/voxel/explore.ipynb #864d75cd
 LIVE = {"dtype": torch.float32, "rtol": 3e-3}  # of `homogenize` while somebody waits: right to about 1e-5
@@ -101,6 +101,20 @@ def _constants(C):
     return {name: float(C[i, j]) for name, i, j in (("C11", 0, 0), ("C12", 0, 1), ("C44", 3, 3))}
 
 # %% ../../nbs/voxel/explore.ipynb #88b04a21
+def _judged(cell, C, asked):
+    "Numbers of a cell, and what is fine and what is wrong with it; `asked` is the volume fraction that was asked for."
+    wrong, share = remarks(cell), float(cell.mean())
+    fine = [] if wrong else ["connected, reaches its neighbours through all faces"]
+    try:
+        values = numbers(cell, C)
+    except ValueError:
+        values = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0)
+        wrong = [*wrong, "no stiffness against some load"]
+    if abs(share - asked) > 0.005:
+        wrong = [*wrong, f"{len(cell)} voxels an edge allow a volume fraction of {share:.3f}, not {asked:.2f}"]
+    return values, fine, wrong + _beyond(values)
+
+# %% ../../nbs/voxel/explore.ipynb #250c783f
 class _Families:
     "What happens when a control of `family_explorer` moves."
 
@@ -114,47 +128,52 @@ class _Families:
         self.status, self.table, self.numbers = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.numbers.layout.margin = "0 0 0 2em"
         self.figure, self.cell, self.C = None, None, None
-        for control in (self.name, self.share, self.size, self.cut):
+        self.work = Work(self.solve, self.tell, self.answer, self.refuse)
+        for control in (self.name, self.share, self.size):
             control.observe(self.draw, "value")
-        self.draw()
+        self.cut.observe(lambda change: self.show(), "value")
+        start = time.perf_counter()
+        self.answer(self.solve(lambda words: None), time.perf_counter() - start)
 
     def draw(self, change=None) -> None:
-        "Cell, solver, words; what is refused is told."
-        try:
-            self.cell = family(self.name.value, self.size.value, self.share.value)
-            start = time.perf_counter()
-            found = homogenize(torch.as_tensor(self.cell), **LIVE)
-        except ValueError as error:
-            self.status.value = message(wrong=[str(error)])
-            return
-        wait, symmetry = 1e3 * (time.perf_counter() - start), found.symmetry[0]
-        self.C, wrong, share = found.C, remarks(self.cell), float(self.cell.mean())
-        fine = [] if wrong else ["connected, reaches its neighbours through all faces"]
-        try:
-            values = numbers(self.cell, self.C)
-        except ValueError:
-            values = {"volume fraction": share} | dict.fromkeys(_BARS, 0.0)
-            wrong = [*wrong, "no stiffness against some load"]
-        if abs(share - self.share.value) > 0.005:
-            allowed = f"{self.size.value} voxels an edge allow a volume fraction of {share:.3f}"
-            wrong = [*wrong, f"{allowed}, not {self.share.value:.2f}"]
-        self.show(values)
-        short = is_cubic_stiffness(self.C) and symmetry != "none"
-        self.table.value = stiffness_table(self.C)
-        if short:
-            self.table.value = "stiffness / E_base" + number_table(_constants(self.C))
-        words = f"{_WORDS[symmetry]}; {int(found.iterations)} iterations, {wait:.0f} ms"
-        self.status.value = message(words, *fine, wrong=wrong + _beyond(values))
+        "Another cell, homogenised beside the page; only the last one that was asked for is shown."
+        self.work.restart()
 
-    def show(self, values: dict[str, float]) -> None:
+    def solve(self, watch: Callable[[str], None]) -> tuple:
+        "The cell, its stiffness, and the volume fraction that was asked for."
+        watch("homogenising")
+        asked = self.share.value
+        cell = family(self.name.value, self.size.value, asked)
+        return cell, homogenize(torch.as_tensor(cell), **LIVE), asked
+
+    def tell(self, words: str) -> None:
+        if self.wait > 300:  # else the words flicker
+            self.status.value = message(f"{words} ...")
+
+    def refuse(self, words: str) -> None:
+        self.status.value = message(wrong=[words])
+
+    def answer(self, answer: tuple, seconds: float) -> None:
+        "Figure, tables and words."
+        self.cell, found, asked = answer
+        self.C, self.wait, symmetry = found.C, 1e3 * seconds, found.symmetry[0]
+        self.values, fine, wrong = _judged(self.cell, self.C, asked)
+        self.show()
+        short = is_cubic_stiffness(self.C) and symmetry != "none"
+        small = "stiffness / E_base" + number_table(_constants(self.C))
+        self.table.value = small if short else stiffness_table(self.C)
+        words = f"{_WORDS[symmetry]}; {int(found.iterations)} iterations, {self.wait:.0f} ms"
+        self.status.value = message(words, *fine, wrong=wrong)
+
+    def show(self) -> None:
         "Figure and numbers."
-        bars = {"x": list(_BARS.values()), "y": [values[name] for name in _BARS]}
+        bars = {"x": list(_BARS.values()), "y": [self.values[name] for name in _BARS]}
         traces = _mesh_trace(self.cell, self.cut.value), surface_trace(self.C), bars
         if self.figure is None:
             self.figure = _family_figure(*traces)
         else:
             update_traces(self.figure, traces, **{"yaxis.range": [0, max(1.6, 1.05 * max(bars["y"]))]})
-        self.numbers.value = number_table(values)
+        self.numbers.value = number_table(self.values)
 
 # %% ../../nbs/voxel/explore.ipynb #efeddd69
 @checked
@@ -247,7 +266,7 @@ def _progress_figure(mesh, image, curve, shares, objective):
                     showgrid=False),
         xaxis2=bare | dict(domain=[0.4, 0.64], anchor="y2"), yaxis2=bare | dict(anchor="x2", scaleanchor="x2"),
         annotations=titles(("slice through the middle", 0.52), ("cell", 0.83)))
-    return go.FigureWidget([_cell_mesh(mesh), grey, *lines], layout)
+    return plotly_figure([_cell_mesh(mesh), grey, *lines], layout)
 
 # %% ../../nbs/voxel/explore.ipynb #9509ba76
 class _Task:
@@ -350,11 +369,13 @@ class _Finished:
         self.cells = menu("cells", [("1", 1), ("2 × 2 × 2", 2)], **look)
         self.files = widgets.VBox([widgets.HBox([self.edge, self.cells]), self.link],
                                   layout=widgets.Layout(display="none", margin="0 0 0 2em"))
+        self.work = Work(self.write, self.tell, self.link_to, self.refuse)
         for control in (self.edge, self.cells):
             control.observe(self.offer, "value")
 
     def clear(self) -> None:
         "Nothing is finished."
+        self.work.stop.set()
         self.octant, self.numbers.value, self.link.value, self.files.layout.display = None, "", "", "none"
 
     def show(self, octant: NDArray, C: Tensor, name: str, poisson: float = 0.3) -> list[str]:
@@ -372,19 +393,28 @@ class _Finished:
         return wrong
 
     def offer(self, change=None) -> None:
-        "A file of the finished cell."
-        if self.octant is None:
-            return
-        self.files.layout.display = ""
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                found = export_mesh(unfold(self.octant), Path(folder) / "cell.stl", repeats=self.cells.value,
-                                    edge=self.edge.value)
-                content = found.path.read_bytes()
-            button = download_link(f"{self.name}.stl", content, label="download STL")
-            self.link.value = f"{button} {len(content) / 1e6:.1f} MB"
-        except ValueError as error:
-            self.link.value = message(wrong=[str(error)])
+        "A file of the finished cell, made beside the page."
+        if self.octant is not None:
+            self.files.layout.display = ""
+            self.work.restart(self.octant, self.name, self.cells.value, self.edge.value)
+
+    def write(self, octant: NDArray, name: str, cells: int, edge: float, watch: Callable[[str], None]) -> str:
+        "A link to the file."
+        watch("meshing")
+        with tempfile.TemporaryDirectory() as folder:
+            found = export_mesh(unfold(octant), Path(folder) / "cell.stl", repeats=cells, edge=edge)
+            watch("meshing")
+            content = found.path.read_bytes()
+        return f'{download_link(f"{name}.stl", content, label="download STL")} {len(content) / 1e6:.1f} MB'
+
+    def tell(self, words: str) -> None:
+        self.link.value = message(f"{words} ...")
+
+    def link_to(self, link: str, seconds: float) -> None:
+        self.link.value = link
+
+    def refuse(self, words: str) -> None:
+        self.link.value = message(wrong=[words]) if words != "stopped" else ""
 
 # %% ../../nbs/voxel/explore.ipynb #80a6e0f9
 class _Loop:
@@ -567,7 +597,7 @@ def _property_map(known: NDArray, wish: dict, take: Callable[[int], None]) -> go
     ranges = np.stack([low, high], 1) + 0.05 * np.outer(high - low, (-1, 1))
     axes = {f"{axis}axis": dict(title=f"{name} / C11", range=limits.tolist())
             for axis, name, limits in zip("xy", ("C12", "C44"), ranges)}
-    figure = go.FigureWidget([dots, ring], figure_layout(width=520, height=330, **axes))
+    figure = plotly_figure([dots, ring], figure_layout(width=520, height=330, **axes))
     figure.data[0].on_click(lambda trace, points, state: points.point_inds and take(points.point_inds[0]))
     return figure
 
@@ -588,12 +618,14 @@ class _Wish:
         self.polish = widgets.Checkbox(value=False, description="polish", indent=False, layout=free)
         self.seed = slider("seed", 0, 0, 99, **look)
         self.go = widgets.Button(description="four cells", button_style="primary", icon="play")
+        self.halt = widgets.Button(description="stop", icon="stop", disabled=True)
         self.any.observe(self.hide, "value")
         self.map = _property_map(known, self.place(), self.take)
         for control in self.values[:3]:
             control.observe(self.mark, "value")
         self.hide()
-        self.box = widgets.HBox([self.map, widgets.VBox([*self.values, self.any, self.seed, self.polish, self.go])])
+        self.box = widgets.HBox([self.map, widgets.VBox([*self.values, self.any, self.seed, self.polish,
+                                                       widgets.HBox([self.go, self.halt])])])
 
     def place(self) -> dict:
         "Of the wish on the map."
@@ -686,12 +718,12 @@ class _Cells:
                  for k, octant in enumerate(found.design)]
         hover = "E = %{surfacecolor:.3g} E_base<extra></extra>"
         shape = go.Surface(colorscale="Viridis", scene="scene5", hovertemplate=hover, showscale=False, **surface)
-        places = {f"scene{k + 1 if k else ''}": scene(k * width, (k + 1) * width, axes=False, limits=_SPACE)
-                  for k in range(4)}
+        look = dict(axes=False, limits=_SPACE, distance=1.3)
+        places = {f"scene{k + 1 if k else ''}": scene(k * width, (k + 1) * width, **look) for k in range(4)}
         names = [(f"{k + 1}: {100 * error:.2f} %", (k + 0.5) * width) for k, error in enumerate(found.error)]
         layout = figure_layout(height=260, scene5=scene(4 * width, 1), **places,
-                               annotations=titles(*names, ("Young's modulus of the chosen", 0.88)))
-        return go.FigureWidget([*cells, shape], layout)
+                               annotations=titles(*names, ("E of the chosen one", 0.88)))
+        return plotly_figure([*cells, shape], layout)
 
 # %% ../../nbs/voxel/explore.ipynb #49f52fa4
 class _Target:
@@ -701,26 +733,38 @@ class _Target:
         known = model.known.double().numpy(force=True)
         self.model, self.wish, self.cells = model, _Wish(known[~np.isnan(known).any(1)]), _Cells()
         self.status = widgets.HTML(message("click on a cell of the map, or move the sliders; then press the button"))
+        self.work = Work(partial(design_for, model=model), self.tell, self.show, self.refuse)
         self.wish.go.on_click(self.grant)
+        self.wish.halt.on_click(lambda _: (self.work.stop.set(), self.tell("stopping at the next step")))
+
+    def ready(self, ready: bool) -> None:
+        "Whether cells can be asked for, or are looked for."
+        self.wish.go.disabled, self.wish.halt.disabled = not ready, ready
+
+    def tell(self, words: str) -> None:
+        self.status.value = message(f"{words} ...")
 
     def grant(self, _=None) -> None:
-        "Draw, verify, correct; what is refused or doubtful is told."
-        self.status.value, start = message("drawing and homogenising ..."), time.perf_counter()
-        try:
-            with warnings.catch_warnings(record=True) as heard:
-                warnings.simplefilter("always", UserWarning)
-                found = design_for(**self.wish.arguments(), model=self.model)
-        except ValueError as error:
-            self.cells.clear()
-            self.status.value = message(wrong=[str(error)])
-            return
-        doubts = [str(warning.message) for warning in heard if issubclass(warning.category, UserWarning)]
+        "Draw, verify, correct, beside the page; what is refused or doubtful is told."
+        if not self.work.busy:
+            self.ready(False)
+            self.tell("drawing and homogenising")
+            self.work.start(**self.wish.arguments())
+
+    def refuse(self, words: str) -> None:
+        self.cells.clear()
+        self.status.value = message(wrong=[words])
+        self.ready(True)
+
+    def show(self, found: Found, seconds: float) -> None:
+        "What was found, and what is doubtful about it."
         if len(found):
             self.cells.show(found)
         else:
             self.cells.clear()
-        words = f"{len(found)} cells, each homogenised, in {time.perf_counter() - start:.1f} s"
-        self.status.value = message(words, wrong=doubts)
+        words = f"{len(found)} cells, each homogenised, in {seconds:.1f} s"
+        self.status.value = message(words, wrong=self.work.warned)
+        self.ready(True)
 
 # %% ../../nbs/voxel/explore.ipynb #8fc4a9f0
 @checked

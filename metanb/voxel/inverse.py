@@ -8,7 +8,9 @@ __all__ = ['SLACK', 'FINE', 'HOME', 'ENOUGH', 'constants_of', 'check_bounds', 'm
 
 # %% ../../nbs/voxel/inverse.ipynb #e9716322
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -308,6 +310,7 @@ def polish(
     rounds: int = 12,
     stop: float = 2e-4,  # error that is good enough
     seed: int = 0,
+    watch: Callable[[str], Any] | None = None,  # told of each round; what it raises ends the polishing
 ) -> tuple[NDArray, NDArray, dict]:  # octant, properties (4,); solves, rounds, share of the voxels that were changed
     "Turn over surface voxels of a cell until it has the properties; it stays black and white and in one piece."
     octant, rounds = np.asarray(octant).astype(bool), whole("rounds", rounds, 1)
@@ -318,6 +321,8 @@ def polish(
         raise refused("octant", octant.shape, "(n, n, n), of one body that reaches its repetition along all axes")
     way, failed, used = _Polish(octant, wanted, whole("seed", seed, 0)), 0, 0
     while used < rounds and failed < 5 and way.error(way.properties[None])[0] > stop:
+        if watch is not None:
+            watch(f"polishing: round {used + 1} of at most {rounds}")
         failed, used = 0 if way.round() else failed + 1, used + 1
     better = from_wedge(way.free)
     facts = {"solves": way.solves, "rounds": used, "changed": float((better != octant).mean())}
@@ -356,13 +361,15 @@ def _model_for(octant: int) -> CellDiffusion:
     return load_model(max((size for size in sizes if whole("octant", octant, 4) % size == 0), default=octant))
 
 
-def _polished(octants: NDArray, properties: NDArray, wanted: NDArray, seed: int, keep: int) -> tuple[NDArray, NDArray]:
+def _polished(octants: NDArray, properties: NDArray, wanted: NDArray, seed: int, keep: int,
+              tell: Callable[[str], Any]) -> tuple[NDArray, NDArray]:
     "The nearest cell polished, then the next, until so many of them are within `ENOUGH`; the others as they are."
     octants, properties, good = octants.copy(), properties.copy(), 0
-    for row in np.argsort(miss(properties, wanted), kind="stable"):
+    for k, row in enumerate(np.argsort(miss(properties, wanted), kind="stable")):
         if good == keep:
             break
-        octants[row], properties[row], _ = polish(octants[row], wanted, seed=seed + int(row))
+        octants[row], properties[row], _ = polish(octants[row], wanted, seed=seed + int(row),
+                                                  watch=lambda words: tell(f"cell {k + 1} of {len(octants)}, {words}"))
         good += bool(miss(properties[[row]], wanted)[0] <= ENOUGH)
     return octants, properties
 
@@ -392,6 +399,7 @@ def design_for(
     polish: bool = False,         # turn over voxels until `keep` cells meet the target within `ENOUGH`, or none is left
     octant: int | None = None,    # m, a multiple of the model's n: cells are drawn small and enlarged; n without
     model: CellDiffusion | None = None,  # the shipped one without
+    watch: Callable[[str], Any] | None = None,  # told of each step; what it raises ends the search
 ) -> Found:                       # octants, the best first; verified: stiffness (K, 6, 6); error: `miss`
     """Cells with a given stiffness, volume fraction, both or neither: drawn, verified, corrected, polished.
 
@@ -406,17 +414,21 @@ def design_for(
     wanted, model = np.append(constants, v), _model_for(octant or 16) if model is None else model
     size = model.config["octant"] if octant is None else whole("octant", octant, 4)
     options = dict(seed=seed, guidance_scale=guidance_scale)
+    tell = watch or (lambda words: None)
+    tell(f"drawing {n_candidates} cells")
     octants, facts = draw_sound(model, wanted, n_candidates, n_steps=n_steps, **options)
+    tell("homogenising them")
     octants = octants[is_sound(enlarge(octants, size))] if len(octants) else octants
     distance = distance_to_known(model, wanted)
     facts |= {"distance": distance, "outside": distance > HOME}
 
     def improve(octants: NDArray, properties: NDArray, errors: NDArray) -> tuple[NDArray, NDArray, NDArray]:
         if correct:
+            tell("correcting them by what they miss")
             octants, properties = correct_by_miss(model, octants, properties, wanted, octant=size, **options)
         octants = enlarge(octants, size)
         if polish:
-            octants, properties = _polished(octants, properties, wanted, seed, keep)
+            octants, properties = _polished(octants, properties, wanted, seed, keep, tell)
         return octants, properties, miss(properties, wanted)
 
     found = Found(octants, np.zeros((0, 4)), np.zeros(0), np.zeros(0), wanted, n_candidates, facts)
