@@ -529,3 +529,24 @@ def test_a_cell_is_homogenised_by_the_kernel_for_gpus(interpreter, symmetry, N):
     cell = np.random.default_rng(0).random((N, N, N)) if symmetry == "none" else family("schwarz_p", N, 0.5)
     plain, quick = (homogenize(cell, symmetry=symmetry, rtol=1e-3, gpu=gpu) for gpu in ((), ("gathered",)))
     assert torch.equal(plain.iterations, quick.iterations) and (plain.C - quick.C).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["fp32", "fp64"])
+def test_the_kernel_is_built_for_an_h200_and_spills_nothing(kind, tmp_path, monkeypatch):
+    pytest.importorskip("triton", reason="Triton is not installed; it has wheels for Linux alone")
+    import triton
+    from triton.compiler import ASTSource
+
+    from lowering import pretend_h200
+    from metanb.voxel.kernels import _kernel
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    names = {name: f"*{kind}" for name in ("out", "E", "u", "k")} | dict.fromkeys("lmn", "i32") | {"BLOCK": "constexpr"}
+    _kernel.cache_clear()
+    with pretend_h200():
+        source = ASTSource(_kernel(), names, constexprs={(7,): 128}, attrs={(i,): [["tt.divisibility", 16]] for i in range(4)})
+        built = triton.compile(source, options={"num_warps": 4})
+    (tmp_path / "kernel.ptx").write_text(built.asm["ptx"])
+    tools = Path(triton.__file__).parent / "backends/nvidia/bin"
+    tool = tools / ("ptxas-blackwell" if (tools / "ptxas-blackwell").is_file() else "ptxas")  # the newer one
+    said = subprocess.run([tool, "-v", "-arch=sm_90a", tmp_path / "kernel.ptx", "-o", tmp_path / "kernel.cubin"], capture_output=True, text=True)
+    assert said.returncode == 0 and "0 bytes spill stores" in said.stderr, said.stderr

@@ -421,6 +421,8 @@ def run_batch(
     from tqdm.auto import tqdm  # not needed by the other commands
 
     waiting, running, looked = list(jobs), {}, 0.0
+    if n_jobs > 1:  # the longest first, so that none is left alone at the end
+        waiting.sort(key=lambda job: -(usual_seconds(job.notebook, job.parameters["preset"]) or 0.0))
     form = "{n_fmt}/{total_fmt} notebooks {bar} {elapsed}{postfix}"
     with tqdm(total=len(jobs), disable=None, leave=False, bar_format=form) as bar:
         try:
