@@ -24,6 +24,7 @@ import torch
 from metanb.cellular import motion
 from metanb.cellular.design import random_designs as random_pixels
 from metanb.cellular.material import Material
+from metanb.cellular.mechanics import compress
 from metanb.cellular.mesh import pixel_mesh
 from metanb.cellular.settings import Loading, Marching
 from metanb.core.batch import find_notebooks
@@ -335,6 +336,7 @@ def _counted(gpu, call):
     return np.array([gpu.kernels, gpu.syncs, gpu.uploads])
 
 
+@pretended
 def test_an_iteration_of_the_voxel_solver_launches_little_and_seldom_waits():
     with pretend_cuda() as gpu:
         E = torch.ones(2, 8, 8, 8, device="cuda")
@@ -356,6 +358,7 @@ def a_batch(n, quarter, device):
     return batch, motion.State(batch), motion.make_plan(batch), motion._functions(SIMPLE, False)
 
 
+@pretended
 def test_a_block_of_cells_waits_five_times_and_uploads_once():
     "The search for candidates needs three sizes and a height; all else comes to the host at once. Of a frame only what has reached it."
     with pretend_cuda() as gpu, torch.no_grad():
@@ -369,6 +372,7 @@ def test_a_block_of_cells_waits_five_times_and_uploads_once():
         assert (gpu.syncs, gpu.uploads) == (5, 2) and gpu.copied < 40 * (len(batch.meshes[0].X) + batch.meshes[0].conn.shape[1])
 
 
+@pretended
 def test_compiled_parts_of_a_compression_launch_little():
     "As Inductor writes them for an H200, for any sizes; bytes are those of a batch of 256 cells of 96 x 96 pixels."
     pytest.importorskip("triton", reason="compiled code for a GPU is counted where the triton wheel is installed")
@@ -391,7 +395,7 @@ def test_compiled_parts_of_a_compression_launch_little():
 
 def test_one_compilation_serves_batches_of_all_sizes(quick, monkeypatch):
     "Of each part, without a break but those of the search. The numbers are those of plain code."
-    graphs, real, compress = [], torch.compile, room("cellular", "mechanics").compress
+    graphs, real = [], torch.compile
 
     def compile(function, **settings):
         return real(function, dynamic=True, backend=lambda graph, given: graphs.append(function.__name__) or graph)
@@ -434,9 +438,10 @@ class Capture(TorchDispatchMode):
         return out
 
 
+@pretended
 def test_a_graph_of_steps_gives_what_the_steps_give(quick, monkeypatch):
     "Its memory is written over by each replay, which must not reach what is kept."
-    made, compress = [], room("cellular", "mechanics").compress
+    made = []
     monkeypatch.setattr(motion, "BLOCK", 1)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: made.append(Replayed()) or made[-1])
     monkeypatch.setattr(torch.cuda, "graph", Capture)
@@ -449,6 +454,7 @@ def test_a_graph_of_steps_gives_what_the_steps_give(quick, monkeypatch):
     assert len(made) >= 2 and all(graph.calls for graph in made)
 
 
+@pretended
 def test_symmetries_of_voxel_cells_are_looked_at_once_for_a_batch():
     with pretend_cuda() as gpu:
         cells = torch.ones(8, 8, 8, 8, device="cuda")
@@ -457,6 +463,7 @@ def test_symmetries_of_voxel_cells_are_looked_at_once_for_a_batch():
     assert (one == eight).all() and one[1] <= 8
 
 
+@pretended
 def test_optimisations_side_by_side_wait_as_often_as_one():
     def begun(n):
         settings = dict(octant=4, sharpness=(1,), device="cuda", rtol=0.5)  # which takes no more than eight iterations
@@ -467,6 +474,17 @@ def test_optimisations_side_by_side_wait_as_often_as_one():
     assert (one == six).all() and one[0] > 100
 
 
+@pytest.mark.skipif(not REAL, reason="this machine has no CUDA device")
+@pytest.mark.parametrize("graph", [False, True])
+def test_cells_are_compressed_as_on_the_cpu_compiled_and_as_a_graph(graph):
+    designs, options = random_pixels(4, 0, quarter=12), dict(frames=(0.01, 0.05, 0.1), repeats=0)
+    here, there = compress(designs, device="cpu", **options), compress(designs, device="cuda", compiled=True, graph=graph, **options)
+    assert there.passed.all()
+    np.testing.assert_allclose(there.stress, here.stress, rtol=1e-2)
+    np.testing.assert_allclose(there.u1, here.u1, atol=1e-2 * abs(here.u1).max())
+
+
+@pretended
 def test_designs_of_trusses_cost_few_uploads_and_one_wait():
     few, many = (random_designs(n, seed=1) for n in (10, 40))
     with pretend_cuda() as gpu:
@@ -476,6 +494,7 @@ def test_designs_of_trusses_cost_few_uploads_and_one_wait():
     assert both[0] < 1.05 * more[0] and both[1] == more[1] and both[2] <= more[2] + 1
 
 
+@pretended
 def test_a_call_of_the_voxel_network_in_half_precision_launches_little():
     "That of preset paper, on a smaller octant: as many layers."
     net = TRAININGS["unet"].build(preset="paper", octant=16).network.unet.eval()
@@ -485,6 +504,7 @@ def test_a_call_of_the_voxel_network_in_half_precision_launches_little():
         assert _counted(gpu, lambda: net(x, t, given))[0] <= 300
 
 
+@pretended
 def test_a_regressor_on_the_cpu_guides_a_network_on_a_gpu():
     torch.manual_seed(0)
     model, cells = CellDiffusion(octant=8, width=32, blocks=1, embedding=16, noise_steps=20).eval(), random_cells(2, 0, octant=8)[0]

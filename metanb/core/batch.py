@@ -35,7 +35,7 @@ from typing import Any
 import metanb
 from .checks import checked, choice, number, refused, whole
 from .files import is_checkout, read_json, user_path, weights_root, write_file, write_json
-from .notebooks import FOLDERS, PROJECT, TIMES, standing_alone
+from .notebooks import FOLDERS, PROJECT, TIMES, standing_alone, with_own_kernel
 from .plans import Plan, agreed
 from .presets import PRESETS
 
@@ -120,6 +120,15 @@ def find_notebooks(
             raise _unknown(pattern, known, folder)
     return [notebook for notebook in known if not patterns or any(fnmatch(notebook.key, f"*{p}*") for p in patterns)]
 
+# %% ../../nbs/core/batch.ipynb #60cb7815
+def _alike(path: Path, text: str) -> bool:
+    "Whether a file is this notebook, whatever kernel it names."
+    try:
+        there, here = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+    except ValueError:  # no notebook at all
+        return False
+    return isinstance(there, dict) and there | {"metadata": {}} == here | {"metadata": {}}
+
 # %% ../../nbs/core/batch.ipynb #007210e1
 @checked
 def copy_notebook(
@@ -136,8 +145,8 @@ def copy_notebook(
         raise refused("name", name, f"one of {', '.join(notebook.key for notebook in own)}")
     path, kind = own[0].path, own[0].path.parent.name
     to = user_path(folder, "folder") / (f"{path.stem}_app.ipynb" if kind == "apps" else path.name)
-    text = standing_alone(path.read_text(encoding="utf-8"), kind, notebooks_folder().parent)
-    if to.is_dir() or to.exists() and to.read_bytes() != text.encode():
+    text = with_own_kernel(standing_alone(path.read_text(encoding="utf-8"), kind, notebooks_folder().parent))
+    if to.is_dir() or to.exists() and not _alike(to, text):
         raise refused("folder", to.parent, f"one without a {to.name} that was run or changed; what is there stays")
     return write_file(to, text, argument="folder")
 
