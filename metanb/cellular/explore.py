@@ -8,6 +8,7 @@ __all__ = ['LIVE', 'FIELD', 'PRESETS', 'compress_live', 'PixelPad', 'preset', 'e
 # %% ../../nbs/cellular/explore.ipynb #931f9dcd
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anywidget
@@ -235,12 +236,31 @@ class _Film:
             self.image.value = png(self.panels.moving(frame, self.copies.value), self.ground)
 
 # %% ../../nbs/cellular/explore.ipynb #9ae79cbd
-_beside = Background()  # for all apps of a session, so that what is compiled is compiled once
+class _Beside:
+    "Two processes: one answers at once, the other compiles meanwhile and answers from then on."
+
+    def __init__(self):
+        self.plain, self.fast, self.ready, self.thread = Background(), Background(), threading.Event(), None
+
+    def solve(self, design: NDArray[np.bool_], watch: Callable[[str], Any]) -> CompressionResult:
+        "One design."
+        if self.ready.is_set():
+            return self.fast.call(compress_live, design, compiled=True, watch=watch)
+        if self.thread is None and can_compile("cpu"):
+            self.thread = threading.Thread(target=self.compile, args=(design,), daemon=True)
+            self.thread.start()
+        return self.plain.call(compress_live, design, watch=watch)
+
+    def compile(self, design: NDArray[np.bool_]) -> None:
+        "By a compression that nobody waits for; where it fails, the other process goes on answering."
+        with suppress(Exception):
+            self.fast.call(compress_live, design, compiled=True, watch=lambda words: None)
+            self.ready.set()
+            with self.plain.lock:
+                self.plain.close()
 
 
-def _solve(design: NDArray[np.bool_], watch: Callable[[str], Any]) -> CompressionResult:
-    "One design, compressed by the process beside this one."
-    return _beside.call(compress_live, design, compiled=can_compile("cpu"), watch=watch)
+_beside = _Beside()  # for all apps of a session
 
 # %% ../../nbs/cellular/explore.ipynb #89931992
 class _Status:
@@ -337,7 +357,7 @@ def explore(
     solve: Callable[..., CompressionResult] | None = None,  # called with the design (ny, nx) and watch=, told of steps
 ) -> widgets.VBox:
     "An app: draw a design (random field) or paint one, compress it, and scrub through the frames."
-    app = _Explorer(quarter, solve or _solve)
+    app = _Explorer(quarter, solve or _beside.solve)
     painting, film = app.painting, app.film
     left = widgets.VBox([painting.start, *painting.knobs.values(), widgets.HBox([app.button, app.halt]),
                          app.status.line],
