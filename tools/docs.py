@@ -28,6 +28,7 @@ SETTINGS = {
     "html_favicon": str(NBS / "images/kirigami.png"),
     "html_static_path": [str(ROOT / "tools/static")],
     "html_css_files": ["site.css"],
+    "html_js_files": ["site.js"],
     "html_show_sourcelink": False,
     "html_copy_source": False,
     "html_use_index": False,
