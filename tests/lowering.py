@@ -64,12 +64,12 @@ def pretend_h200():
         stack.enter_context(patch.multiple(CudaInterface.Worker, create=True, **shared))
         stack.enter_context(patch.object(torch.version, "cuda", torch.version.cuda or "12.8"))
         stack.enter_context(patch.object(driver, "_active", Driver()))
-        slots[1] = slots[14]  # a device guard that does nothing
+        before, slots[1] = slots[1], slots[14]  # a device guard that does nothing
         forget()
         try:
             yield
         finally:
-            slots[1] = None
+            slots[1] = before
             forget()
 
 

@@ -17,6 +17,7 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -452,6 +453,23 @@ def test_a_graph_of_steps_gives_what_the_steps_give(quick, monkeypatch):
             there = compress(designs, device="cuda", graph=True, **options, **more)
         assert all(np.array_equal(x, y) for x, y in zip(parts(here), parts(there)))
     assert len(made) >= 2 and all(graph.calls for graph in made)
+
+
+def test_nothing_is_compiled_while_a_graph_is_captured(monkeypatch):
+    "Neither after a block without a graph, whose arguments are views."
+    made = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph", nullcontext)
+    batch, state, plan, kernel = a_batch(2, 5, "cpu")
+    step = torch.compile(kernel.step, dynamic=True, backend=lambda graph, given: made.append(graph) or graph)
+    with torch.no_grad(), motion._constants(True):
+        given = motion._begin(batch, state, plan, np.zeros(2), kernel)
+        block = motion.Graph(lambda now, still: step(step(now, still), still))
+        block.block(*given)
+        block(*given)
+        before = len(made)
+        block(*given)
+    assert block.graph is not None and len(made) == before > 0
 
 
 @pretended

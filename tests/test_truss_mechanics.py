@@ -177,6 +177,7 @@ def test_gradients():
         return 1e3 * effective_stiffness(TrussDesign(base.types, base.tessellations, log_density.exp(), U, V, turned(base.R_I, a), turned(base.R_II, b)))
     inputs = [x.clone().requires_grad_() for x in (base.relative_density.log(), base.U, base.V, torch.tensor(0.3, dtype=torch.float64), torch.tensor(-0.2, dtype=torch.float64))]
     assert torch.autograd.gradcheck(stiffness, inputs, eps=1e-5, atol=1e-7, rtol=1e-6)
+    assert torch.autograd.gradgradcheck(lambda log_density: stiffness(log_density, *inputs[1:]).sum(), inputs[:1], eps=1e-5, atol=1e-7, rtol=1e-6)
 
 
 def test_table_round_trip():

@@ -291,6 +291,10 @@ def test_laminates(poisson):
         close(found.C, expected, 1e-11)
 
 
+def test_no_cells_have_no_stiffness():
+    assert homogenize(torch.ones(0, 8, 8, 8)).C.shape == homogenize(torch.ones(0, 4, 4, 4), symmetry="octant").C.shape == (0, 6, 6)
+
+
 @pytest.mark.parametrize("symmetry", ["auto", "none"])
 def test_nothing_where_nothing_connects(symmetry):
     def C(cell, **options):

@@ -14,7 +14,7 @@ from metanb.voxel.data import PROPERTIES, RANGES, Cells, dataset, initial_data, 
 from metanb.voxel.design import components, family, fold, is_connected, is_cubic, percolates, random_designs, remove_islands, unfold
 from metanb.voxel.mechanics import homogenize, stiffness_of
 from metanb.voxel.objectives import OBJECTIVES, poisson, random_start, reach, threshold
-from metanb.voxel.optimize import InverseHomogenization, optimize, restore_state, save_state
+from metanb.voxel.optimize import InverseHomogenization, optimize, optimize_together, restore_state, save_state
 
 LITTLE = Effort(starts=4, survivors=(2, 2), rounds=(10, 10))
 SMALL = dict(octant=6, stage_steps=5, sharpness=(1, 8, 32), effort=LITTLE, device="cpu")
@@ -274,3 +274,11 @@ def test_a_finished_cell_says_which_constraints_it_breaks():
     assert best.objective == pytest.approx(float(OBJECTIVES["bulk"](best.C, len(best.history))))
     free = optimize("bulk", 0.4, octant=6, max_steps=12, device="cpu")
     assert free.constraints == () and free.feasible and "constraints" not in repr(free)
+
+
+def test_one_of_several_that_is_done_keeps_its_own_displacements_alone():
+    runs = [InverseHomogenization("bulk", 0.4, octant=4, seed=seed, max_steps=2 + seed, device="cpu") for seed in range(3)]
+    optimize_together(runs)
+    assert [len(run.history) for run in runs] == [2, 3, 4]
+    kept = [run.way.cell.displacement for run in runs]
+    assert all(u.untyped_storage().nbytes() == u.nbytes for u in kept)

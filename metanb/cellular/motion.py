@@ -355,15 +355,17 @@ class Graph:
         self,
         block: Callable,  # (now, still) -> now
     ):
-        self.block, self.sizes, self.graph = block, None, None
+        self.block, self.sizes, self.graph, self.own, self.out = block, None, None, None, None
 
     def __call__(self, now: Moving, still: Still) -> Moving:
         sizes = [part.shape for part in tree_leaves((now, still)) if part is not None]
         if sizes != self.sizes:
-            self.sizes, self.graph = sizes, None
-            return self.block(now, still)
+            self.sizes, self.graph, self.out = sizes, None, None
+            # what is captured is compiled here, for copies: views and tensors in two places are compiled for themselves
+            self.own = tree_map_only(Tensor, torch.clone, (now, still))
+            return self.block(*self.own)
         if self.graph is None:
-            self.graph, self.own = torch.cuda.CUDAGraph(), tree_map_only(Tensor, torch.clone, (now, still))
+            self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
                 self.out = self.block(*self.own)
         for own, part in zip(tree_leaves(self.own), tree_leaves((now, still))):

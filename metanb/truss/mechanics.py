@@ -115,8 +115,23 @@ def _sorted(places: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 # %% ../../nbs/truss/mechanics.ipynb #2d3c1c8f
 def _gathered(entries: Tensor, where: tuple[Tensor, Tensor]) -> Tensor:  # (places, B)
     "Sums of entries (n, B) at their places, in an order that never changes: atomics of a GPU have none."
-    order, counts = where
-    return torch.segment_reduce(entries[order], "sum", lengths=counts, axis=0, unsafe=True)
+    return _Gathered.apply(entries, *where)
+
+
+class _Gathered(torch.autograd.Function):
+    "With derivatives of any order, of which PyTorch's own has but the first."
+
+    @staticmethod
+    def forward(ctx, entries: Tensor, order: Tensor, counts: Tensor) -> Tensor:
+        ctx.save_for_backward(order, counts)
+        ctx.n = len(entries)
+        return torch.segment_reduce(entries[order], "sum", lengths=counts, axis=0, unsafe=True)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        order, counts = ctx.saved_tensors
+        each = grad.repeat_interleave(counts, 0, output_size=len(order))
+        return grad.new_zeros(ctx.n, *grad.shape[1:]).index_copy(0, order, each), None, None
 
 
 @cache

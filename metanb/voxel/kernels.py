@@ -74,5 +74,6 @@ def gathered_times(
         raise refused("u.shape", tuple(u.shape), f"{wanted}")
     E, u, k = E.contiguous(), u.contiguous(), k.contiguous()
     out, nodes, block = torch.empty_like(u), u[0, 0].numel(), 128
-    _kernel()[(-(-nodes // block), S)](out, E, u, k, l, m, n, BLOCK=block)
+    with torch.cuda.device_of(E):  # Triton launches on the present GPU, wherever the tensors are
+        _kernel()[(-(-nodes // block), S)](out, E, u, k, l, m, n, BLOCK=block)
     return out

@@ -49,7 +49,7 @@ def conjugate_gradients(
     x = torch.zeros_like(b) if guess is None else guess.clone()
     r = b.clone() if guess is None else b - times(x)
     iterations = torch.zeros(len(b), dtype=torch.long, device=b.device)
-    direction, before, active = torch.zeros_like(b), torch.full_like(limit, torch.inf), _dot(r, r).sqrt() > limit
+    direction, before, active = torch.zeros_like(b), b.new_full((len(b),), torch.inf), _dot(r, r).sqrt() > limit
 
     def advance(n: int = look) -> None:
         for _ in range(n):  # all in place: a graph knows tensors by their addresses
@@ -322,7 +322,7 @@ def symmetry_of(
 
 def _symmetries(designs: Tensor, octant: bool) -> list[str]:
     "The symmetry of each of (B, L, M, N) designs; a GPU is waited for once."
-    if len(set(designs.shape[1:])) > 1 or not octant and designs.shape[-1] % 2:
+    if not len(designs) or len(set(designs.shape[1:])) > 1 or not octant and designs.shape[-1] % 2:
         return ["none"] * len(designs)
     together = max(1, SLAB[designs.device.type] // (designs[0].numel() * designs.element_size()))
     mirror, cubic = torch.cat([_same(some, octant) for some in designs.split(together)], 1).tolist()

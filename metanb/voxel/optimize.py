@@ -621,8 +621,10 @@ def optimize_together(
             if (mine := getattr(run.task, name)) != (first := getattr(runs[0].task, name)):
                 raise refused(f"{name} of runs[{i}]", mine, f"{first}, that of runs[0]")
     with tqdm(total=sum(run.task.max_steps for run in runs), disable=not progress) as bar:
-        while left := [run.way for run in runs if not run.finished]:
-            _step_together(left)
+        while left := [run for run in runs if not run.finished]:
+            _step_together([run.way for run in left])
+            for cell in (run.way.cell for run in left if run.finished):
+                cell.displacement = cell.displacement.clone()  # a part of those of all, which would be kept with it
             bar.update(len(left))
     return [run.result() for run in runs]
 
