@@ -214,7 +214,7 @@ class _Film:
 
     def show(self, design: NDArray[np.bool_], result: CompressionResult | None) -> None:
         "Another design, compressed or not, from its last frame."
-        self.design, self.result = design, result
+        self.design, self.result, self.panels = design, result, None  # the old picture has no such frame
         if result is not None:
             self.frame.max = len(result.strain) - 1
             self.frame.value = self.frame.max

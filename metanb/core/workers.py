@@ -20,6 +20,7 @@ from concurrent.futures import (
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import import_module
 from itertools import islice
+from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -132,12 +133,13 @@ class Background:
         **options: Any,
     ) -> Any:
         "What the function returns or raises."
+        message = ForkingPickler.dumps((function, arguments, options))  # before the process waits for it
         while not self.lock.acquire(timeout=0.1):
             watch("waiting for another calculation")
         try:
             if self.process is None or not self.process.is_alive():
                 self.start()
-            self.pipe.send((function, arguments, options))
+            self.pipe.send_bytes(message)
             kind, found = _answer(self.pipe, watch)
         except BaseException:
             if not _left_alone(self.pipe):

@@ -10,6 +10,7 @@ __all__ = ['LIVE', 'QUANTITIES', 'family_explorer', 'draw_family', 'optimiser_ex
 import asyncio
 import math
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -128,6 +129,7 @@ class _Families:
         self.status, self.table, self.numbers = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.numbers.layout.margin = "0 0 0 2em"
         self.figure, self.cell, self.C = None, None, None
+        self.turn = threading.RLock()  # the page cuts a cell open while the work beside it brings the next one
         self.work = Work(self.solve, self.tell, self.answer, self.refuse)
         for control in (self.name, self.share, self.size):
             control.observe(self.draw, "value")
@@ -155,10 +157,12 @@ class _Families:
 
     def answer(self, answer: tuple, seconds: float) -> None:
         "Figure, tables and words."
-        self.cell, found, asked = answer
-        self.C, self.wait, symmetry = found.C, 1e3 * seconds, found.symmetry[0]
-        self.values, fine, wrong = _judged(self.cell, self.C, asked)
-        self.show()
+        cell, found, asked = answer
+        symmetry, judged = found.symmetry[0], _judged(cell, found.C, asked)
+        with self.turn:
+            self.cell, self.C, self.wait = cell, found.C, 1e3 * seconds
+            self.values, fine, wrong = judged
+            self.show()
         short = is_cubic_stiffness(self.C) and symmetry != "none"
         small = "stiffness / E_base" + number_table(_constants(self.C))
         self.table.value = small if short else stiffness_table(self.C)
@@ -167,12 +171,13 @@ class _Families:
 
     def show(self) -> None:
         "Figure and numbers."
-        bars = {"x": list(_BARS.values()), "y": [self.values[name] for name in _BARS]}
-        traces = _mesh_trace(self.cell, self.cut.value), surface_trace(self.C), bars
-        if self.figure is None:
-            self.figure = _family_figure(*traces)
-        else:
-            update_traces(self.figure, traces, **{"yaxis.range": [0, max(1.6, 1.05 * max(bars["y"]))]})
+        with self.turn:
+            bars = {"x": list(_BARS.values()), "y": [self.values[name] for name in _BARS]}
+            traces = _mesh_trace(self.cell, self.cut.value), surface_trace(self.C), bars
+            if self.figure is None:
+                self.figure = _family_figure(*traces)
+            else:
+                update_traces(self.figure, traces, **{"yaxis.range": [0, max(1.6, 1.05 * max(bars["y"]))]})
         self.numbers.value = number_table(self.values)
 
 # %% ../../nbs/voxel/explore.ipynb #efeddd69

@@ -178,7 +178,7 @@ class GreyCell:
         x: NDArray,        # (W,)
         sharpness: float,  # of the projection
         step: int,         # that the objective is told
-        solution: Solution | None = None,  # of the moduli, where they were homogenised with others
+        solution: Solution | None = None,  # of the moduli, where they were homogenised with others; on the CPU
     ) -> Evaluation:
         "Objective, constraints, volume, and the derivatives of all by the variables."
         (rho, slope), p = self.densities(x, sharpness), self.task.penalty
