@@ -15,7 +15,7 @@ At `test` the sizes are small, and nothing is judged: it shows that the lines wo
 the CPU and on the device, and how far the answers are apart. Times of a GPU are taken between synchronisations, after a first call that compiles. Writes gpu_DEVICE.json after every line.
 
 Estimated hours for 53,007 cells of 96 x 96 pixels, one process on an H200; nothing of it was measured on a GPU. Counted (tests/test_device.py): 21 launches and 6.0 MB a cell for a compiled step, 1,005 and
-75 MB for an eager one; 34 and 5.8 MB for both ends of a block, about 37 for its search for candidates, 5 waits. Assumed: 4.0 TB/s, 2.5 us for a kernel, 0.25 ms of the host for a compiled step, 20 ms of
+75 MB for an eager one; 34 and 5.8 MB for both ends of a block, about 37 for its search for candidates, 5 waits (asked: 30 around the steps in all, and 2 waits; missed). Assumed: 4.0 TB/s, 2.5 us for a kernel, 0.25 ms of the host for a compiled step, 20 ms of
 the host's own work a cell (drawing, meshing, packing) and 1.7 ms a frame; steps of the shipped cells of 48 x 48 pixels, doubled (four of 96 x 96 took 29,000 to 47,000), repetitions as there.
 
 | cells in a batch | 256 | 512 | 1024 | 2048 | 2048, `places=256` |

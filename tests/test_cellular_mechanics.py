@@ -106,7 +106,7 @@ def test_places_that_become_free_are_taken_by_others():
     np.testing.assert_allclose(by_two.u1, together.u1, atol=1e-3 * abs(together.u1).max())
 
 
-def test_the_depth_of_an_overlap_is_found_as_by_looking_at_all_pairs():
+def test_an_overlap_is_found_as_by_looking_at_all_pairs():
     "Nodes of a torn mesh inside of elements that are not theirs, in any of the periodic images."
     mesh, rng, found = pixel_mesh(random_designs(1, seed=1, quarter=6)[0]), np.random.default_rng(0), []
     for amplitude in np.linspace(0, 3, 13):

@@ -503,7 +503,7 @@ def test_cells_are_compressed_as_on_the_cpu_compiled_and_as_a_graph(graph):
 
 
 @pretended
-def test_designs_of_trusses_cost_few_uploads_and_one_wait():
+def test_designs_of_trusses_cost_few_uploads_and_two_waits():
     few, many = (random_designs(n, seed=1) for n in (10, 40))
     with pretend_cuda() as gpu:
         less, more = (_counted(gpu, lambda d=d: effective_stiffness(d, device="cuda")) for d in (few, many))
