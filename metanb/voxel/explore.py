@@ -124,16 +124,14 @@ class _Families:
         self.share = slider("volume fraction", share, 0.05, 1.0, 0.01, width="26em", label_width="8em")
         sizes = [(f"{size} voxels", size) for size in voxels]
         self.size = menu("along an edge", sizes, voxels[-1], width="17em", label_width="8em")
-        narrow = widgets.Layout(width="8em")
-        self.cut = widgets.Checkbox(value=False, description="cut open", indent=False, layout=narrow)
+        self.cut = widgets.Checkbox(value=False, description="cut open", indent=False, layout={"width": "8em"})
         self.status, self.table, self.numbers = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.numbers.layout.margin = "0 0 0 2em"
         self.figure, self.cell, self.C = None, None, None
         self.turn = threading.RLock()  # the page cuts a cell open while the work beside it brings the next one
         self.work = Work(self.solve, self.tell, self.answer, self.refuse)
-        for control in (self.name, self.share, self.size):
-            control.observe(self.draw, "value")
-        self.cut.observe(lambda change: self.show(), "value")
+        for control, act in ((self.name, self.draw), (self.share, self.draw), (self.size, self.draw), (self.cut, self.show)):
+            control.observe(act, "value")
         start = time.perf_counter()
         self.answer(self.solve(lambda words: None), time.perf_counter() - start)
 
@@ -158,18 +156,17 @@ class _Families:
     def answer(self, answer: tuple, seconds: float) -> None:
         "Figure, tables and words."
         cell, found, asked = answer
-        symmetry, judged = found.symmetry[0], _judged(cell, found.C, asked)
+        values, fine, wrong = _judged(cell, found.C, asked)
         with self.turn:
-            self.cell, self.C, self.wait = cell, found.C, 1e3 * seconds
-            self.values, fine, wrong = judged
+            self.cell, self.C, self.values, self.wait = cell, found.C, values, 1e3 * seconds
             self.show()
-        short = is_cubic_stiffness(self.C) and symmetry != "none"
-        small = "stiffness / E_base" + number_table(_constants(self.C))
-        self.table.value = small if short else stiffness_table(self.C)
+        symmetry, small = found.symmetry[0], "stiffness / E_base" + number_table(_constants(found.C))
+        short = is_cubic_stiffness(found.C) and symmetry != "none"
+        self.table.value = small if short else stiffness_table(found.C)
         words = f"{_WORDS[symmetry]}; {int(found.iterations)} iterations, {self.wait:.0f} ms"
         self.status.value = message(words, *fine, wrong=wrong)
 
-    def show(self) -> None:
+    def show(self, change=None) -> None:
         "Figure and numbers."
         with self.turn:
             bars = {"x": list(_BARS.values()), "y": [self.values[name] for name in _BARS]}
