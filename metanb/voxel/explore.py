@@ -130,8 +130,8 @@ class _Families:
         self.figure, self.cell, self.C = None, None, None
         self.turn = threading.RLock()  # the page cuts a cell open while the work beside it brings the next one
         self.work = Work(self.solve, self.tell, self.answer, self.refuse)
-        for control, act in ((self.name, self.draw), (self.share, self.draw), (self.size, self.draw), (self.cut, self.show)):
-            control.observe(act, "value")
+        for control in (self.name, self.share, self.size, self.cut):
+            control.observe(self.show if control is self.cut else self.draw, "value")
         start = time.perf_counter()
         self.answer(self.solve(lambda words: None), time.perf_counter() - start)
 
