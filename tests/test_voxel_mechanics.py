@@ -531,7 +531,7 @@ def test_the_kernel_for_gpus_gathers_what_elements_scatter(interpreter, dtype, m
 @pytest.mark.parametrize("symmetry, N", [("cubic", 4), ("none", 2)])
 def test_a_cell_is_homogenised_by_the_kernel_for_gpus(interpreter, symmetry, N):
     cell = np.random.default_rng(0).random((N, N, N)) if symmetry == "none" else family("schwarz_p", N, 0.5)
-    plain, quick = (homogenize(cell, symmetry=symmetry, rtol=1e-3, gpu=gpu) for gpu in ((), ("gathered",)))
+    plain, quick = (homogenize(cell, symmetry=symmetry, rtol=0.05, gpu=gpu) for gpu in ((), ("gathered",)))
     assert torch.equal(plain.iterations, quick.iterations) and (plain.C - quick.C).abs().max() < 1e-9
 
 
