@@ -2,8 +2,8 @@
 
     python benchmarks/training_processes.py [--processes 2] [--steps 60] [--batch-size 64] [--space kirigami] [--device cpu]
 
-Each run is started as a user would, by `accelerate launch`; the first steps are not counted. The losses of both are compared: what the
-processes draw at random differs, their means do not.
+Each run is started as a user would, by torchrun (`accelerate launch` makes one process of a CPU, whatever it is asked); the first steps are not counted. The losses of both are compared: what
+the processes draw at random differs, their means do not.
 """
 
 import argparse
@@ -12,13 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from metanb.core.training import fit
+from metanb.core.training import Team, fit
 from metanb.kirigami.design import admissible_designs
 from metanb.kirigami.model import RECIPES, to_network
 from metanb.kirigami.model import build as build_kirigami
@@ -52,19 +51,20 @@ def train(arguments):
     first, last = found.history[0]["seconds"], found.history[-1]["seconds"]
     loss = np.mean([value for row in found.history[-3:] for key, value in row.items() if key.startswith("loss")])
     if os.environ.get("RANK", "0") == "0":
-        print(json.dumps({"steps_a_second": arguments.steps / (last - first), "loss": float(loss)}))
+        print(json.dumps({"processes": Team(torch.device(arguments.device)).size, "steps_a_second": arguments.steps / (last - first), "loss": float(loss)}))
 
 
 def launched(processes, words):
     "The answer of the same program in several processes."
-    line = [str(Path(sys.executable).parent / "accelerate"), "launch", "--num_processes", str(processes), "--num_cpu_threads_per_process", "1",
-            "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *(["--cpu"] if "cpu" in words else []),
-            *(["--multi_gpu"] if "cpu" not in words and processes > 1 else []), __file__, "--child", *words]
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), __file__, "--child", *words]
+    environment = os.environ | ({"ACCELERATE_USE_CPU": "true"} if "cpu" in words else {})
     begin = time.perf_counter()
-    answer = subprocess.run(line, capture_output=True, text=True, check=False)
+    answer = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
     if answer.returncode:
         raise SystemExit(answer.stderr[-3000:])
-    return json.loads(answer.stdout.strip().splitlines()[-1]) | {"whole": time.perf_counter() - begin}
+    found = json.loads(answer.stdout.strip().splitlines()[-1])
+    assert found["processes"] == processes, found
+    return found | {"whole": time.perf_counter() - begin}
 
 
 def main():
