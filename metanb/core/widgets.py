@@ -205,9 +205,12 @@ class _Grounds:
 # %% ../../nbs/core/widgets.ipynb #b7e007ca
 @checked
 def image_box() -> widgets.Image:
-    "A place for a PNG that shrinks with the page and never grows beyond its size."
-    return widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain",
-                                                             align_self="flex-start"))
+    "A place for a PNG that shrinks with the page and never grows beyond its size; none is seen while it is empty."
+    layout = widgets.Layout(max_width="100%", object_fit="contain", align_self="flex-start", display="none")
+    box = widgets.Image(format="png", layout=layout)
+    # a browser draws a broken picture in the place of nothing
+    box.observe(lambda change: setattr(layout, "display", None if change["new"] else "none"), "value")
+    return box
 
 # %% ../../nbs/core/widgets.ipynb #363b778b
 @checked
