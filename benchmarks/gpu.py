@@ -25,7 +25,8 @@ the host's own work a cell (drawing, meshing, packing) and 1.7 ms a frame; steps
 | all compiled | 4.7 | 4.1 | 2.9 | 2.2 | 2.2 |
 | `graph=True` | 3.1 | 2.3 | 2.0 | 1.8 | 1.9 |
 
-Estimated likewise, for a hard cell of 128^3 voxels (62 iterations) in single precision; its two ends, some 2 ms, are left out:
+Estimated likewise, with 6 us of the host for an operator and 2 for a view, for a hard cell of 128^3 voxels (62 iterations, the first eight of a graph plain) in single precision; its two
+ends, some 2 ms, are left out:
 
 | way | launches, MB an iteration | ms: host, device |
 |---|---|---|

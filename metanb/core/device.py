@@ -98,17 +98,16 @@ class Recorded:
         work: Callable,                       # without arguments
         device: str | torch.device = "cpu",   # anything but a GPU: it is merely called
     ):
-        self.work, self.graph, self.calls = work, None, 0
-        self.records = torch.device(device).type == "cuda"
+        self.work, self.graph, self.calls, self.device = work, None, 0, torch.device(device)
 
     def __call__(self) -> None:
         self.calls += 1
-        if not self.records or self.calls == 1:
+        if self.device.type != "cuda" or self.calls == 1:
             self.work()
             return
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.device(self.device), torch.cuda.graph(self.graph):
                 self.work()  # nothing is computed yet
         self.graph.replay()
 

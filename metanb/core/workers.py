@@ -35,25 +35,23 @@ __all__ = ['PATIENCE', 'TIMEOUT', 'Scheduler', 'Jobs', 'processes', 'Background'
 
 # %% ../../nbs/core/workers.ipynb #e33c283f
 _left: Any = None  # in a worker: the event that says that calls which have not begun are no longer wanted
+_gpu: int | None = None  # in a worker: its own where there are several
 
 
-def _start_worker(left: Any, begun: Any, gpus: list[str]) -> None:
+def _start_worker(left: Any, begun: Any, gpus: int) -> None:
     "Let a worker finish its shard at Ctrl-C, end it when its parent is gone, and give it one GPU of several."
-    global _left
+    global _left, _gpu
     _left = left
-    if gpus:
+    if gpus > 1:
         with begun.get_lock():
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[begun.value % len(gpus)]  # read when CUDA is first used
+            _gpu = begun.value % gpus
             begun.value += 1
     _settle()
 
 
-def _gpus() -> list[str]:
-    "Names of the GPUs that PyTorch sees, for CUDA_VISIBLE_DEVICES; none where it was not loaded."
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    n = cuda.device_count() if cuda else 0
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:n] if len(named) >= n else [str(i) for i in range(n)]
+def _cuda() -> Any:
+    "PyTorch's part for GPUs, where it was loaded."
+    return getattr(sys.modules.get("torch"), "cuda", None)
 
 
 def _settle() -> None:
@@ -80,7 +78,8 @@ class _Processes(ProcessPoolExecutor):
     def __init__(self, n: int):
         context = multiprocessing.get_context("spawn")
         self.n, self.left = n, context.Event()
-        super().__init__(n, context, _start_worker, (self.left, context.Value("i"), _gpus()))
+        gpus = cuda.device_count() if (cuda := _cuda()) else 0
+        super().__init__(n, context, _start_worker, (self.left, context.Value("i"), gpus))
 
     def submit(self, function: Callable, /, *arguments, **named) -> Future:
         "A call; one that has not begun when `left` is set gives a CancelledError."
@@ -104,6 +103,8 @@ def _unless_left(function: Callable, *arguments, **named) -> Any:
     "What a worker does: a pool hands out more calls than are at work, and takes none back."
     if _left.is_set():
         raise CancelledError
+    if _gpu is not None and (cuda := _cuda()) and cuda.is_available():
+        cuda.set_device(_gpu)  # what "cuda" stands for; an index that was asked for stays what it is
     return function(*arguments, **named)
 
 # %% ../../nbs/core/workers.ipynb #c6327fb0
